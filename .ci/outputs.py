@@ -1,0 +1,173 @@
+"""Stored notebook outputs: `--check` that a fresh run prints the same, `--write [notebook ...]` to store them.
+
+The cells that nbdev_test skips (`#| eval: false`, and the flags in settings.ini) are skipped here too and keep
+what is stored; `--flags slow` runs those. Text and HTML are compared, numbers to one unit of the last digit
+printed. A stored picture has to be drawn again, whatever its bytes. A cell marked `#| varies` has to print
+the same kinds of output, not the same text. Progress bars and other stderr are never stored.
+"""
+import argparse
+import difflib
+import json
+import multiprocessing
+import os
+import re
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from decimal import Decimal
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbdev.clean import clean_nb
+from nbdev.config import get_config
+from nbdev.doclinks import nbglob
+from nbdev.process import extract_directives
+
+ROOT = Path(__file__).resolve().parent.parent
+WIDGET = "application/vnd.jupyter.widget-view+json"
+NUMBER = re.compile(r"(\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)")
+RANDOM_ID = re.compile(r" at 0x[0-9a-fA-F]+|(?<=T_)[0-9a-f]{5}(?![0-9a-f])")  # object addresses, ids of styled tables
+PATH = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|Users|usr|var|opt|work)/|site-packages")
+
+
+def skipped(cell, skip_flags) -> bool:
+    "The rule of nbdev_test."
+    if cell.cell_type != "code" or "nbdev_export(" in cell.source:
+        return True
+    found = extract_directives(cell, remove=False)
+    return found.get("eval:", [""])[0].lower() == "false" or bool(set(skip_flags) & found.keys())
+
+
+class Client(NotebookClient):
+    "Runs a notebook as Jupyter does, less the skipped cells."
+
+    async def async_execute_cell(self, cell, cell_index, *args, **kwargs):
+        if skipped(cell, self.skip_flags):
+            return cell
+        return await super().async_execute_cell(cell, cell_index, *args, **kwargs)
+
+
+def tidy(outputs) -> tuple:
+    "Outputs fit to be stored, and what the cell wrote to stderr."
+    kept, stderr = [], ""
+    for o in outputs:
+        if o.output_type == "stream" and o.name == "stderr":
+            stderr += o.text
+        elif o.output_type == "stream" and kept and kept[-1].output_type == "stream":
+            kept[-1].text += o.text
+        elif WIDGET not in o.get("data", {}):
+            kept.append(o)
+    return kept, stderr
+
+
+def execute(path, flags):
+    "A fresh run: the notebook with new outputs, and complaints."
+    nb = nbformat.read(path, 4)
+    client = Client(
+        nb, timeout=1800, kernel_name="python3", record_timing=False, store_widget_state=False,
+        resources={"metadata": {"path": str(path.parent)}}, extra_arguments=["--HistoryManager.enabled=False", "--log-level=40"],
+    )  # fmt: skip
+    client.skip_flags = set(get_config().tst_flags.split()) - set(flags)
+    client.execute()
+    bad = []
+    for i, c in enumerate(nb.cells):
+        if c.cell_type == "code":
+            c.outputs, stderr = tidy(c.outputs)
+            if "Warning" in stderr:
+                bad.append(f"cell {i} warns: {stderr.strip().splitlines()[0]}")
+    return nb, bad
+
+
+def same(a: str, b: str) -> bool:
+    "Equal but for random ids, runs of spaces, and the last digit of a decimal number."
+    a, b = (NUMBER.split(re.sub(r"[ \t]+|-{3,}", " ", RANDOM_ID.sub("", s)).strip()) for s in (a, b))
+    if len(a) != len(b) or a[::2] != b[::2]:
+        return False
+    for x, y in zip(map(Decimal, a[1::2]), map(Decimal, b[1::2])):
+        last = max(x.as_tuple().exponent, y.as_tuple().exponent)
+        if x != y and (last >= 0 or abs(x - y) > max(Decimal(10) ** last, abs(x) / 10**6)):
+            return False
+    return True
+
+
+def parts(outputs) -> list:
+    "(kind, text) of each output; a picture has no text."
+    found = []
+    for o in outputs:
+        if o.output_type == "stream":
+            found.append((o.name, o.text))
+        elif o.output_type == "error":
+            found.append(("error", o.ename))
+        else:
+            found += [(k, v if k.startswith("text/") else "") for k, v in sorted(o.data.items())]
+    return found
+
+
+def differences(stored, fresh) -> list:
+    "One line or diff for each cell whose outputs are not the stored ones."
+    bad = []
+    for i, (old, new) in enumerate(zip(stored.cells, fresh.cells)):
+        if old.cell_type != "code":
+            continue
+        was, now = parts(old.outputs), parts(new.outputs)
+        kinds = [k for k, _ in was], [k for k, _ in now]
+        varies = "varies" in extract_directives(old, remove=False)
+        if kinds[0] != kinds[1]:
+            bad.append(f"cell {i}: stored {kinds[0] or 'nothing'}, a run gives {kinds[1] or 'nothing'}")
+        elif not varies and not all(same(x, y) for (_, x), (_, y) in zip(was, now)):
+            text = ["\n".join(t for _, t in p).splitlines() for p in (was, now)]
+            bad.append("\n".join([f"cell {i}:", *list(difflib.unified_diff(*text, "stored", "run", "", "", 0, ""))[:24]]))
+        bad += [f"cell {i}: an absolute path is stored" for _, t in was if PATH.search(t)]
+    return bad
+
+
+def save(nb, path):
+    "Write as nbdev_clean leaves it."
+    plain = json.loads(nbformat.writes(nb))  # nbformat splits long texts into lines, which diff well
+    plain["metadata"].pop("widgets", None)
+    clean_nb(plain)
+    path.write_text(json.dumps(plain, sort_keys=True, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def work(path, flags, write):
+    start = time.monotonic()
+    try:
+        fresh, bad = execute(path, flags)
+    except Exception as e:  # a cell that fails, a kernel that dies: the notebook fails, the others go on
+        fresh, bad = None, [re.sub(r"\x1b\[[0-9;]*m", "", str(e)).strip()[-3000:]]
+    if fresh and not write:
+        bad += differences(nbformat.read(path, 4), fresh)
+    if fresh and write:
+        bad += differences(fresh, fresh)
+        save(fresh, path)
+    return path, bad, time.monotonic() - start
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="compare (the default)")
+    parser.add_argument("--write", action="store_true", help="store what a run gives")
+    parser.add_argument("--flags", default="", help="flags of cells to run that are skipped otherwise")
+    parser.add_argument("--n_workers", type=int, default=2)
+    parser.add_argument("notebooks", nargs="*", type=Path, help="all under nbs/ when none is named")
+    args = parser.parse_args()
+    os.environ.pop("MPLBACKEND", None)  # pictures come from Jupyter's inline backend
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    paths = [p.resolve() for p in args.notebooks]
+    os.chdir(ROOT)
+    paths = paths or [p.resolve() for p in sorted(nbglob("nbs", as_path=True))]
+    failed = 0
+    with ProcessPoolExecutor(args.n_workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        jobs = [pool.submit(work, p, args.flags.split(), args.write) for p in paths]
+        for path, bad, seconds in (j.result() for j in as_completed(jobs)):
+            failed += bool(bad)
+            print(f"{'FAIL' if bad else 'ok  '} {path.relative_to(ROOT)} ({seconds:.0f} s)", *bad, sep="\n  ", flush=True)
+    if failed and not args.write:
+        print("Read the differences; if they are wanted: python .ci/outputs.py --write NOTEBOOK")
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()
