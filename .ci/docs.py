@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import nbformat
 import yaml
+from nbdev.process import Processor
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = re.compile(r"\[source\]\(\S*?/(\w+)\.py#L(\d+)\)\{[^}]*\}")
@@ -46,6 +47,27 @@ def slug(title: str) -> str:
     "Pandoc's rule for the anchor of a heading, so that links mean the same in both builds."
     kept = re.sub(r"[^\w\-. ]", "", title).strip().replace(" ", "-").lower()
     return re.sub(r"^[^a-z\u00df-\uffff]+", "", kept)
+
+
+class InOrder(Processor):
+    """nbdev shows the names of one cell last to first, and puts links into the comments of a signature: mend both.
+    For Quarto the docs workflow names this class in settings.ini (`procs`)."""
+
+    def begin(self):
+        cells, run = [], []
+        for c in [*self.nb.cells, None]:
+            shown = c is not None and "show_doc(" in c.source and c.get("outputs")
+            if shown:
+                for o in c.outputs:
+                    text = "".join(o.get("data", {}).get("text/markdown", ""))
+                    run.append((int((re.findall(r"\.py#L(\d+)", text) or [0])[0]), len(run), c))
+                    fence = re.compile(r"^```python\n.*?^```", re.M | re.S)
+                    text = fence.sub(lambda m: re.sub(r"\[`([^`]+)`\]\([^)\s]*\)", r"`\1`", m[0]), text)
+                    o.data["text/markdown"] = text
+            else:
+                cells += [r[2] for r in sorted(run, key=lambda r: r[:2])]
+                cells, run = cells + [c] * (c is not None), []
+        self.nb.cells = cells
 
 
 def page(path) -> str:
@@ -219,6 +241,7 @@ def sources(site):
 def main() -> int:
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))  # the processes that nbdev spawns inherit it
+    os.environ["PYTHONWARNINGS"] = "error:Found cells containing imports"  # nbdev would run the other code too
     from nbdev.config import get_config
     from nbdev.serve import proc_nbs
     from sphinx.cmd.build import main as sphinx_build
@@ -229,8 +252,14 @@ def main() -> int:
     if bad := check_pages(listed):
         print(*bad, sep="\n", file=sys.stderr)
         return 1
-    done = proc_nbs("nbs", n_workers=2, force=True, skip_folder_re="^[_.]|^tests$")
+    try:
+        done = proc_nbs("nbs", n_workers=2, force=True, skip_folder_re="^[_.]|^tests$")
+    except UserWarning as e:
+        print(e, file=sys.stderr)
+        return 1
     books = {p: nbformat.read(done / p, 4) for p in listed}
+    for nb in books.values():
+        InOrder(nb).begin()
     ANCHORS.update({page(p): find_anchors(nb) for p, nb in books.items()})
     site, base = ROOT / "_docs", config.doc_host + config.doc_baseurl
     shutil.rmtree(site, ignore_errors=True)
@@ -268,7 +297,7 @@ extensions = ["myst_nb", "docs"]
 html_theme = "furo"
 html_math_renderer = "mathml"
 html_static_path, html_css_files = ["_static"], ["styles.css"]
-html_copy_source = html_show_sourcelink = html_show_sphinx = False
+html_use_index = html_copy_source = html_show_sourcelink = html_show_sphinx = False
 pygments_dark_style = "github-dark"
 nb_execution_mode = "off"
 nb_merge_streams = True
