@@ -70,21 +70,28 @@ def _check_order(column: _Column) -> None:
         raise InputError("lower must be below upper")
 
 
-def _check_number(
-    key: str,  # 'lower' or 'upper'
-    value,
-    whole: bool = False,  # whether it must be a whole number
-):  # int, float or 'discover'
-    "A finite bound, or 'discover'."
-    if _is_discover(value):
-        return value
+def _check_number(key: str, value) -> float:
+    "A finite number."
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise InputError(f"{key} must be a number, or 'discover' to learn it with part of epsilon")
     if not -1e300 < value < 1e300:  # also false for NaN
         raise InputError(f"{key} must be finite")
-    if whole and (value != int(value) or abs(value) > 2**53):
+    return float(value)
+
+
+def _check_whole(key: str, value) -> int:
+    "A whole number that float64 holds exactly."
+    if _check_number(key, value) != int(value) or abs(value) > 2**53:
         raise InputError(f"{key} must be a whole number of at most 2^53")
-    return int(value) if whole else float(value)
+    return int(value)
+
+
+def _check_bounds(column: _Column, **checks) -> None:
+    "Replace each bound of a frozen column by its checked form; 'discover' stays."
+    for key, check in checks.items():
+        value = getattr(column, key)
+        object.__setattr__(column, key, value if _is_discover(value) else check(key, value))
+    _check_order(column)
 
 # %% ../nbs/01_loading.ipynb #c009
 @dataclass(frozen=True)
@@ -97,11 +104,9 @@ class Integer(_Column):
     type: ClassVar[str] = "integer"
 
     def __post_init__(self):
-        for key in ("lower", "upper"):
-            object.__setattr__(self, key, _check_number(key, getattr(self, key), whole=True))
-        _check_order(self)
+        _check_bounds(self, lower=_check_whole, upper=_check_whole)
 
-# %% ../nbs/01_loading.ipynb #c010
+
 @dataclass(frozen=True)
 class Float(_Column):
     "A column of real numbers between public bounds."
@@ -113,22 +118,20 @@ class Float(_Column):
     type: ClassVar[str] = "float"
 
     def __post_init__(self):
-        for key in ("lower", "upper"):
-            object.__setattr__(self, key, _check_number(key, getattr(self, key)))
         if self.decimals is not None and (type(self.decimals) is not int or not 0 <= self.decimals <= 15):
             raise InputError("decimals must be a whole number from 0 to 15")
-        _check_order(self)
+        _check_bounds(self, lower=_check_number, upper=_check_number)
 
-# %% ../nbs/01_loading.ipynb #c015
-def _check_categories(given) -> list:
+# %% ../nbs/01_loading.ipynb #c013
+def _check_categories(key: str, given) -> list:
     "The categories as plain values; refused when there are none, or of two kinds, or two alike."
     if not isinstance(given, (list, tuple, np.ndarray, pd.Index)) or len(given) == 0:
-        raise InputError("categories must be a list of at least one, or 'discover' to learn them with part of epsilon")
+        raise InputError(f"{key} must be a list of at least one, or 'discover' to learn them with part of epsilon")
     plain = [c.item() if isinstance(c, np.generic) else c for c in given]
     if not any(all(type(c) is kind for c in plain) for kind in (str, int, bool)):
-        raise InputError("categories must be all text, all whole numbers or all booleans: put quotes around them")
+        raise InputError(f"{key} must be all text, all whole numbers or all booleans: put quotes around them")
     if len({str(c).strip() for c in plain}) < len(plain):
-        raise InputError("categories must be distinct")
+        raise InputError(f"{key} must be distinct")
     return plain
 
 
@@ -141,11 +144,12 @@ class Categorical(_Column):
     type: ClassVar[str] = "categorical"
 
     def __post_init__(self):
-        if not _is_discover(self.categories):
-            object.__setattr__(self, "categories", _check_categories(self.categories))
-        _check_order(self)
+        _check_bounds(self, categories=_check_categories)
 
-# %% ../nbs/01_loading.ipynb #c018
+# %% ../nbs/01_loading.ipynb #c015
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
 def _instants(cells: pd.Series) -> pd.Series:
     "ISO 8601 text or instants as datetime64[s], in UTC where an offset is given; what is neither is NaT."
     if not pd.api.types.is_datetime64_any_dtype(cells):
@@ -154,22 +158,21 @@ def _instants(cells: pd.Series) -> pd.Series:
     return utc.dt.tz_localize(None).astype("datetime64[s]")
 
 
-def _check_instant(
-    key: str,  # 'lower' or 'upper'
-    value,  # text, date, datetime, Timestamp
-    end_of_day: bool = False,  # what a date without a time of day means
-):  # Timestamp or 'discover'
-    "A bound in time, or 'discover'."
-    if _is_discover(value):
-        return value
+def _check_lower(key: str, value) -> pd.Timestamp:
+    "An instant; a date without a time of day is its first second."
     text = str(value).strip()
-    stamp = _instants(pd.Series([text], dtype=object))[0] if re.match(r"\d{4}-\d\d-\d\d", text) else pd.NaT
+    stamp = _instants(pd.Series([text], dtype=object))[0] if _DAY.match(text) else pd.NaT
     if stamp is pd.NaT:
         raise InputError(f"{key} must be a date such as 2024-05-31 or 2024-05-31 09:30:00, or 'discover'")
-    whole_day = re.fullmatch(r"\d{4}-\d\d-\d\d", text) and not isinstance(value, datetime)
-    return stamp + pd.Timedelta(seconds=86_399) if end_of_day and whole_day else stamp
+    return stamp
 
-# %% ../nbs/01_loading.ipynb #c019
+
+def _check_upper(key: str, value) -> pd.Timestamp:
+    "An instant; a date without a time of day is its last second."
+    whole_day = _DAY.fullmatch(str(value).strip()) and not isinstance(value, datetime)
+    return _check_lower(key, value) + pd.Timedelta(seconds=86_399 if whole_day else 0)
+
+# %% ../nbs/01_loading.ipynb #c016
 _RESOLUTIONS = ("second", "minute", "hour", "day")
 
 
@@ -184,11 +187,9 @@ class Datetime(_Column):
     type: ClassVar[str] = "datetime"
 
     def __post_init__(self):
-        object.__setattr__(self, "lower", _check_instant("lower", self.lower))
-        object.__setattr__(self, "upper", _check_instant("upper", self.upper, end_of_day=True))
         if self.resolution not in _RESOLUTIONS:
             raise InputError(f"resolution must be one of {', '.join(_RESOLUTIONS)}")
-        _check_order(self)
+        _check_bounds(self, lower=_check_lower, upper=_check_upper)
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ class Boolean(_Column):
     def __post_init__(self):
         _check_order(self)
 
-# %% ../nbs/01_loading.ipynb #c023
+# %% ../nbs/01_loading.ipynb #c020
 _TYPES = {c.type: c for c in (Categorical, Integer, Float, Datetime, Boolean)}
 
 
@@ -226,7 +227,7 @@ def _check_spec(spec) -> None:
         if key in known and key not in spec:
             raise InputError(f"needs {key!r}: what is public, or 'discover' to learn it with part of epsilon")
 
-# %% ../nbs/01_loading.ipynb #c024
+# %% ../nbs/01_loading.ipynb #c021
 def _column_from_dict(name: str, spec) -> _Column:
     "One column from its mapping; every refusal names the column."
     try:
@@ -245,7 +246,7 @@ def _columns_from_dict(spec) -> dict:
             raise InputError(f"schema: unknown key {str(key)!r}")
     return {str(name): _column_from_dict(str(name), column) for name, column in spec["columns"].items()}
 
-# %% ../nbs/01_loading.ipynb #c026
+# %% ../nbs/01_loading.ipynb #c023
 _YAML_WORDS = {  # everything else is text
     "bool": r"true|True|false|False",
     "null": r"~|null|",
@@ -273,7 +274,7 @@ for _word, _pattern in _YAML_WORDS.items():
     for _class in (_Loader, _Dumper):
         _class.add_implicit_resolver(f"tag:yaml.org,2002:{_word}", re.compile(f"^(?:{_pattern})$"), None)
 
-# %% ../nbs/01_loading.ipynb #c027
+# %% ../nbs/01_loading.ipynb #c024
 def _unique(pairs) -> dict:
     "Key and value pairs as a dict; refused when a key comes twice."
     found = {}
@@ -304,7 +305,7 @@ def _parse(text: str, path: Path):
         mark = getattr(error, "problem_mark", None)
         raise InputError(f"{path}: not valid YAML" + (f", line {mark.line + 1}" if mark else "")) from None
 
-# %% ../nbs/01_loading.ipynb #c028
+# %% ../nbs/01_loading.ipynb #c025
 def _check_suffix(path: Path) -> None:
     if path.suffix not in (".yaml", ".yml", ".json"):
         raise InputError(f"{path}: a schema is a .yaml or .json file")
@@ -333,7 +334,7 @@ def _write_spec(spec: dict, path: Path) -> None:
     except OSError:
         raise InputError(f"{path}: cannot be written") from None
 
-# %% ../nbs/01_loading.ipynb #c030
+# %% ../nbs/01_loading.ipynb #c027
 def _describe(name: str, column: _Column) -> dict:
     "A column in words."
     spec = column.to_dict()
@@ -365,7 +366,7 @@ class _Written:
         "A schema from a file, strictly."
         return cls.from_dict(_read_spec(Path(path)))
 
-# %% ../nbs/01_loading.ipynb #c031
+# %% ../nbs/01_loading.ipynb #c028
 @dataclass(frozen=True, eq=False)
 class Schema(_Written, Mapping):
     "The columns of a table, in order, and what is publicly known about each."
@@ -400,7 +401,7 @@ class Schema(_Written, Mapping):
     def _repr_html_(self):
         return pd.DataFrame([_describe(*item) for item in self.items()]).to_html(index=False, border=0)
 
-# %% ../nbs/01_loading.ipynb #c042
+# %% ../nbs/01_loading.ipynb #c037
 _MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?inf(?:inity)?", re.IGNORECASE)
 
@@ -425,7 +426,7 @@ def _distinct_texts(
     texts = pd.Series([_text(v) for v in values], dtype=object)
     return codes, texts[(~texts.isin(set(missing) - set(keep))).to_numpy(bool)]
 
-# %% ../nbs/01_loading.ipynb #c045
+# %% ../nbs/01_loading.ipynb #c039
 def _numbers(cells: pd.Series) -> np.ndarray:
     "Text or numbers as float64, exactly; what is not a finite number is NaN."
     if pd.api.types.is_numeric_dtype(cells):
@@ -446,7 +447,7 @@ def _read_integer(column: Integer, cells: pd.Series) -> pd.Series:
     x = np.where((np.abs(whole) <= 2**53) & (x == whole).any(), whole, np.nan)
     return pd.Series(x, index=cells.index).astype("Int64")
 
-# %% ../nbs/01_loading.ipynb #c046
+# %% ../nbs/01_loading.ipynb #c040
 _WORDS = {**dict.fromkeys("true yes y t on 1".split(), True), **dict.fromkeys("false no n f off 0".split(), False)}
 
 
@@ -464,13 +465,15 @@ def _read_categorical(column: Categorical, cells: pd.Series) -> pd.Series:
     if column.discovers:
         return cells
     declared = {str(c).strip(): c for c in column.categories}
+    if type(column.categories[0]) is int:  # pandas writes 1 as 1.0 where a column has gaps
+        cells = pd.Series([t if t in declared or not _NUMBER.fullmatch(t) else _text(float(t)) for t in cells], cells.index, object)
     found = [declared.get(t, t) for t in cells] if any(t in declared for t in cells) else None
     return pd.Series(found, index=cells.index, dtype=object)
 
 
 _READERS = {"categorical": _read_categorical, "integer": _read_integer, "float": _read_float, "datetime": _read_datetime, "boolean": _read_boolean}
 
-# %% ../nbs/01_loading.ipynb #c048
+# %% ../nbs/01_loading.ipynb #c042
 _COMPLAINTS = {
     "categorical": "is one of its categories",
     "integer": "reads as an integer",
@@ -503,7 +506,7 @@ def _conform_column(name: str, cells: pd.Series, column: _Column, missing) -> pd
         raise InputError(f"column {name!r}: every cell is missing although nullable is false")
     return typed
 
-# %% ../nbs/01_loading.ipynb #c050
+# %% ../nbs/01_loading.ipynb #c044
 def _check_names(
     names: list,  # of the data
     wanted: list,  # schema and unit; empty: any
@@ -525,7 +528,7 @@ def _check_names(
         listed = ", ".join(extra[:5]) + (f" and {len(extra) - 5} more" if len(extra) > 5 else "")
         raise InputError(f"data: columns that the schema does not declare: {listed}; declare them, or drop them from the data")
 
-# %% ../nbs/01_loading.ipynb #c051
+# %% ../nbs/01_loading.ipynb #c045
 def conform(
     frame: pd.DataFrame,  # any types; text is read, numbers and instants are converted
     schema: Schema,
@@ -544,7 +547,7 @@ def conform(
         typed[unit] = texts.reindex(codes).reset_index(drop=True)
     return pd.DataFrame(typed)
 
-# %% ../nbs/01_loading.ipynb #c057
+# %% ../nbs/01_loading.ipynb #c050
 def _header(path: Path, delimiter: str) -> list:
     "The names in the first line, as written. Refuses what is not a text table."
     open_bytes = gzip.open if path.suffix.lower() == ".gz" else open
@@ -564,7 +567,7 @@ def _header(path: Path, delimiter: str) -> list:
         raise InputError(f"{path}: cells must be separated by {'commas' if delimiter == ',' else 'tabs'}")
     return names
 
-# %% ../nbs/01_loading.ipynb #c058
+# %% ../nbs/01_loading.ipynb #c051
 def _read_csv(path: Path) -> pa.Table:
     "A delimited file with every cell as text."
     delimiter = "\t" if ".tsv" in path.name.lower() else ","
@@ -592,7 +595,7 @@ def _read_file(path: Path) -> pa.Table:
         raise InputError(f"{path}: cannot be read") from None
     raise InputError(f"{path}: not a kind of file that is read here (.csv, .csv.gz, .tsv, .parquet)")
 
-# %% ../nbs/01_loading.ipynb #c059
+# %% ../nbs/01_loading.ipynb #c052
 _ARROW_TYPES = {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
 
 
@@ -611,7 +614,7 @@ def _load(source) -> pd.DataFrame:
         raise InputError("data: give a DataFrame, a path, or a PyArrow table or dataset")
     return source.set_axis([str(n).strip() for n in source.columns], axis=1).reset_index(drop=True)
 
-# %% ../nbs/01_loading.ipynb #c061
+# %% ../nbs/01_loading.ipynb #c054
 def _infer_column(cells: pd.Series, missing) -> pd.Series:
     "A column with the narrowest type that every present cell reads as."
     codes, texts = _distinct_texts(cells, missing)
@@ -636,7 +639,7 @@ def _infer(frame: pd.DataFrame, missing) -> pd.DataFrame:
         raise InputError("data: the table has no rows")
     return pd.DataFrame({name: _infer_column(cells, missing) for name, cells in frame.items()})
 
-# %% ../nbs/01_loading.ipynb #c062
+# %% ../nbs/01_loading.ipynb #c055
 def read_table(
     source,  # DataFrame, path (.csv, .csv.gz, .tsv, .parquet), or PyArrow Table or Dataset
     schema: Schema = None,  # None: guess the types from the cells, to draft a schema
@@ -647,7 +650,7 @@ def read_table(
     frame = _load(source)
     return _infer(frame, missing) if schema is None else conform(frame, schema, unit, missing)
 
-# %% ../nbs/01_loading.ipynb #c071
+# %% ../nbs/01_loading.ipynb #c062
 _PRODUCTS = {  # events, distinct users, error events
     "A": (23_096, 20_804, 125),
     "B": (38_325, 34_541, 767),
@@ -669,15 +672,15 @@ def _quota(weights: np.ndarray, total: int) -> np.ndarray:
     quota[np.argsort(quota - share, kind="stable")[: total - quota.sum()]] += 1
     return quota
 
-# %% ../nbs/01_loading.ipynb #c074
+# %% ../nbs/01_loading.ipynb #c063
 def _telemetry_events(rng) -> tuple[np.ndarray, np.ndarray]:  # product 0 to 6 and event 0 to 4 of each row, 4: error
-    "Products and events with their exact counts, in no meaningful order."
+    "Products and events with their exact counts: the errors of a product are given, other events shared out at random."
     events, _, errors = np.array(list(_PRODUCTS.values())).T
     product = np.concatenate([np.repeat(np.arange(7), errors), np.repeat(np.arange(7), events - errors)])
     others = rng.permutation(np.repeat(np.arange(4), list(_OTHER_EVENTS.values())))
     return product, np.concatenate([np.full(errors.sum(), 4), others])
 
-# %% ../nbs/01_loading.ipynb #c076
+# %% ../nbs/01_loading.ipynb #c065
 def _ordinary_users(rng, distinct: np.ndarray) -> list:  # 7 arrays of user numbers
     "The ordinary users of each product: each has one home product, and a few visit a second one."
     visits = _quota(distinct, distinct.sum() - (_N_USERS - 1))
@@ -698,7 +701,7 @@ def _telemetry_users(rng, product: np.ndarray, event: np.ndarray) -> np.ndarray:
         user[rows] = np.concatenate([users, rng.choice(users, len(rows) - len(users))])
     return user
 
-# %% ../nbs/01_loading.ipynb #c077
+# %% ../nbs/01_loading.ipynb #c066
 def make_telemetry(
     seed: int = 0,  # which of the tables with these counts
 ) -> pd.DataFrame:  # 152,356 rows in order of time
@@ -719,7 +722,7 @@ def make_telemetry(
         }
     )
 
-# %% ../nbs/01_loading.ipynb #c085
+# %% ../nbs/01_loading.ipynb #c074
 def telemetry_schema() -> Schema:
     "What is public about the event log: its lists of products and events, and its three months."
     return Schema(
@@ -730,7 +733,7 @@ def telemetry_schema() -> Schema:
         }
     )
 
-# %% ../nbs/01_loading.ipynb #c089
+# %% ../nbs/01_loading.ipynb #c077
 def bound_contributions(
     frame: pd.DataFrame,
     unit: str,  # column that says whose row it is; None: each row is a unit of its own
@@ -752,7 +755,7 @@ def bound_contributions(
     rows = frame.drop(columns=[] if unit is None else unit).iloc[order[kept]]
     return rows.reset_index(drop=True), index[kept]
 
-# %% ../nbs/01_loading.ipynb #c103
+# %% ../nbs/01_loading.ipynb #c090
 def _draft_column(cells: pd.Series) -> _Column:
     "A column from its dtype alone; everything else is to be discovered."
     types = pd.api.types
@@ -775,7 +778,7 @@ def _resolution(x: pd.Series) -> str:
     steps = {"day": "D", "hour": "h", "minute": "min"}
     return next((name for name, step in steps.items() if (x == x.dt.floor(step)).all()), "second")
 
-# %% ../nbs/01_loading.ipynb #c104
+# %% ../nbs/01_loading.ipynb #c091
 def _categories_from_data(x: pd.Series, n_rows: int) -> list:
     "The distinct texts, sorted; refused when there are so many that they are no categories."
     found = sorted(set(map(_text, x)))
@@ -798,10 +801,11 @@ def _column_from_data(cells: pd.Series) -> _Column:
     lower, upper = x.min(), x.max()
     if draft.type == "datetime":
         return Datetime(lower, upper if upper > lower else upper + pd.Timedelta(days=1), _resolution(x), nullable)
-    upper = upper if upper > lower else upper + 1  # a constant column still needs a range
-    return Integer(lower, upper, nullable) if draft.type == "integer" else Float(lower, upper, _decimals(x.to_numpy(float)), nullable)
+    if draft.type == "integer":
+        return Integer(lower, upper if upper > lower else upper + 1, nullable)  # a constant column still needs a range
+    return Float(lower, upper if upper > lower else upper + max(1, abs(upper)), _decimals(x.to_numpy(float)), nullable)
 
-# %% ../nbs/01_loading.ipynb #c105
+# %% ../nbs/01_loading.ipynb #c092
 def draft_schema(
     frame: pd.DataFrame,  # from `read_table` without a schema
     from_data: bool = False,  # read bounds and categories from the rows: what is written is a disclosure
