@@ -177,6 +177,7 @@ def translate(nb, here: str, base: str):
             if "fig-cap" in opts:
                 cells.append(nbformat.v4.new_markdown_cell("*" + opts["fig-cap"].strip("\"'") + "*"))
     nb.cells = cells
+    nb.metadata.pop("widgets", None)
     nb.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
     return nb
 
