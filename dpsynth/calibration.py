@@ -6,7 +6,7 @@
 __all__ = ['clique_size', 'clique_cells', 'release_scales', 'measure_marginals', 'project_to_simplex', 'shrink', 'Calibration',
            'add_targets', 'fit_latent_prior', 'select_pairs', 'systematic_resample', 'swap_rows']
 
-# %% ../nbs/06_calibration.ipynb #c002
+# %% ../nbs/06_calibration.ipynb #c003
 import math
 from itertools import combinations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from .privacy import Spend, gaussian_histogram, gaussian_vector
 
-# %% ../nbs/06_calibration.ipynb #c003
+# %% ../nbs/06_calibration.ipynb #c006
 def clique_size(clique, sizes) -> int:
     "Number of cells of a clique's table."
     return math.prod(int(sizes[j]) for j in clique)
@@ -27,7 +27,7 @@ def clique_cells(codes, clique, sizes) -> np.ndarray:
         cell = cell * sizes[j] + codes[:, j]
     return cell
 
-# %% ../nbs/06_calibration.ipynb #c004
+# %% ../nbs/06_calibration.ipynb #c009
 def release_scales(cliques, sizes, spend: Spend, k: int = 1) -> dict:
     "Noise standard deviation of each clique's counts: shares a ∝ cells^⅓ of one release, Σa² = 1."
     a = np.array([clique_size(c, sizes) for c in cliques], float) ** (1 / 3)
@@ -50,7 +50,7 @@ def measure_marginals(
         tables[c] = gaussian_histogram(counts, spend.noise_multiplier, scales[c] / spend.noise_multiplier, rng)
     return tables
 
-# %% ../nbs/06_calibration.ipynb #c005
+# %% ../nbs/06_calibration.ipynb #c012
 def project_to_simplex(y: np.ndarray) -> np.ndarray:
     "Euclidean projection of a vector to the probability simplex (Duchi et al. 2008, figure 1)."
     u = np.sort(y)[::-1]
@@ -58,7 +58,7 @@ def project_to_simplex(y: np.ndarray) -> np.ndarray:
     k = np.flatnonzero(u - total / np.arange(1, len(u) + 1) > 0)[-1]
     return np.maximum(y - total[k] / (k + 1), 0)
 
-# %% ../nbs/06_calibration.ipynb #c006
+# %% ../nbs/06_calibration.ipynb #c015
 def shrink(
     noisy: np.ndarray,  # (cells,) noisy counts
     model: np.ndarray,  # (cells,) expected counts under the model
@@ -71,7 +71,7 @@ def shrink(
     out = np.maximum(model + weight * (noisy - model), 0)
     return out * (model.sum() / max(out.sum(), 1e-9))
 
-# %% ../nbs/06_calibration.ipynb #c007
+# %% ../nbs/06_calibration.ipynb #c019
 class Calibration:
     "Targets from DP releases, and the multipliers that bring a model's pool to them. Never holds a table."
 
@@ -107,7 +107,7 @@ class Calibration:
             w = w / w.sum()
         return w
 
-# %% ../nbs/06_calibration.ipynb #c008
+# %% ../nbs/06_calibration.ipynb #c022
 def add_targets(
     calibration: Calibration,
     noisy: dict,  # clique → noisy counts
@@ -125,7 +125,7 @@ def add_targets(
             target[code] = 0 if y[code] < 3 * scales[c] else target[code]
         calibration.targets[c] = target / max(target.sum(), 1e-9)
 
-# %% ../nbs/06_calibration.ipynb #c009
+# %% ../nbs/06_calibration.ipynb #c025
 def fit_latent_prior(
     mu: np.ndarray,  # (n, L) posterior means of private rows
     var: np.ndarray,  # (n, L) posterior variances
@@ -147,7 +147,7 @@ def fit_latent_prior(
     value, vector = np.linalg.eigh(s + np.triu(s, 1).T - np.outer(mean, mean))
     return mean, vector @ np.diag(np.maximum(value, 0.02)) @ vector.T
 
-# %% ../nbs/06_calibration.ipynb #c010
+# %% ../nbs/06_calibration.ipynb #c030
 def select_pairs(
     codes: np.ndarray,  # (n, fields) private codes
     pool: np.ndarray,
@@ -168,7 +168,7 @@ def select_pairs(
     noisy = gaussian_vector(np.array(scores), spend.noise_multiplier, k * math.sqrt(len(scores)), rng)
     return [candidates[i] for i in np.argsort(-noisy)[:count]]
 
-# %% ../nbs/06_calibration.ipynb #c011
+# %% ../nbs/06_calibration.ipynb #c033
 def systematic_resample(
     weights: np.ndarray,  # (N,)
     n: int,
@@ -180,37 +180,54 @@ def systematic_resample(
     at = (rng.random() + np.arange(n)) / n * total[-1]
     return order[np.minimum(np.searchsorted(total, at, side="right"), len(order) - 1)]
 
-# %% ../nbs/06_calibration.ipynb #c012
+# %% ../nbs/06_calibration.ipynb #c036
+class _AllPairs:
+    "Cells of every 1- and 2-way table at once, as positions in one long vector."
+
+    def __init__(self, sizes):
+        pairs = [(j, j) for j in range(len(sizes))] + list(combinations(range(len(sizes)), 2))
+        self.a, self.b = np.array(pairs).T
+        sizes = np.asarray(sizes, np.int64)
+        self.stride = np.where(self.a == self.b, 0, sizes[self.b])
+        length = np.where(self.a == self.b, sizes[self.a], sizes[self.a] * sizes[self.b])
+        self.offset, self.length = np.cumsum(length) - length, int(length.sum())
+        self.importance = np.repeat(np.where(self.a == self.b, 3.0, 1.0), length)
+
+    def cells(self, rows):  # (n, fields) → (n, tables)
+        return rows[:, self.a] * self.stride + rows[:, self.b] + self.offset
+
+    def count(self, rows, weights=None):  # (length,)
+        total = np.zeros(self.length)
+        for at in range(0, len(rows), 8192):
+            part = self.cells(rows[at : at + 8192])
+            w = None if weights is None else np.repeat(weights[at : at + 8192], part.shape[1])
+            total += np.bincount(part.ravel(), w, self.length)
+        return total
+
+# %% ../nbs/06_calibration.ipynb #c037
 def swap_rows(
     chosen: np.ndarray,  # (n,) pool positions
-    pool: np.ndarray,
-    weights: np.ndarray,
+    pool: np.ndarray,  # (N, fields) model rows
+    weights: np.ndarray,  # (N,)
     sizes,
     rng: np.random.Generator,
-    rounds: int = 200,
+    rounds: int = 100,
 ) -> np.ndarray:  # (n,) pool positions
-    "Exchange sampled rows for pool rows while that brings all 1- and 2-way counts closer to the weighted pool's."
-    n, fields = len(chosen), pool.shape[1]
-    cliques = [(j,) for j in range(fields)] + list(combinations(range(fields), 2))
-    importance = [3.0 if len(c) == 1 else 1.0 for c in cliques]
-    surplus = []
-    for c in cliques:
-        cells, size = clique_cells(pool, c, sizes), clique_size(c, sizes)
-        surplus.append(np.bincount(cells[chosen], minlength=size) - n * np.bincount(cells, weights=weights, minlength=size))
-    chosen, total, m = chosen.copy(), np.cumsum(weights), max(1, n // 200)
-    for _ in range(rounds):
+    "Exchange sampled rows for pool rows where that brings all 1- and 2-way counts closer to the weighted pool's."
+    tables, n = _AllPairs(sizes), len(chosen)
+    target = tables.count(pool, weights * (n / weights.sum()))
+    scale = tables.importance / np.sqrt(target + 1)
+    chosen, now, total = chosen.copy(), tables.count(pool[chosen]), np.cumsum(weights)
+    for r in range(rounds):
+        m = max(1, int(n / 200 * 0.1 ** (r / rounds)))  # fewer a round as the counts settle
+        surplus = scale * (now - target)
         out = rng.choice(n, size=min(n, 20 * m), replace=False)
         new = np.minimum(np.searchsorted(total, rng.random(20 * m) * total[-1]), len(pool) - 1)
-        leaving, coming = pool[chosen[out]], pool[new]
-        gain = sum(a * s[clique_cells(leaving, c, sizes)] for a, c, s in zip(importance, cliques, surplus))
-        cost = sum(a * s[clique_cells(coming, c, sizes)] for a, c, s in zip(importance, cliques, surplus))
+        leaving, coming = tables.cells(pool[chosen[out]]), tables.cells(pool[new])
+        gain, cost = surplus[leaving].sum(1), surplus[coming].sum(1)
         o, i = np.argsort(-gain)[:m], np.argsort(cost)[:m]
-        better = cost[i[: len(o)]] - gain[o[: len(i)]] + sum(importance) < 0
-        o, i = o[better], i[better]
-        if not len(o):
-            break
-        for c, s in zip(cliques, surplus):
-            np.subtract.at(s, clique_cells(leaving[o], c, sizes), 1)
-            np.add.at(s, clique_cells(coming[i], c, sizes), 1)
+        better = cost[i] < gain[o[: len(i)]]
+        o, i = o[: len(i)][better], i[better]
+        now += np.bincount(coming[i].ravel(), minlength=tables.length) - np.bincount(leaving[o].ravel(), minlength=tables.length)
         chosen[out[o]] = new[i]
     return chosen
