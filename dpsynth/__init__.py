@@ -1,1 +1,23 @@
 __version__ = "0.1.0"
+
+_EXPORTS = {
+    "Schema": "loading",
+    "read_table": "loading",
+    "make_telemetry": "loading",
+    "telemetry_schema": "loading",
+    "PrivacyBudget": "privacy",
+    "Ledger": "privacy",
+    "InputError": "privacy",
+    "DPVAESynthesizer": "synthesizer",
+    "Certificate": "synthesizer",
+}
+__all__ = list(_EXPORTS)
+
+
+def __getattr__(name):
+    "Import a public name on first use, so that `import dpsynth` does not load torch."
+    if name in _EXPORTS:
+        from importlib import import_module
+
+        return getattr(import_module(f"dpsynth.{_EXPORTS[name]}"), name)
+    raise AttributeError(f"module 'dpsynth' has no attribute {name!r}")
