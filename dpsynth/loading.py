@@ -587,7 +587,7 @@ def _header(path: Path, delimiter: str) -> list:
 def _read_csv(path: Path) -> pa.Table:
     "A delimited file with every cell as text."
     delimiter = "\t" if ".tsv" in path.name.lower() else ","
-    text = dict.fromkeys(_header(path, delimiter), pa.string())
+    text = dict.fromkeys(_header(path, delimiter), pa.dictionary(pa.int32(), pa.string()))  # each text once
     parse = pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
     try:
         return pa.csv.read_csv(path, parse_options=parse, convert_options=pa.csv.ConvertOptions(column_types=text))
