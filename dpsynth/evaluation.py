@@ -15,7 +15,7 @@ import os
 import re
 import warnings
 from difflib import get_close_matches
-from itertools import combinations
+from itertools import combinations, permutations
 from pathlib import Path
 
 import matplotlib.dates as mdates
@@ -639,12 +639,11 @@ def plot_pair_heatmap(
     "TVD of every pair of columns."
     matrix = pair_tvd(real, synthetic, schema)
     side, names = np.arange(len(matrix)) + 0.5, [_label(name, 18) for name in matrix]
-    ax = _open_axes(ax, (2.4 + 0.32 * len(matrix), 1.6 + 0.32 * len(matrix)))
+    ax = _open_axes(ax, (2.6 + 0.36 * len(matrix), 1.6 + 0.36 * len(matrix)))
     mesh = ax.pcolormesh(matrix.to_numpy(), cmap="viridis", vmin=0)
-    if len(matrix) <= 8:
-        for i, j in combinations(range(len(matrix)), 2):
-            bright = matrix.iloc[i, j] > 0.6 * np.nanmax(matrix)
-            ax.text(j + 0.5, i + 0.5, f"{matrix.iloc[i, j]:.3f}", ha="center", va="center", color="black" if bright else "white", fontsize=8)
+    for i, j in permutations(range(len(matrix)), 2) if len(matrix) <= 8 else ():
+        colour = "black" if matrix.iloc[i, j] > 0.6 * np.nanmax(matrix) else "white"
+        ax.text(j + 0.5, i + 0.5, f"{matrix.iloc[i, j]:.3f}", ha="center", va="center", color=colour, fontsize=8)
     ax.set_xticks(side, names, rotation=40, ha="right", rotation_mode="anchor")
     ax.set_yticks(side, names)
     ax.invert_yaxis()
@@ -743,7 +742,7 @@ def _text(value) -> str:
         return html.escape(str(value))
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{int(value):,}"
-    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 else f"{value:.3g}"
+    return f"{value:.4f}" if 5e-5 <= abs(value) < 1e4 else f"{value:.3g}"
 
 # %% ../nbs/07_evaluation.ipynb #c103
 def _class(value) -> str:
@@ -803,17 +802,18 @@ def _section(
 
 
 def _summary_section(metrics: dict) -> tuple:
-    "Three or four sentences that most readers came for."
-    m = {key: value for key, value in metrics.items() if value is not None}
-    say = []
-    if {"marginal_tvd_mean", "marginal_tvd_max", "worst_column"} <= set(m):
-        say.append(f"A column’s shares are off by {m['marginal_tvd_mean']:.2%} of the rows on average, and by {m['marginal_tvd_max']:.2%} in the worst one ({_text(m['worst_column'])}).")
-    if {"pair_tvd_mean", "normalized_error_median"} <= set(m):
-        say.append(f"Two columns together are off by {m['pair_tvd_mean']:.2%} on average. The median error is {m['normalized_error_median']:.2f} times what two random halves of the real table differ by.")
-    if {"tstr_boosting_auc", "trtr_boosting_auc", "tstr_logistic_auc", "trtr_logistic_auc"} <= set(m):
-        say.append(f"Models trained on synthetic rows reach an AUC of {m['tstr_logistic_auc']:.3f} (linear) and {m['tstr_boosting_auc']:.3f} (boosted trees) on real rows; trained on real rows {m['trtr_logistic_auc']:.3f} and {m['trtr_boosting_auc']:.3f}.")
-    if {"detection_auc", "dcr_share"} <= set(m):
-        say.append(f"A classifier tells synthetic rows from real ones with an AUC of {m['detection_auc']:.2f} (0.50 is not at all). The share for closeness to real rows is {m['dcr_share']:.2f} (0.50 is no memorising).")
+    "The sentences that most readers came for; one whose figures were not measured is left out."
+    sentences = (
+        "A column’s shares are off by {marginal_tvd_mean:.2%} of the rows on average, and by {marginal_tvd_max:.2%} in the worst one.",
+        "Two columns together are off by {pair_tvd_mean:.2%} on average.",
+        "The median error is {normalized_error_median:.2f} times what two random halves of the real table differ by.",
+        "Models trained on synthetic rows reach an AUC of {tstr_logistic_auc:.3f} (linear) and {tstr_boosting_auc:.3f} (boosted trees) "
+        "on real rows; trained on real rows, {trtr_logistic_auc:.3f} and {trtr_boosting_auc:.3f}.",
+        "A classifier tells synthetic rows from real ones with an AUC of {detection_auc:.2f} (0.50 is not at all).",
+        "The share for closeness to real rows is {dcr_share:.2f} (0.50 is no memorising).",
+    )
+    known = {key: value for key, value in metrics.items() if value is not None}
+    say = [words.format(**known) for words in sentences if set(re.findall(r"{(\w+)", words)) <= set(known)]
     return _section("short", "In short", f"<ul>{''.join(f'<li>{words}</li>' for words in say)}</ul>")
 
 
@@ -855,7 +855,7 @@ def _pairs_section(
     side = 2.0 + 0.28 * len(matrix)
     alt = f"Heat map of the error of each pair of columns; the worst is {' with '.join(map(str, worst.index[0]))}"
     draw = lambda ax: plot_pair_heatmap(real, synthetic, schema, ax)
-    picture = _svg(draw, (side + 1.4, side), alt, "Bright pairs have lost most of what the two columns say about each other.")
+    picture = _svg(draw, (side + 1.4, side), alt, "The brighter a pair, the further its shares are from the real ones.")
     return _section("pairs", "Pairs of columns", table, picture if len(matrix) <= most else "")
 
 # %% ../nbs/07_evaluation.ipynb #c110
@@ -866,7 +866,8 @@ def _time_section(
 ) -> tuple:
     "The calendar of each time column."
     draw = lambda name: lambda ax: plot_over_time(real, synthetic, name, ax)
-    return _section("time", "Over time", *(_svg(draw(name), (7.6, 2.5), f"Share of rows over time by {name}, real and synthetic") for name in names))
+    alt = "Share of rows over time by {}, real and synthetic"
+    return _section("time", "Over time", *(_svg(draw(name), (7.6, 2.5), alt.format(name)) for name in names))
 
 
 def _question_section(
@@ -876,8 +877,12 @@ def _question_section(
 ) -> tuple:
     "The analyst's question, answered from both tables."
     answer = zscore_answer(real, synthetic, **question)
-    words = f"Which values have a rate above the average of the rates? Largest error of a z-score: {answer['linf']:.4f}. Overlap of the sets found above the average: {answer['iou']:.2f}."
-    picture = _svg(lambda ax: plot_zscores(real, synthetic, **question, ax=ax), (6.4, 3), "Z-scores of the rates from the real and the synthetic table")
+    asked = " in ".join(html.escape(str(question.get(key, default))) for key, default in (("error", "error"), ("event", "Event Type")))
+    by = html.escape(str(question.get("by", "Product Type")))
+    words = f"Which values of {by} have a rate of {asked} above the average of the rates? "
+    words += f"Largest error of a z-score: {answer['linf']:.4f}. Overlap of the sets found above the average: {answer['iou']:.2f}."
+    draw = lambda ax: plot_zscores(real, synthetic, **question, ax=ax)
+    picture = _svg(draw, (6.4, 3), "Z-scores of the rates from the real and the synthetic table")
     return _section("question", "An analyst’s question", f"<p>{words}</p>", picture)
 
 # %% ../nbs/07_evaluation.ipynb #c111
@@ -886,13 +891,16 @@ def _privacy_section(
 ) -> tuple:
     "What the model promises, and the ledger behind it."
     if certificate is None:
-        return _section("privacy", "Privacy", "<p>No certificate was given. Nothing in this report says how private the synthetic table is.</p>")
-    plain = [(key.replace("_", " "), value) for key, value in certificate.items() if not isinstance(value, (list, dict))]
+        words = "No certificate was given. Nothing in this report says how private the synthetic table is."
+        return _section("privacy", "Privacy", f"<p>{words}</p>")
+    exact = lambda value: f"{value:.6g}" if isinstance(value, float) else value if value is None else str(value)
+    plain = [(key.replace("_", " "), exact(value)) for key, value in certificate.items() if not isinstance(value, (list, dict))]
     parts = [_html_table("The certificate of the model that the table was sampled from", ["item", "value"], plain)]
     if ledger := certificate.get("ledger"):
         keys = list(dict.fromkeys(key for line in ledger for key in line))
-        lines = [[line.get(key) for key in keys] for line in ledger]
-        parts.append(_html_table("The ledger: every read of the real table that left a trace in the model", [key.replace("_", " ") for key in keys], lines))
+        lines = [[exact(line.get(key)) for key in keys] for line in ledger]
+        caption = "The ledger: every read of the real table that left a trace in the model"
+        parts.append(_html_table(caption, [key.replace("_", " ") for key in keys], lines))
     if words := certificate.get("not_covered"):
         parts.append(f"<p>Not covered by the promise:</p><ul>{''.join(f'<li>{_text(w)}</li>' for w in words)}</ul>")
     return _section("privacy", "Privacy: what was spent", *parts)
