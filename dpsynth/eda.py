@@ -18,7 +18,7 @@ from scipy.stats import norm
 from .loading import Schema
 from .privacy import InputError, Ledger, PrivacyBudget, Spend, gaussian_histogram, gaussian_mu
 
-# %% ../nbs/02_eda.ipynb #c007
+# %% ../nbs/02_eda.ipynb #c008
 _WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 _PERIODS = ("day", "hour", "weekday")
 _MISSING = "(missing)"
@@ -48,7 +48,7 @@ def _bars(
     words = [False, True] if column.type == "boolean" else column.categories
     return pd.Index([*words, *([_MISSING] if column.nullable else [])], dtype=object)
 
-# %% ../nbs/02_eda.ipynb #c008
+# %% ../nbs/02_eda.ipynb #c009
 def _positions(
     cells: pd.Series,  # as typed by `read_table`
     bars: pd.Index,
@@ -69,7 +69,7 @@ def _count(positions: np.ndarray, n_bars: int) -> np.ndarray:  # (n_bars,) int64
     "Rows by bar."
     return np.bincount(positions[positions >= 0], minlength=n_bars)
 
-# %% ../nbs/02_eda.ipynb #c013
+# %% ../nbs/02_eda.ipynb #c014
 def _is_release(data) -> bool:
     "Whether these are counts from `dp_counts` or `dp_crosstab`."
     return (
@@ -114,7 +114,7 @@ def _raw_table(data: pd.DataFrame, names: list, schema: Schema, per: str = None)
         raise InputError("column: a raw table needs a column and a schema")
     return _table(data, names, _all_bars(data, names, schema, per), per)
 
-# %% ../nbs/02_eda.ipynb #c014
+# %% ../nbs/02_eda.ipynb #c015
 _PRIVATE = "raw data: private, not for release"
 _RAW, _RELEASED = "#7d8a99", "#2b6cb0"
 
@@ -145,7 +145,7 @@ def _draw_bars(ax, table: pd.DataFrame, released: bool) -> None:
     ax.set(xlabel=table.index.name, ylabel="rows")
     ax.yaxis.set_major_formatter("{x:,.0f}")
 
-# %% ../nbs/02_eda.ipynb #c015
+# %% ../nbs/02_eda.ipynb #c016
 def plot_counts(
     data: pd.DataFrame,  # raw table, or what `dp_counts` returned
     column: str = None,  # of a raw table
@@ -159,7 +159,7 @@ def plot_counts(
     _inscribe(ax, f"Rows by {table.index.name}", data)
     return ax
 
-# %% ../nbs/02_eda.ipynb #c019
+# %% ../nbs/02_eda.ipynb #c020
 def _draw_days(ax, table: pd.DataFrame, released: bool) -> None:
     "A line over the days, with a band for the error if there is one."
     colour = _RELEASED if released else _RAW
@@ -191,7 +191,7 @@ def plot_over_time(
     _inscribe(ax, f"Rows by {per}", data)
     return ax
 
-# %% ../nbs/02_eda.ipynb #c022
+# %% ../nbs/02_eda.ipynb #c023
 def _draw_cells(ax, table: pd.DataFrame, released: bool) -> None:
     "A heat map with its counts written in. Colour goes by the square root, so that small cells can be told apart."
     grid = table["count"].unstack(sort=False)
@@ -229,7 +229,7 @@ def plot_crosstab(
     _inscribe(ax, " × ".join(table.index.names) + (f", each ± {table['error'].iloc[0]:,}" if released else ""), data)
     return ax
 
-# %% ../nbs/02_eda.ipynb #c027
+# %% ../nbs/02_eda.ipynb #c028
 def _charge(ledger: Ledger, name: str, epsilon: float) -> float:  # noise multiplier
     "Enter a Gaussian release that costs `epsilon` if it is the only one, before anything is read."
     alone = PrivacyBudget(epsilon, ledger.budget.delta)
@@ -249,7 +249,7 @@ def _half_width(
     mass = np.exp(-((x / scale) ** 2) / 2) * np.where(x == 0, 1, 2)
     return int(np.searchsorted(np.cumsum(mass) / mass.sum(), confidence))
 
-# %% ../nbs/02_eda.ipynb #c029
+# %% ../nbs/02_eda.ipynb #c030
 def _release(frame, names, schema, ledger, epsilon, rng, max_rows_per_unit, confidence, per=None) -> pd.DataFrame:
     "Charge, count, add noise: counts with the half-length of their error bars."
     if (
@@ -282,7 +282,7 @@ def dp_counts(
     "Noisy counts of a column: one Gaussian release, (ε, δ)-DP for a unit with at most k rows in `frame`."
     return _release(frame, [column], schema, ledger, epsilon, rng, max_rows_per_unit, confidence, per)
 
-# %% ../nbs/02_eda.ipynb #c030
+# %% ../nbs/02_eda.ipynb #c031
 def dp_crosstab(
     frame: pd.DataFrame,  # from `bound_contributions`
     row: str,  # categorical or boolean
