@@ -288,7 +288,7 @@ def normalized_error(
     rows = {name: (_tvd(n), _half_tvd(n[0])) for name, n in _marginal_counts(R, S, cells).items()}
     rows |= {f"{a} × {b}": (_tvd(n), _half_tvd(n[0])) for (a, b), n in _pair_counts(R, S, cells)}
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["tvd", "halves"])
-    return table.assign(normalized=(table.tvd / table.halves.where(table.halves > 0)).where(table.tvd > 0, 0.0))
+    return table.assign(normalized=(table.tvd / table.halves).fillna(0.0))  # 0/0: cannot err, does not
 
 # %% ../nbs/07_evaluation.ipynb #c042
 def _check_target(
@@ -711,26 +711,48 @@ def plot_zscores(
     return ax
 
 # %% ../nbs/07_evaluation.ipynb #c100
-_MEANING = {  # key of evaluate: (name, what it says)
+_MEANING = {  # key of evaluate, or of the running example: (name, what it says)
     "rows_real": ("Rows, real", "Rows of the real table."),
     "rows_synthetic": ("Rows, synthetic", "Rows of the synthetic table."),
     "columns": ("Columns", "Columns of the schema; all of them are compared."),
-    "marginal_tvd_mean": ("Columns, mean error", "Share of rows that would have to change their value for a column's shares to be the real ones (total variation distance, TVD); mean over columns. 0 is exact."),
+    "marginal_tvd_mean": ("Columns, mean error",
+        "Share of rows that would have to change their value for a column's shares to be the real ones (total "
+        "variation distance, TVD); mean over columns. 0 is exact."),
     "marginal_tvd_max": ("Columns, worst error", "The same for the worst column."),
     "worst_column": ("Worst column", "The column of the line above."),
-    "marginal_deviation_max": ("Largest deviation", "Largest difference between the real and the synthetic share of one value, or of one bin of a number or time."),
-    "pair_tvd_mean": ("Pairs, mean error", "The same error for two columns together, mean over all pairs: what the relations between columns have lost."),
-    "ks_max": ("Largest gap of a distribution", "Largest gap between the real and the synthetic cumulative distribution of a number or time (Kolmogorov–Smirnov)."),
-    "normalized_error_median": ("Error in units of chance", "The error of a column or pair, divided by what two random halves of the real table differ by; median. 1 is as far apart as those halves, about 0.7 is what fresh real rows would give."),
-    "detection_auc": ("Detection", "How well a classifier tells synthetic rows from real ones. 0.5 is not at all, 1 is always."),
-    "dcr_share": ("Closeness to real rows", "How often a synthetic row lies closer to the rows it was made from than chance would have it. 0.5 is no memorising, clearly more means that rows are repeated."),
-    "dcr_reference": ("Closeness is judged by", "“holdout”: real rows that the synthesizer never saw. “real rows”: how close real rows lie to each other, for want of a holdout; a table that is smoother than the real one then scores above 0.5 as well."),
-    "tstr_logistic_auc": ("Linear model, trained on synthetic rows", "How well a logistic regression trained on synthetic rows predicts the target on real ones (AUC). 0.5 is guessing, 1 is perfect."),
+    "marginal_deviation_max": ("Largest deviation",
+        "Largest difference between the real and the synthetic share of one value, or of one bin of a number or "
+        "time."),
+    "pair_tvd_mean": ("Pairs, mean error",
+        "The same error for two columns together, mean over all pairs: what the relations between columns have "
+        "lost."),
+    "ks_max": ("Largest gap of a distribution",
+        "Largest gap between the real and the synthetic cumulative distribution of a number or time "
+        "(Kolmogorov–Smirnov)."),
+    "normalized_error_median": ("Error in units of chance",
+        "The error of a column or pair, divided by what two random halves of the real table differ by; median. 1 "
+        "is as far apart as those halves, about 0.7 is what fresh real rows would give."),
+    "detection_auc": ("Detection",
+        "How well a classifier tells synthetic rows from real ones. 0.5 is not at all, 1 is always."),
+    "dcr_share": ("Closeness to real rows",
+        "How often a synthetic row lies closer to the rows it was made from than chance would have it. 0.5 is no "
+        "memorising, clearly more means that rows are repeated."),
+    "dcr_reference": ("Closeness is judged by",
+        "“holdout”: real rows that the synthesizer never saw. “real rows”: how close real rows lie to each other, "
+        "for want of a holdout; a table that is smoother than the real one then scores above 0.5 as well."),
+    "tstr_logistic_auc": ("Linear model, trained on synthetic rows",
+        "How well a logistic regression trained on synthetic rows predicts the target on real ones (AUC). 0.5 is "
+        "guessing, 1 is perfect."),
     "tstr_boosting_auc": ("Boosted trees, trained on synthetic rows", "The same for gradient-boosted trees."),
     "trtr_logistic_auc": ("Linear model, trained on real rows", "The ceiling: the same model trained on real rows."),
     "trtr_boosting_auc": ("Boosted trees, trained on real rows", "The ceiling for gradient-boosted trees."),
+    "max_product_deviation": ("Products, largest deviation",
+        "Largest difference between the real and the synthetic share of one product."),
+    "max_event_deviation": ("Events, largest deviation",
+        "Largest difference between the real and the synthetic share of one type of event."),
     "zscore_linf": ("Analyst's question, largest error", "Largest error of a z-score in the answer."),
-    "zscore_iou": ("Analyst's question, overlap", "Overlap of the sets of values found above the average. 1 is the same set."),
+    "zscore_iou": ("Analyst's question, overlap",
+        "Overlap of the sets of values found above the average. 1 is the same set."),
 }  # fmt: skip
 
 # %% ../nbs/07_evaluation.ipynb #c102
@@ -761,7 +783,8 @@ def _html_table(
     head = "".join(f'<th scope="col"{_class(value)}>{html.escape(str(name))}</th>' for name, value in zip(header, first))
     body = ""
     for name, *rest in rows:
-        body += f'<tr><th scope="row">{_text(name)}</th>' + "".join(f"<td{_class(value)}>{_text(value)}</td>" for value in rest) + "</tr>"
+        cells = "".join(f"<td{_class(value)}>{_text(value)}</td>" for value in rest)
+        body += f'<tr><th scope="row">{_text(name)}</th>{cells}</tr>'
     name = html.escape(caption, quote=True)
     return (f'<div class="wide" role="region" tabindex="0" aria-label="{name}"><table><caption>{name}</caption>'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>")  # fmt: skip
@@ -784,9 +807,10 @@ def _svg(
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the reader's browser has the glyphs
         figure = Figure(figsize=size, layout="constrained")
         draw(figure.add_subplot())
-        figure.savefig(out := io.StringIO(), format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        figure.savefig(out := io.StringIO(), format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = out.getvalue()
-    svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"|<metadata>.*?</metadata>|\sid="[A-Za-z.]+(2d)?_\d+"', "", svg[svg.index("<svg") :], flags=re.S)
+    spare = r'\sxmlns(:\w+)?="[^"]*"|<metadata>.*?</metadata>|\sid="[A-Za-z.]+(2d)?_\d+"'  # HTML needs none of it
+    svg = re.sub(spare, "", svg[svg.index("<svg") :], flags=re.S)
     svg = svg.replace(_INK, "currentColor").replace("<svg", f'<svg role="img" aria-label="{html.escape(alt, quote=True)}"', 1)
     caption = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
     return f"<figure>{svg}{caption}</figure>"
@@ -798,7 +822,8 @@ def _section(
     *parts: str,  # HTML
 ) -> tuple:  # (anchor, title, HTML)
     "A section with its heading."
-    return name, title, f'<section aria-labelledby="{name}"><h2 id="{name}">{html.escape(title)}</h2>' + "".join(parts) + "</section>"
+    head = f'<section aria-labelledby="{name}"><h2 id="{name}">{html.escape(title)}</h2>'
+    return name, title, head + "".join(parts) + "</section>"
 
 
 def _summary_section(metrics: dict) -> tuple:
@@ -820,7 +845,8 @@ def _summary_section(metrics: dict) -> tuple:
 def _figures_section(metrics: dict) -> tuple:
     "Every figure with what it says."
     rows = [(_MEANING.get(key, (key, ""))[0], value, _MEANING.get(key, (key, ""))[1]) for key, value in metrics.items()]
-    return _section("figures", "The figures", _html_table("What was measured, and what it says", ["figure", "value", "what it says"], rows))
+    table = _html_table("What was measured, and what it says", ["figure", "value", "what it says"], rows)
+    return _section("figures", "The figures", table)
 
 # %% ../nbs/07_evaluation.ipynb #c108
 def _columns_section(
@@ -851,7 +877,8 @@ def _pairs_section(
     "The worst pairs, and all of them as a heat map."
     matrix = pair_tvd(real, synthetic, schema)
     worst = matrix.where(np.triu(np.ones(matrix.shape, bool), 1)).stack().nlargest(10)
-    table = _html_table("The pairs with the largest error", ["pair", "TVD"], [(f"{a} × {b}", float(t)) for (a, b), t in worst.items()])
+    rows = [(f"{a} × {b}", float(value)) for (a, b), value in worst.items()]
+    table = _html_table("The pairs with the largest error", ["pair", "TVD"], rows)
     side = 2.0 + 0.28 * len(matrix)
     alt = f"Heat map of the error of each pair of columns; the worst is {' with '.join(map(str, worst.index[0]))}"
     draw = lambda ax: plot_pair_heatmap(real, synthetic, schema, ax)
@@ -877,9 +904,9 @@ def _question_section(
 ) -> tuple:
     "The analyst's question, answered from both tables."
     answer = zscore_answer(real, synthetic, **question)
-    asked = " in ".join(html.escape(str(question.get(key, default))) for key, default in (("error", "error"), ("event", "Event Type")))
-    by = html.escape(str(question.get("by", "Product Type")))
-    words = f"Which values of {by} have a rate of {asked} above the average of the rates? "
+    asked = {"by": "Product Type", "event": "Event Type", "error": "error"} | question
+    by, event, error = (html.escape(str(asked[key])) for key in ("by", "event", "error"))
+    words = f"Which values of {by} have a rate of {error} in {event} above the average of the rates? "
     words += f"Largest error of a z-score: {answer['linf']:.4f}. Overlap of the sets found above the average: {answer['iou']:.2f}."
     draw = lambda ax: plot_zscores(real, synthetic, **question, ax=ax)
     picture = _svg(draw, (6.4, 3), "Z-scores of the rates from the real and the synthetic table")
@@ -960,7 +987,8 @@ def report(
 ) -> Path:
     "Write one self-contained HTML file: the figures in words, pictures, the ledger. Reads the real table."
     _require(schema, real=real, synthetic=synthetic)
-    times = [name for name in schema if schema[name].type == "datetime" and real[name].notna().any() and synthetic[name].notna().any()]
+    times = [name for name in schema if schema[name].type == "datetime"]
+    times = [name for name in times if real[name].notna().any() and synthetic[name].notna().any()]
     sections = [_summary_section(metrics), _figures_section(metrics), _columns_section(real, synthetic, schema)]
     sections += [_pairs_section(real, synthetic, schema)] if len(schema) > 1 else []
     sections += [_time_section(real, synthetic, times[:4])] if times else []
