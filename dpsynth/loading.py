@@ -407,7 +407,7 @@ class Schema(_Written, Mapping):
     def _repr_html_(self):
         return pd.DataFrame([_describe(*item) for item in self.items()]).to_html(index=False, border=0)
 
-# %% ../nbs/01_loading.ipynb #c036
+# %% ../nbs/01_loading.ipynb #c037
 _MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?inf(?:inity)?", re.IGNORECASE)
 
@@ -432,7 +432,7 @@ def _distinct_texts(
     texts = pd.Series([_text(v) for v in values], dtype=object)
     return codes, texts[(~texts.isin(set(missing) - set(keep))).to_numpy(bool)]
 
-# %% ../nbs/01_loading.ipynb #c037
+# %% ../nbs/01_loading.ipynb #c038
 def _numbers(cells: pd.Series) -> np.ndarray:
     "Text or numbers as float64, exactly; what is not a finite number is NaN."
     if pd.api.types.is_numeric_dtype(cells):
@@ -453,7 +453,7 @@ def _read_integer(column: Integer, cells: pd.Series) -> pd.Series:
     x = np.where((np.abs(whole) <= 2**53) & (x == whole).any(), whole, np.nan)
     return pd.Series(x, index=cells.index).astype("Int64")
 
-# %% ../nbs/01_loading.ipynb #c038
+# %% ../nbs/01_loading.ipynb #c039
 _WORDS = {**dict.fromkeys("true yes y t on 1".split(), True), **dict.fromkeys("false no n f off 0".split(), False)}
 
 
@@ -485,7 +485,7 @@ _READERS = {
     "boolean": _read_boolean,
 }
 
-# %% ../nbs/01_loading.ipynb #c040
+# %% ../nbs/01_loading.ipynb #c041
 _COMPLAINTS = {
     "categorical": "is one of its categories",
     "integer": "reads as an integer",
@@ -518,7 +518,7 @@ def _conform_column(name: str, cells: pd.Series, column: _Column, missing) -> pd
         raise InputError(f"column {name!r}: every cell is missing although nullable is false")
     return typed
 
-# %% ../nbs/01_loading.ipynb #c042
+# %% ../nbs/01_loading.ipynb #c043
 def _check_names(
     names: list,  # of the data
     wanted: list,  # schema and unit; empty: any
@@ -542,7 +542,7 @@ def _check_names(
         listed = ", ".join(extra[:5]) + (f" and {len(extra) - 5} more" if len(extra) > 5 else "")
         raise InputError(f"data: columns that the schema does not declare: {listed}; declare or drop them")
 
-# %% ../nbs/01_loading.ipynb #c043
+# %% ../nbs/01_loading.ipynb #c044
 def conform(
     frame: pd.DataFrame,  # any types; text is read, numbers and instants are converted
     schema: Schema,
@@ -563,7 +563,7 @@ def conform(
         typed[unit] = texts.reindex(codes).reset_index(drop=True)
     return pd.DataFrame(typed)
 
-# %% ../nbs/01_loading.ipynb #c048
+# %% ../nbs/01_loading.ipynb #c049
 def _header(path: Path, delimiter: str) -> list:
     "The names in the first line, as written. Refuses what is not a text table."
     open_bytes = gzip.open if path.suffix.lower() == ".gz" else open
@@ -583,7 +583,7 @@ def _header(path: Path, delimiter: str) -> list:
         raise InputError(f"{path}: cells must be separated by {'commas' if delimiter == ',' else 'tabs'}")
     return names
 
-# %% ../nbs/01_loading.ipynb #c049
+# %% ../nbs/01_loading.ipynb #c050
 def _read_csv(path: Path) -> pa.Table:
     "A delimited file with every cell as text."
     delimiter = "\t" if ".tsv" in path.name.lower() else ","
@@ -611,7 +611,7 @@ def _read_file(path: Path) -> pa.Table:
         raise InputError(f"{path}: cannot be read") from None
     raise InputError(f"{path}: not a kind of file that is read here (.csv, .csv.gz, .tsv, .parquet)")
 
-# %% ../nbs/01_loading.ipynb #c050
+# %% ../nbs/01_loading.ipynb #c051
 _ARROW_TYPES = {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
 
 
@@ -630,7 +630,7 @@ def _load(source) -> pd.DataFrame:
         raise InputError("data: give a DataFrame, a path, or a PyArrow table or dataset")
     return source.set_axis([str(n).strip() for n in source.columns], axis=1).reset_index(drop=True)
 
-# %% ../nbs/01_loading.ipynb #c052
+# %% ../nbs/01_loading.ipynb #c053
 def _infer_column(cells: pd.Series, missing) -> pd.Series:
     "A column with the narrowest type that every present cell reads as."
     codes, texts = _distinct_texts(cells, missing)
@@ -655,7 +655,7 @@ def _infer(frame: pd.DataFrame, missing) -> pd.DataFrame:
         raise InputError("data: the table has no rows")
     return pd.DataFrame({name: _infer_column(cells, missing) for name, cells in frame.items()})
 
-# %% ../nbs/01_loading.ipynb #c053
+# %% ../nbs/01_loading.ipynb #c054
 def read_table(
     source,  # DataFrame, path (.csv, .csv.gz, .tsv, .parquet), or PyArrow Table or Dataset
     schema: Schema = None,  # None: guess the types from the cells, to draft a schema
@@ -666,7 +666,7 @@ def read_table(
     frame = _load(source)
     return _infer(frame, missing) if schema is None else conform(frame, schema, unit, missing)
 
-# %% ../nbs/01_loading.ipynb #c060
+# %% ../nbs/01_loading.ipynb #c062
 _PRODUCTS = {  # events, distinct users, error events
     "A": (23_096, 20_804, 125),
     "B": (38_325, 34_541, 767),
@@ -688,7 +688,7 @@ def _quota(weights: np.ndarray, total: int) -> np.ndarray:
     quota[np.argsort(quota - share, kind="stable")[: total - quota.sum()]] += 1
     return quota
 
-# %% ../nbs/01_loading.ipynb #c061
+# %% ../nbs/01_loading.ipynb #c063
 def _telemetry_events(rng) -> tuple[np.ndarray, np.ndarray]:  # product 0 to 6 and event 0 to 4 of each row, 4: error
     "Products and events with their exact counts: the errors of a product are given, other events shared out at random."
     events, _, errors = np.array(list(_PRODUCTS.values())).T
@@ -696,7 +696,7 @@ def _telemetry_events(rng) -> tuple[np.ndarray, np.ndarray]:  # product 0 to 6 a
     others = rng.permutation(np.repeat(np.arange(4), list(_OTHER_EVENTS.values())))
     return product, np.concatenate([np.full(errors.sum(), 4), others])
 
-# %% ../nbs/01_loading.ipynb #c063
+# %% ../nbs/01_loading.ipynb #c065
 def _ordinary_users(rng, distinct: np.ndarray) -> list:  # 7 arrays of user numbers
     "The ordinary users of each product: each has one home product, and a few visit a second one."
     visits = _quota(distinct, distinct.sum() - (_N_USERS - 1))
@@ -717,7 +717,7 @@ def _telemetry_users(rng, product: np.ndarray, event: np.ndarray) -> np.ndarray:
         user[rows] = np.concatenate([users, rng.choice(users, len(rows) - len(users))])
     return user
 
-# %% ../nbs/01_loading.ipynb #c064
+# %% ../nbs/01_loading.ipynb #c066
 def make_telemetry(
     seed: int = 0,  # which of the tables with these counts
 ) -> pd.DataFrame:  # 152,356 rows in order of time
@@ -738,7 +738,7 @@ def make_telemetry(
         }
     )
 
-# %% ../nbs/01_loading.ipynb #c070
+# %% ../nbs/01_loading.ipynb #c072
 def telemetry_schema() -> Schema:
     "What is public about the event log: its lists of products and events, and its three months."
     return Schema(
@@ -749,7 +749,7 @@ def telemetry_schema() -> Schema:
         }
     )
 
-# %% ../nbs/01_loading.ipynb #c073
+# %% ../nbs/01_loading.ipynb #c075
 def bound_contributions(
     frame: pd.DataFrame,
     unit: str,  # column that says whose row it is; None: each row is a unit of its own
@@ -771,7 +771,7 @@ def bound_contributions(
     rows = frame.drop(columns=[] if unit is None else unit).iloc[order[kept]]
     return rows.reset_index(drop=True), index[kept]
 
-# %% ../nbs/01_loading.ipynb #c085
+# %% ../nbs/01_loading.ipynb #c087
 def _draft_column(cells: pd.Series) -> _Column:
     "A column from its dtype alone; everything else is to be discovered."
     types = pd.api.types
@@ -794,7 +794,7 @@ def _resolution(x: pd.Series) -> str:
     steps = {"day": "D", "hour": "h", "minute": "min"}
     return next((name for name, step in steps.items() if (x == x.dt.floor(step)).all()), "second")
 
-# %% ../nbs/01_loading.ipynb #c086
+# %% ../nbs/01_loading.ipynb #c088
 def _categories_from_data(x: pd.Series, n_rows: int) -> list:
     "The distinct texts, sorted; refused when there are so many that they are no categories."
     found = sorted(set(map(_text, x)))
@@ -821,7 +821,7 @@ def _column_from_data(cells: pd.Series) -> _Column:
         return Integer(lower, upper if upper > lower else upper + 1, nullable)  # a constant column still needs a range
     return Float(lower, upper if upper > lower else upper + max(1, abs(upper)), _decimals(x.to_numpy(float)), nullable)
 
-# %% ../nbs/01_loading.ipynb #c087
+# %% ../nbs/01_loading.ipynb #c089
 def draft_schema(
     frame: pd.DataFrame,  # from `read_table` without a schema
     from_data: bool = False,  # read bounds and categories from the rows: what is written is a disclosure
