@@ -108,46 +108,58 @@ class Calibration:
         return w
 
 # %% ../nbs/06_calibration.ipynb #c022
+def _standing_out(noisy, clique, sizes, scale, structural) -> np.ndarray:
+    "(cells,) 0 where a structural code's noisy total is within three standard deviations of nothing, else 1."
+    shape = [sizes[j] for j in clique]
+    keep, table = np.ones(shape), noisy.reshape(shape)
+    for axis, field in enumerate(clique):
+        for code in structural.get(field, ()):
+            total = np.take(table, code, axis).sum()
+            if total < 3 * scale * math.sqrt(table.size / shape[axis]):
+                keep[(slice(None),) * axis + (code,)] = 0
+    return keep.ravel()
+
+# %% ../nbs/06_calibration.ipynb #c023
 def add_targets(
     calibration: Calibration,
     noisy: dict,  # clique → noisy counts
     scales: dict,  # clique → noise standard deviation
     pool: np.ndarray,  # (N, fields) model rows
     weights: np.ndarray,  # (N,)
-    units: int,
-    structural=None,  # clique of one field → codes that are dropped unless they stand out
+    rows: int,  # public or released number of rows
+    structural=None,  # field → codes that are dropped unless they stand out
 ) -> None:
     "Shrink noisy counts towards the weighted pool and make them targets. Reads releases and model rows only."
     for c, y in noisy.items():
-        model = units * np.bincount(clique_cells(pool, c, calibration.sizes), weights=weights, minlength=len(y))
+        model = rows * np.bincount(clique_cells(pool, c, calibration.sizes), weights=weights, minlength=len(y))
         target = shrink(y, model, scales[c])
-        for code in (structural or {}).get(c, ()):
-            target[code] = 0 if y[code] < 3 * scales[c] else target[code]
+        target *= _standing_out(y, c, calibration.sizes, scales[c], structural or {})
         calibration.targets[c] = target / max(target.sum(), 1e-9)
 
-# %% ../nbs/06_calibration.ipynb #c025
+# %% ../nbs/06_calibration.ipynb #c026
 def fit_latent_prior(
     mu: np.ndarray,  # (n, L) posterior means of private rows
     var: np.ndarray,  # (n, L) posterior variances
     spend: Spend,  # charged before this call
     rng: np.random.Generator,
+    rows: int,  # public or released number of rows, not len(mu)
     k: int = 1,  # rows a unit
 ):  # mean (L,), covariance (L, L)
     "One Gaussian release of the clipped first and second moments of the aggregate posterior."
-    n, L = mu.shape
+    L = mu.shape[1]
     i, j = np.triu_indices(L)
     off = np.where(i == j, 1, math.sqrt(2))
-    rows = np.concatenate([2 * mu, (mu[:, i] * mu[:, j] + np.where(i == j, var[:, i], 0)) * off], axis=1)
-    rows[~np.isfinite(rows).all(1)] = 0
+    each = np.concatenate([2 * mu, (mu[:, i] * mu[:, j] + np.where(i == j, var[:, i], 0)) * off], axis=1)
+    each[~np.isfinite(each).all(1)] = 0
     bound = 3.0 * L
-    rows *= np.minimum(1, bound / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
-    noisy = gaussian_vector(rows.sum(0), spend.noise_multiplier, k * bound, rng) / n
+    each *= np.minimum(1, bound / np.maximum(np.linalg.norm(each, axis=1, keepdims=True), 1e-12))
+    noisy = gaussian_vector(each.sum(0), spend.noise_multiplier, k * bound, rng) / rows
     mean, s = noisy[:L] / 2, np.zeros((L, L))
     s[i, j] = noisy[L:] / off
     value, vector = np.linalg.eigh(s + np.triu(s, 1).T - np.outer(mean, mean))
     return mean, vector @ np.diag(np.maximum(value, 0.02)) @ vector.T
 
-# %% ../nbs/06_calibration.ipynb #c030
+# %% ../nbs/06_calibration.ipynb #c031
 def select_pairs(
     codes: np.ndarray,  # (n, fields) private codes
     pool: np.ndarray,
@@ -157,18 +169,19 @@ def select_pairs(
     sizes,
     spend: Spend,  # charged before this call
     rng: np.random.Generator,
-    k: int = 1,
+    rows: int,  # public or released number of rows, not len(codes)
+    k: int = 1,  # rows a unit
 ) -> list:  # the `count` pairs where the model is furthest off
     "Noisy L1 distance between every pair's counts and the pool's; a row moves each by at most 1, all by k√pairs."
     scores = []
     for c in candidates:
         real = np.bincount(clique_cells(codes, c, sizes), minlength=clique_size(c, sizes))
         model = np.bincount(clique_cells(pool, c, sizes), weights=weights, minlength=len(real))
-        scores.append(np.abs(real - len(codes) * model).sum())
+        scores.append(np.abs(real - rows * model).sum())
     noisy = gaussian_vector(np.array(scores), spend.noise_multiplier, k * math.sqrt(len(scores)), rng)
     return [candidates[i] for i in np.argsort(-noisy)[:count]]
 
-# %% ../nbs/06_calibration.ipynb #c033
+# %% ../nbs/06_calibration.ipynb #c034
 def systematic_resample(
     weights: np.ndarray,  # (N,)
     n: int,
@@ -180,12 +193,12 @@ def systematic_resample(
     at = (rng.random() + np.arange(n)) / n * total[-1]
     return order[np.minimum(np.searchsorted(total, at, side="right"), len(order) - 1)]
 
-# %% ../nbs/06_calibration.ipynb #c036
-class _AllPairs:
-    "Cells of every 1- and 2-way table at once, as positions in one long vector."
+# %% ../nbs/06_calibration.ipynb #c037
+class _Tables:
+    "Cells of all 1-way and some 2-way tables at once, as positions in one long vector."
 
-    def __init__(self, sizes):
-        pairs = [(j, j) for j in range(len(sizes))] + list(combinations(range(len(sizes)), 2))
+    def __init__(self, sizes, pairs):
+        pairs = [(j, j) for j in range(len(sizes))] + list(pairs)
         self.a, self.b = np.array(pairs).T
         sizes = np.asarray(sizes, np.int64)
         self.stride = np.where(self.a == self.b, 0, sizes[self.b])
@@ -204,17 +217,18 @@ class _AllPairs:
             total += np.bincount(part.ravel(), w, self.length)
         return total
 
-# %% ../nbs/06_calibration.ipynb #c037
+# %% ../nbs/06_calibration.ipynb #c038
 def swap_rows(
     chosen: np.ndarray,  # (n,) pool positions
     pool: np.ndarray,  # (N, fields) model rows
     weights: np.ndarray,  # (N,)
     sizes,
+    pairs,  # pairs of fields whose tables matter
     rng: np.random.Generator,
     rounds: int = 100,
 ) -> np.ndarray:  # (n,) pool positions
-    "Exchange sampled rows for pool rows where that brings all 1- and 2-way counts closer to the weighted pool's."
-    tables, n = _AllPairs(sizes), len(chosen)
+    "Exchange sampled rows for pool rows where that brings 1- and 2-way counts closer to the weighted pool's."
+    tables, n = _Tables(sizes, pairs), len(chosen)
     target = tables.count(pool, weights * (n / weights.sum()))
     scale = tables.importance / np.sqrt(target + 1)
     chosen, now, total = chosen.copy(), tables.count(pool[chosen]), np.cumsum(weights)
