@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DIRECT_VALUES', 'FINE_CELLS', 'MAX_ATOMS', 'MAX_DATES', 'Field', 'Discretizer', 'discovery_releases', 'TableEncoder']
 
-# %% ../nbs/03_preprocessing.ipynb #c002
+# %% ../nbs/03_preprocessing.ipynb #c003
 import math
 from dataclasses import dataclass, replace
 
@@ -16,7 +16,7 @@ from scipy.stats import norm
 from .loading import Boolean, Categorical, Datetime, Float, Integer, Schema
 from .privacy import InputError, Ledger, Spend, gaussian_histogram
 
-# %% ../nbs/03_preprocessing.ipynb #c005
+# %% ../nbs/03_preprocessing.ipynb #c006
 @dataclass(frozen=True)
 class Field:
     "One integer-coded variable, with codes 0 … cardinality−1."
@@ -26,7 +26,7 @@ class Field:
     structural: tuple = ()  # codes for 'other' and 'missing', real or not
     never: tuple = ()  # codes that exist for reading but must not be generated
 
-# %% ../nbs/03_preprocessing.ipynb #c007
+# %% ../nbs/03_preprocessing.ipynb #c008
 class _CategoryCoder:
     "Codes of a categorical or boolean column: the categories in schema order, then other, then missing."
 
@@ -61,7 +61,7 @@ class _CategoryCoder:
     def state(self):
         return {}
 
-# %% ../nbs/03_preprocessing.ipynb #c011
+# %% ../nbs/03_preprocessing.ipynb #c012
 DIRECT_VALUES = 32  # a number with no more values than this has one code for each
 FINE_CELLS = 1024  # resolution of the histogram behind bins
 MAX_ATOMS = 16
@@ -92,7 +92,7 @@ class _Grid:
             x = first + np.floor(u * np.maximum(np.ceil(self.starts[cell] + self.width) - first, 1))
         return np.clip(x, self.lower, self.upper)
 
-# %% ../nbs/03_preprocessing.ipynb #c012
+# %% ../nbs/03_preprocessing.ipynb #c013
 def _split(
     noisy: np.ndarray,  # (cells,) noisy counts
     starts: np.ndarray,  # (cells,) left ends
@@ -114,7 +114,7 @@ def _split(
 
     return np.array(visit(lower, upper, 0, len(noisy), 0))
 
-# %% ../nbs/03_preprocessing.ipynb #c014
+# %% ../nbs/03_preprocessing.ipynb #c015
 def _density(noisy, bins, scale):
     "Probability of each fine cell inside its bin: noisy counts, shrunk towards flat."
     out = np.empty(len(noisy))
@@ -126,7 +126,7 @@ def _density(noisy, bins, scale):
         out[first:last] = p / p.sum() if p.sum() > 0 else 1 / len(y)
     return out
 
-# %% ../nbs/03_preprocessing.ipynb #c015
+# %% ../nbs/03_preprocessing.ipynb #c016
 class Discretizer:
     "Codes of a bounded number: its atoms, then its bins, then missing."
 
@@ -198,7 +198,7 @@ class Discretizer:
     def state(self):
         return {"atoms": self.atoms.tolist(), "bins": self.bins.tolist(), "density": self.density.tolist()}
 
-# %% ../nbs/03_preprocessing.ipynb #c017
+# %% ../nbs/03_preprocessing.ipynb #c018
 def _atoms(grid, noisy, values):
     "Released values that hold ≥ 0.5 % of the mass and 8 times the mean cell within 1/16 of the range around."
     total, reach, found = max(noisy.sum(), 1.0), max(grid.cells // 32, 1), []
@@ -211,7 +211,7 @@ def _atoms(grid, noisy, values):
             found.append((count, value))
     return sorted(v for _, v in sorted(found, reverse=True)[:MAX_ATOMS])
 
-# %% ../nbs/03_preprocessing.ipynb #c022
+# %% ../nbs/03_preprocessing.ipynb #c023
 MAX_DATES = 128
 
 
@@ -261,7 +261,7 @@ class _DatetimeCoder:
     def state(self):
         return {}
 
-# %% ../nbs/03_preprocessing.ipynb #c026
+# %% ../nbs/03_preprocessing.ipynb #c027
 def _is_number(column) -> bool:
     return isinstance(column, (Integer, Float))
 
@@ -281,7 +281,7 @@ def discovery_releases(schema: Schema) -> dict:
     }
     return {name: read for name, read in releases.items() if read}
 
-# %% ../nbs/03_preprocessing.ipynb #c029
+# %% ../nbs/03_preprocessing.ipynb #c030
 _POWERS = 2.0 ** np.arange(-10, 63)
 _NUMBER_EDGES = np.concatenate([-_POWERS[::-1], [0.0], _POWERS])
 _MONTH_EDGES = pd.date_range("1900-01-01", "2101-01-01", freq="MS")
@@ -299,7 +299,7 @@ def _bound_cells(values, column) -> np.ndarray:
     cell = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 2)
     return np.bincount(cell, minlength=len(edges) - 1)
 
-# %% ../nbs/03_preprocessing.ipynb #c030
+# %% ../nbs/03_preprocessing.ipynb #c031
 def _read_bounds(noisy, column, scale):
     "The column with its unknown bounds set to the outermost occupied cells; post-processing."
     threshold = scale * norm.isf(1e-3 / len(noisy))
@@ -321,7 +321,7 @@ def _read_bounds(noisy, column, scale):
         low, high = (low, low + span) if column.upper == "discover" else (high - span, high)
     return replace(column, lower=low, upper=high)
 
-# %% ../nbs/03_preprocessing.ipynb #c033
+# %% ../nbs/03_preprocessing.ipynb #c034
 def _threshold(spend: Spend, columns: int, k: int) -> float:
     "Count above which a value may be shown."
     return k + 1 + spend.noise_multiplier * k * math.sqrt(columns) * norm.isf(spend.delta / (k * columns))
@@ -337,7 +337,7 @@ def _read_values(values, column, spend, columns, k, rng) -> dict:
     found = dict(zip(counts.index[keep].tolist(), noisy[keep].tolist()))
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
-# %% ../nbs/03_preprocessing.ipynb #c037
+# %% ../nbs/03_preprocessing.ipynb #c038
 class TableEncoder:
     "A table's code book: DataFrame ⇄ integer codes."
 

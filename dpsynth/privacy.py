@@ -7,7 +7,7 @@ __all__ = ['MAX_EPSILON', 'InputError', 'JobError', 'BudgetExceeded', 'PrivacyBu
            'gaussian_epsilon', 'gaussian_mu', 'compose_epsilon', 'epsilon_by_prv', 'calibrate_noise', 'Ledger',
            'SecureGenerator', 'secure_generator', 'noise_source', 'gaussian_histogram', 'gaussian_vector']
 
-# %% ../nbs/00_privacy.ipynb #c002
+# %% ../nbs/00_privacy.ipynb #c003
 import math
 import secrets
 from dataclasses import asdict, dataclass
@@ -21,9 +21,10 @@ from scipy.optimize import brentq
 from scipy.special import log_ndtr
 from scipy.stats import norm
 
+# %% ../nbs/00_privacy.ipynb #c004
 opendp.enable_features("contrib")
 
-# %% ../nbs/00_privacy.ipynb #c006
+# %% ../nbs/00_privacy.ipynb #c008
 class InputError(ValueError):
     "Something given cannot be used: one line that names the column or option, never a cell value."
 
@@ -35,7 +36,7 @@ class JobError(RuntimeError):
 class BudgetExceeded(InputError):
     "An expense that would take the total above the budget. It was not recorded."
 
-# %% ../nbs/00_privacy.ipynb #c008
+# %% ../nbs/00_privacy.ipynb #c010
 MAX_EPSILON = 100.0
 
 
@@ -61,7 +62,7 @@ class PrivacyBudget:
         if n_units < 1 or self.delta >= 1 / n_units:
             raise InputError(f"delta must be below 1/units: {self.delta:g} is too large for {n_units:,} units")
 
-# %% ../nbs/00_privacy.ipynb #c012
+# %% ../nbs/00_privacy.ipynb #c014
 @dataclass(frozen=True)
 class Spend:
     "One expense: `steps` Gaussian releases on Poisson samples at `sampling_rate`, and an additive `delta`."
@@ -90,7 +91,7 @@ class Spend:
         "ε of this expense if it were the only one, at `delta` (its own additive part aside)."
         return compose_epsilon([self], delta + self.delta)
 
-# %% ../nbs/00_privacy.ipynb #c014
+# %% ../nbs/00_privacy.ipynb #c016
 def gaussian_delta(
     mu: float,  # √(Σ 1/σ²) over the composed releases
     epsilon: float,  # nats
@@ -112,7 +113,7 @@ def gaussian_mu(budget: PrivacyBudget) -> float:
     "The μ that a budget buys if every release is a plain Gaussian: the currency that plans divide."
     return brentq(lambda m: gaussian_epsilon(m, budget.delta) - budget.epsilon, 1e-6, 60.0, xtol=1e-10)
 
-# %% ../nbs/00_privacy.ipynb #c016
+# %% ../nbs/00_privacy.ipynb #c018
 @lru_cache(maxsize=256)
 def _subsampled_pld(noise_multiplier: float, sampling_rate: float, steps: int, interval: float):
     "Privacy loss distribution of `steps` Poisson-subsampled Gaussian releases, pessimistic, zero-out neighbours."
@@ -151,7 +152,7 @@ def compose_epsilon(
         total = total.compose(p)
     return float(total.get_epsilon_for_delta(delta))
 
-# %% ../nbs/00_privacy.ipynb #c020
+# %% ../nbs/00_privacy.ipynb #c022
 def epsilon_by_prv(
     spends,  # any number of `Spend`
     delta: float,  # total δ, additive parts included
@@ -167,7 +168,7 @@ def epsilon_by_prv(
     with np.errstate(all="ignore"):
         return accountant.get_epsilon(delta - sum(s.delta for s in spends))
 
-# %% ../nbs/00_privacy.ipynb #c025
+# %% ../nbs/00_privacy.ipynb #c027
 def _between(low, high, target: float) -> float:
     "Next σ to try: ε is near a power of σ, so interpolate the logarithms, but stay off the ends of the bracket."
     (s0, e0), (s1, e1) = low, high
@@ -176,7 +177,7 @@ def _between(low, high, target: float) -> float:
     share = (math.log(e0) - math.log(target)) / (math.log(e0) - math.log(e1)) if target > 0 else 0.5
     return s0 * (s1 / s0) ** min(max(share, 0.02), 0.98)
 
-# %% ../nbs/00_privacy.ipynb #c026
+# %% ../nbs/00_privacy.ipynb #c028
 def calibrate_noise(
     budget: PrivacyBudget,
     sampling_rate: float,  # chance of a unit to be in a batch
@@ -201,7 +202,7 @@ def calibrate_noise(
         low, high = ((middle, spent), high) if (spent := cost(middle)) > budget.epsilon else (low, (middle, spent))
     return high[0] if low[1] > budget.epsilon else low[0]
 
-# %% ../nbs/00_privacy.ipynb #c030
+# %% ../nbs/00_privacy.ipynb #c032
 class Ledger:
     "The account of one fit: every read of private data that leaves a trace, entered before it is made."
 
@@ -257,7 +258,7 @@ class Ledger:
         foot = f"total ε = {self.epsilon:.4f} of {self.budget.epsilon:g} at δ = {self.budget.delta:g}"
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{foot}</p>"
 
-# %% ../nbs/00_privacy.ipynb #c034
+# %% ../nbs/00_privacy.ipynb #c036
 class SecureGenerator(np.random.Generator):
     "A NumPy generator on AES-CTR keyed by the operating system; made only by `secure_generator`."
 
@@ -271,7 +272,7 @@ def noise_source(rng: np.random.Generator) -> str:
     "What the certificate writes about a generator."
     return "os-entropy AES-CTR, OpenDP discrete Gaussian" if isinstance(rng, SecureGenerator) else "insecure_test_rng"
 
-# %% ../nbs/00_privacy.ipynb #c037
+# %% ../nbs/00_privacy.ipynb #c039
 def _discrete_gaussian(scale: float, size: int, rng) -> np.ndarray:
     "`size` draws of the discrete Gaussian: OpenDP's exact sampler, or rounded normals of a test generator."
     if not isinstance(rng, SecureGenerator):
@@ -292,7 +293,7 @@ def gaussian_histogram(
         raise TypeError("gaussian_histogram takes integer counts; use gaussian_vector for real values")
     return counts.astype(np.int64) + _discrete_gaussian(noise_multiplier * sensitivity, counts.size, rng).reshape(counts.shape)
 
-# %% ../nbs/00_privacy.ipynb #c042
+# %% ../nbs/00_privacy.ipynb #c044
 def gaussian_vector(
     values: np.ndarray,  # (d,) real values
     noise_multiplier: float,  # σ of the `Spend` charged for it
