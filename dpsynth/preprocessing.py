@@ -100,12 +100,12 @@ def _split(
     upper: float,
     scale: float,  # noise standard deviation of one cell
 ) -> np.ndarray:  # first cell of each bin
-    "Halve the range where noisy mass is: down to 1/16 above half a percent, further above four percent."
+    "Sixteen equal parts of the range, and halves of these, again and again, where four percent of the mass is."
     total, mass = max(noisy.sum(), 1.0), np.concatenate([[0.0], np.cumsum(noisy)])
 
     def visit(a, b, first, last, depth):
         cells, here = last - first, mass[last] - mass[first]
-        floor = max(total / 200, 2 * scale * math.sqrt(cells)) if depth < 4 else max(total / 24, 4 * scale * math.sqrt(cells))
+        floor = -math.inf if depth < 4 else max(total / 24, 4 * scale * math.sqrt(cells))
         middle = (a + b) / 2
         cut = int(np.searchsorted(starts, middle))
         if cells < 2 or here <= floor or depth > 12 or not first < cut < last:
