@@ -112,18 +112,20 @@ def make_plan(
     rows_per_unit: int = 1,  # k
     workload: bool = False,  # whether cliques are declared
 ) -> Plan:
-    "Divide a budget. Steps and rate follow ε; the batch follows the number of units."
+    "Divide a budget. Steps, rate and pairs follow the signal that is left for training: units × its part of μ."
     budget.check_units(units)
-    mu = gaussian_mu(budget)
+    mu, shares = gaussian_mu(budget), _shares(schema, workload)
     releases = {
         name: Spend(name, 1 / (mu * math.sqrt(share)), delta=budget.delta / 20 if name == "values" else 0.0)
-        for name, share in _shares(schema, workload).items()
+        for name, share in shares.items()
     }
-    steps, rate = (500, 4e-3) if workload else (2000, 5e-3)
+    signal = units * mu * math.sqrt(1 - sum(shares.values()))
+    steps = int(np.clip(round(1000 * (signal / 750) ** 0.3), 300, 3000))
     sampling_rate = min(1024, max(units // 16, 1)) / units
     sigma = calibrate_noise(budget, sampling_rate, steps, releases.values())
+    rate = 5e-3 * (2000 / steps) ** 0.6
     training = TrainingPlan(steps, sampling_rate, sigma, units, rate, rows_per_unit=rows_per_unit)
-    pairs = int(np.clip(round(8 * budget.epsilon**0.3), 2, 20))
+    pairs = int(np.clip(round(8 * (signal / 7000) ** 0.35), 6, 20))
     return Plan(budget, units, rows_per_unit, releases, training, pairs, {"latent": 8, "hidden": 64, "gain": 4.0})
 
 # %% ../nbs/09_synthesizer.ipynb #c013
