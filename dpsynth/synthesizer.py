@@ -51,7 +51,7 @@ from dpsynth.privacy import (
     noise_source,
     secure_generator,
 )
-from .training import DPTrainer, TrainingPlan
+from .training import DPTrainer, TrainingPlan, one_thread
 from .vae import TabularVAE, VAEConfig, sample_codes
 
 # %% ../nbs/09_synthesizer.ipynb #c007
@@ -244,7 +244,8 @@ def _pool(model: Released, n: int, rng, allowed=None):
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     z = torch.from_numpy(rng.multivariate_normal(*model.prior, n).astype(np.float32))
     masks = None if allowed is None else [allowed[j] for j in model.order]
-    parts = [sample_codes(model.network, part, generator, masks) for part in z.split(16_384)]
+    with one_thread():
+        parts = [sample_codes(model.network, part, generator, masks) for part in z.split(16_384)]
     codes = np.empty((n, len(model.order)), np.int32)
     codes[:, model.order] = torch.cat([c for c, _ in parts]).numpy()
     return codes, torch.cat([w for _, w in parts]).double().numpy()
@@ -253,7 +254,7 @@ def _pool(model: Released, n: int, rng, allowed=None):
 def _draw(model: Released, n: int, rng, allowed=None) -> np.ndarray:
     "(n, fields) codes: pool, weights, systematic resampling, swaps."
     sizes = model.encoder.cardinalities
-    pool, log_weight = _pool(model, max(8 * n, 20_000), rng, allowed)
+    pool, log_weight = _pool(model, int(np.clip(8 * n, 20_000, 4 * n + 160_000)), rng, allowed)
     cal = Calibration(sizes, model.calibration.targets, model.calibration.tilts)
     cells = cal.cells(pool)
     weights = cal.tilted(cells, np.exp(log_weight - log_weight.max()))
