@@ -325,8 +325,7 @@ def _schema(
 ):
     """Draft a schema for you to complete.
 
-    Names and types are guessed. Bounds and categories are left as discover, which fit pays for:
-    write down what is public.
+    Names and types are guessed; the rest says discover, which fit pays for. Write down what is public.
     """
     draft = _draft(data, out, unit, from_data, force)
     if from_data:
@@ -335,7 +334,7 @@ def _schema(
     print(f"{out}: {len(draft)} columns, {open_ones} with something to discover")
 
 # %% ../nbs/10_cli.ipynb #c035
-_USUAL_CODES = 24  # a number or a category list that is divided only in fit
+_USUAL_CODES = 24  # a column whose codes are settled only in fit
 
 
 def _fields(schema) -> list:  # (column, field, codes, whether that is certain)
@@ -386,7 +385,7 @@ def _noise_alone(
     ]
 
 # %% ../nbs/10_cli.ipynb #c038
-_ASSUMED = "~ an assumption: fit divides these columns when it has seen noisy counts"
+_ASSUMED = "~ assumed: fit settles the codes of these columns from noisy counts"
 
 
 def _show_plan(synth, plan) -> None:
@@ -419,8 +418,7 @@ def _plan(
 ):
     """Show what fit would spend. Reads no data.
 
-    Prints the ledger, the sizes of the training, and what the noise alone does to each column's
-    shares.
+    Prints the ledger, the sizes of the training, and what the noise alone does to the shares.
     """
     options = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "target": target}
     synth = _synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
@@ -603,8 +601,8 @@ def _figure(value) -> str:
 _READINGS = {
     "max_product_deviation": "largest error of a product's share",
     "max_event_deviation": "largest error of an event's share",
-    "zscore_linf": "largest error of a z-score in the analyst's question",
-    "zscore_iou": "overlap of the products found above the average",
+    "zscore_linf": "largest error of a product's z-score",
+    "zscore_iou": "overlap of the products above the average",
     "marginal_tvd_mean": "error of a column's shares; 0 is exact",
     "marginal_tvd_max": "the same, worst column",
     "marginal_deviation_max": "largest error of one share",
@@ -775,8 +773,7 @@ _Folder = _option(Path, "--out", metavar="DIR", help="For the six files. Default
 def _demo(out: _Folder = Path("dpsynth-demo")):
     """Run the whole job on a built-in event log.
 
-    Writes telemetry.csv, model.dpsynth, synthetic.csv, metrics.json, certificate.json and
-    report.html.
+    Writes telemetry.csv, model.dpsynth, synthetic.csv, metrics.json, certificate.json and report.html.
     """
     folder = _demo_folder(out)
     with _progress() as tell:
