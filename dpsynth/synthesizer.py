@@ -92,15 +92,18 @@ class Plan:
 PAIR_ROUNDS = 2
 
 
-def _shares(schema: Schema, workload: bool) -> dict:
+def _shares(schema: Schema, workload: bool, target: bool) -> dict:
     "Share of μ² of each release; what is left trains the network."
     discovery = {"bounds": 0.01, "values": 0.04, "histogram": 0.05}
     shares = {name: discovery[name] for name in discovery_releases(schema)}
     if workload:
         return shares | {"workload": 0.60, "1-way marginals": 0.10, "latent prior": 0.01}
     shares |= {"1-way marginals": 0.25, "latent prior": 0.01}
-    rounds = range(1, PAIR_ROUNDS + 1) if len(schema.columns) > 1 else ()
-    for r in rounds:
+    if len(schema.columns) == 1:
+        return shares
+    if target:
+        shares["target pairs"] = 0.16 / PAIR_ROUNDS
+    for r in range(1 + target, PAIR_ROUNDS + 1):
         shares |= {f"pair selection {r}": 0.01 / PAIR_ROUNDS, f"pair marginals {r}": 0.15 / PAIR_ROUNDS}
     return shares
 
@@ -111,10 +114,11 @@ def make_plan(
     budget: PrivacyBudget,
     rows_per_unit: int = 1,  # k
     workload: bool = False,  # whether cliques are declared
+    target: bool = False,  # whether a column to predict is declared
 ) -> Plan:
     "Divide a budget. Steps, rate and pairs follow the signal that is left for training: units × its part of μ."
     budget.check_units(units)
-    mu, shares = gaussian_mu(budget), _shares(schema, workload)
+    mu, shares = gaussian_mu(budget), _shares(schema, workload, target)
     releases = {
         name: Spend(name, 1 / (mu * math.sqrt(share)), delta=budget.delta / 20 if name == "values" else 0.0)
         for name, share in shares.items()
@@ -212,22 +216,26 @@ def _forbid(cal: Calibration, fields) -> None:
         target /= max(target.sum(), 1e-9)
 
 
-def _calibrate(model: Released, codes, noisy, scales, plan, charge, rng, rows, post):
+def _calibrate(model: Released, codes, noisy, scales, plan, target, charge, rng, rows, post):
     "Targets from releases; pairs are chosen, then counted, where the model is furthest off."
     sizes, k, cal = model.encoder.cardinalities, plan.rows_per_unit, model.calibration
     size = int(np.clip(8 * plan.units, 50_000, 400_000 * 20 / max(20, len(sizes))))
     pool, weights = _pool(model, size, post)[0], np.full(size, 1 / size)
     structural = {j: f.structural for j, f in enumerate(model.encoder.fields)}
+    target = {j for j, f in enumerate(model.encoder.fields) if f.column == target}
     add_targets(cal, noisy, scales, pool, weights, rows, structural)
     _forbid(cal, model.encoder.fields)
     weights = cal.rake(cal.cells(pool), weights, 4)
     candidates = _pairs(sizes)
     for r in range(1, PAIR_ROUNDS + 1):
-        if not candidates or f"pair selection {r}" not in plan.releases:
-            break
-        spend = charge(f"pair selection {r}")
-        chosen = select_pairs(codes, pool, weights, candidates, plan.pairs, sizes, spend, rng, rows, k)
-        spend = charge(f"pair marginals {r}")
+        if f"pair selection {r}" in plan.releases and candidates:
+            spend = charge(f"pair selection {r}")
+            chosen = select_pairs(codes, pool, weights, candidates, plan.pairs, sizes, spend, rng, rows, k)
+            spend = charge(f"pair marginals {r}")
+        elif r == 1 and "target pairs" in plan.releases and (chosen := [c for c in candidates if target & set(c)]):
+            spend = charge("target pairs")
+        else:
+            continue
         counted = measure_marginals(codes, chosen, sizes, spend, rng, k)
         add_targets(cal, counted, release_scales(chosen, sizes, spend, k), pool, weights, rows)
         weights = cal.rake(cal.cells(pool), weights, 12)
@@ -489,7 +497,7 @@ class DPVAESynthesizer(BaseEstimator):
         n_units: int,  # public number of units
     ) -> Plan:
         "What `fit` will spend on a table of so many units. Reads no data."
-        return make_plan(self.schema, n_units, self._check(), self.max_rows_per_unit, bool(self.workload))
+        return make_plan(self.schema, n_units, self._check(), self.max_rows_per_unit, bool(self.workload), bool(self.target))
 
     def fit(
         self,
@@ -511,7 +519,7 @@ class DPVAESynthesizer(BaseEstimator):
         with _Ticker(plan, ledger, progress, self.verbose) as tick:
             seed = int(self._generator(0).integers(2**31))
             model = _train(codes, unit_index, encoder, noisy, plan, self.target, seed, ledger, rng, rows, tick)
-        _calibrate(model, codes, noisy, scales, plan, charge, rng, rows, self._generator(2))
+        _calibrate(model, codes, noisy, scales, plan, self.target, charge, rng, rows, self._generator(2))
         self.plan_, self.ledger_, self.released_ = plan, ledger, model
         self.certificate = Certificate.of(ledger, self.unit, k, rng)
         return self
