@@ -116,7 +116,7 @@ def train_with_opacus(
                 print(_LINE.format(epoch, **history.loc[epoch]))
     return OpacusRun(model._module, history)
 
-# %% ../nbs/05_training.ipynb #c045
+# %% ../nbs/05_training.ipynb #c048
 @dataclass(frozen=True)
 class TrainingPlan:
     "Everything that training needs beside data and model: public values, and what was derived from them."
@@ -139,7 +139,7 @@ class TrainingPlan:
         "Expected number of units in a batch: the public divisor."
         return self.sampling_rate * self.units
 
-# %% ../nbs/05_training.ipynb #c047
+# %% ../nbs/05_training.ipynb #c050
 def poisson_batches(
     units: int,  # public number of units
     sampling_rate: float,  # chance of each unit to join a batch, independently
@@ -151,7 +151,7 @@ def poisson_batches(
         size = int(rng.binomial(units, sampling_rate))
         yield rng.choice(units, size=size, replace=False, shuffle=False) if size else np.empty(0, np.int64)
 
-# %% ../nbs/05_training.ipynb #c052
+# %% ../nbs/05_training.ipynb #c055
 def clipped_gradient_sum(
     model,  # forward(codes, noise) → per-row loss, taps
     codes: torch.Tensor,  # (B, fields), B may be 0
@@ -175,7 +175,7 @@ def clipped_gradient_sum(
             parts |= dict(zip(t.layer.parameters(), t.layer.summed_gradients(a, g)))
         return torch.cat([parts[p].reshape(-1) for p in model.parameters()])
 
-# %% ../nbs/05_training.ipynb #c060
+# %% ../nbs/05_training.ipynb #c063
 class one_thread:
     "Run a block with one torch thread, then restore the number."
 
@@ -186,7 +186,7 @@ class one_thread:
     def __exit__(self, *_):
         torch.set_num_threads(self.before)
 
-# %% ../nbs/05_training.ipynb #c061
+# %% ../nbs/05_training.ipynb #c064
 class DPTrainer:
     "DP-SGD with Adam on one flat parameter vector (Abadi et al. 2016, algorithm 1)."
 

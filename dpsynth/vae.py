@@ -74,14 +74,14 @@ def vae_loss_function(
     kl = 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(1).mean()
     return squared_error + beta * kl, squared_error, kl
 
-# %% ../nbs/04_vae.ipynb #c028
+# %% ../nbs/04_vae.ipynb #c029
 class Tap(NamedTuple):
     "One layer's part in a forward pass: enough to rebuild each row's gradient of its parameters."
     layer: nn.Module
     input: Tensor  # (B, …) what the layer read
     output: Tensor  # (B, …) what it wrote, on the autograd graph
 
-# %% ../nbs/04_vae.ipynb #c029
+# %% ../nbs/04_vae.ipynb #c030
 class Dense(nn.Linear):
     "A linear layer; row i's gradient is g_i a_iᵀ and g_i."
 
@@ -91,7 +91,7 @@ class Dense(nn.Linear):
     def summed_gradients(self, a, g):  # g already scaled by each row's clip factor
         return [g.T @ a, g.sum(0)]
 
-# %% ../nbs/04_vae.ipynb #c031
+# %% ../nbs/04_vae.ipynb #c032
 def _scatter_sum(index: Tensor, g: Tensor, total: int) -> Tensor:
     "(B, columns) positions, (B, out) → (total, out): Σ_i one_hot(index_i) g_iᵀ; a matrix product while it is small."
     if total <= 1024:
@@ -118,7 +118,7 @@ class CodeSum(nn.Module):
     def summed_gradients(self, index, g):
         return [_scatter_sum(index, g, len(self.weight)), g.sum(0)]
 
-# %% ../nbs/04_vae.ipynb #c033
+# %% ../nbs/04_vae.ipynb #c034
 class CausalMap(nn.Module):
     "Autoregressive part of the logits: column j's logits get γ · Σ_{i<j} W[x_i, block j]."
 
@@ -152,7 +152,7 @@ class CausalMap(nn.Module):
     def logits(self, state, columns: slice):
         return state[:, columns]
 
-# %% ../nbs/04_vae.ipynb #c035
+# %% ../nbs/04_vae.ipynb #c036
 class _Prefix(nn.Module):
     "Embeddings of codes, summed over the columns before each: (B, columns) → (B, columns, rank)."
 
@@ -175,7 +175,7 @@ class _Prefix(nn.Module):
         g = self._later(g)
         return [torch.zeros_like(self.weight).index_add_(0, index.reshape(-1), g.reshape(-1, g.shape[2]))]
 
-# %% ../nbs/04_vae.ipynb #c036
+# %% ../nbs/04_vae.ipynb #c037
 class _Readers(nn.Module):
     "One matrix a column, applied to that column's prefix: (B, columns, rank) → (B, total)."
 
@@ -195,7 +195,7 @@ class _Readers(nn.Module):
     def summed_gradients(self, prefix, g):
         return [self.gain * torch.cat([b.T @ prefix[:, j] for j, b in enumerate(g.split(self.sizes, 1))])]
 
-# %% ../nbs/04_vae.ipynb #c037
+# %% ../nbs/04_vae.ipynb #c038
 class FactoredCausalMap(nn.Module):
     "The autoregressive map in rank 32, for tables with many codes: linear in their number."
 
@@ -218,7 +218,7 @@ class FactoredCausalMap(nn.Module):
     def logits(self, state, columns: slice):
         return self.readers.gain * state @ self.readers.weight[columns].T
 
-# %% ../nbs/04_vae.ipynb #c039
+# %% ../nbs/04_vae.ipynb #c040
 def kl_divergence(
     mu: Tensor,  # (B, L) posterior mean
     logvar: Tensor,  # (B, L) posterior log-variance, nats
@@ -248,7 +248,7 @@ def head_members(cardinalities) -> Tensor:
     "(Σ cardinalities, fields) 1 where a logit belongs to a field."
     return torch.block_diag(*[torch.ones(k, 1) for k in cardinalities])
 
-# %% ../nbs/04_vae.ipynb #c042
+# %% ../nbs/04_vae.ipynb #c043
 @dataclass(frozen=True)
 class VAEConfig:
     "Shape of the model: public values only."
@@ -263,7 +263,7 @@ class VAEConfig:
         "Whether the autoregressive map is factored."
         return sum(self.cardinalities) > 512
 
-# %% ../nbs/04_vae.ipynb #c043
+# %% ../nbs/04_vae.ipynb #c044
 class TabularVAE(nn.Module):
     "Codes → latent Gaussian → autoregressive softmax heads."
 
@@ -327,7 +327,7 @@ class TabularVAE(nn.Module):
         loss = elbo_loss(logits + causal, index, mu, logvar, self.members, self.config.beta)
         return loss, [*taps, *more, *last]
 
-# %% ../nbs/04_vae.ipynb #c054
+# %% ../nbs/04_vae.ipynb #c055
 @torch.no_grad()
 def sample_codes(
     model: TabularVAE,
