@@ -14,7 +14,7 @@ import numpy as np
 
 from .privacy import Spend, gaussian_histogram, gaussian_vector
 
-# %% ../nbs/06_calibration.ipynb #c006
+# %% ../nbs/06_calibration.ipynb #c007
 def clique_size(clique, sizes) -> int:
     "Number of cells of a clique's table."
     return math.prod(int(sizes[j]) for j in clique)
@@ -27,7 +27,7 @@ def clique_cells(codes, clique, sizes) -> np.ndarray:
         cell = cell * sizes[j] + codes[:, j]
     return cell
 
-# %% ../nbs/06_calibration.ipynb #c009
+# %% ../nbs/06_calibration.ipynb #c010
 def release_scales(cliques, sizes, spend: Spend, k: int = 1) -> dict:
     "Noise standard deviation of each clique's counts: shares a ∝ cells^⅓ of one release, Σa² = 1."
     a = np.array([clique_size(c, sizes) for c in cliques], float) ** (1 / 3)
@@ -50,7 +50,7 @@ def measure_marginals(
         tables[c] = gaussian_histogram(counts, spend.noise_multiplier, scales[c] / spend.noise_multiplier, rng)
     return tables
 
-# %% ../nbs/06_calibration.ipynb #c012
+# %% ../nbs/06_calibration.ipynb #c013
 def project_to_simplex(y: np.ndarray) -> np.ndarray:
     "Euclidean projection of a vector to the probability simplex (Duchi et al. 2008, figure 1)."
     u = np.sort(y)[::-1]
@@ -58,20 +58,20 @@ def project_to_simplex(y: np.ndarray) -> np.ndarray:
     k = np.flatnonzero(u - total / np.arange(1, len(u) + 1) > 0)[-1]
     return np.maximum(y - total[k] / (k + 1), 0)
 
-# %% ../nbs/06_calibration.ipynb #c015
+# %% ../nbs/06_calibration.ipynb #c016
 def shrink(
     noisy: np.ndarray,  # (cells,) noisy counts
     model: np.ndarray,  # (cells,) expected counts under the model
     scale: float,  # noise standard deviation
 ) -> np.ndarray:  # (cells,) non-negative, same total as `model`
-    "Empirical-Bayes estimate: prior N(m, τm), one τ by the method of moments, then inverse-variance weights."
+    "Empirical-Bayes estimate: prior N(m, τm), τ by the method of moments; the model where nothing is left."
     excess = ((noisy - model) ** 2).sum() - len(noisy) * scale**2
     tau = max(0.0, excess / max(model.sum(), 1e-9))
     weight = tau * model / (tau * model + scale**2)
     out = np.maximum(model + weight * (noisy - model), 0)
-    return out * (model.sum() / max(out.sum(), 1e-9))
+    return out * (model.sum() / out.sum()) if out.sum() > 0 else np.array(model, float)
 
-# %% ../nbs/06_calibration.ipynb #c019
+# %% ../nbs/06_calibration.ipynb #c020
 class Calibration:
     "Targets from DP releases, and the multipliers that bring a model's pool to them. Never holds a table."
 
@@ -102,12 +102,13 @@ class Calibration:
                 target = self.targets[c]
                 now = np.bincount(cells[c], weights=w, minlength=len(target))
                 step = np.divide(target, now, out=np.zeros_like(target), where=now > 0)
-                self.tilts[c] = self.tilts.get(c, 1.0) * step
-                w = w * step[cells[c]]
-            w = w / w.sum()
+                total = step @ now
+                if total > 1e-6:  # a target that no row of the pool can meet is passed over
+                    self.tilts[c] = self.tilts.get(c, 1.0) * step / total
+                    w = w * step[cells[c]] / total
         return w
 
-# %% ../nbs/06_calibration.ipynb #c022
+# %% ../nbs/06_calibration.ipynb #c025
 def _standing_out(noisy, clique, sizes, scale, structural) -> np.ndarray:
     "(cells,) 0 where a structural code's noisy total is within three standard deviations of nothing, else 1."
     shape = [sizes[j] for j in clique]
@@ -119,7 +120,7 @@ def _standing_out(noisy, clique, sizes, scale, structural) -> np.ndarray:
                 keep[(slice(None),) * axis + (code,)] = 0
     return keep.ravel()
 
-# %% ../nbs/06_calibration.ipynb #c023
+# %% ../nbs/06_calibration.ipynb #c026
 def add_targets(
     calibration: Calibration,
     noisy: dict,  # clique → noisy counts
@@ -133,10 +134,11 @@ def add_targets(
     for c, y in noisy.items():
         model = rows * np.bincount(clique_cells(pool, c, calibration.sizes), weights=weights, minlength=len(y))
         target = shrink(y, model, scales[c])
-        target *= _standing_out(y, c, calibration.sizes, scales[c], structural or {})
-        calibration.targets[c] = target / max(target.sum(), 1e-9)
+        kept = target * _standing_out(y, c, calibration.sizes, scales[c], structural or {})
+        target = kept if kept.sum() > 1e-6 * target.sum() else target
+        calibration.targets[c] = target / target.sum()
 
-# %% ../nbs/06_calibration.ipynb #c026
+# %% ../nbs/06_calibration.ipynb #c029
 def fit_latent_prior(
     mu: np.ndarray,  # (n, L) posterior means of private rows
     var: np.ndarray,  # (n, L) posterior variances
@@ -159,7 +161,7 @@ def fit_latent_prior(
     value, vector = np.linalg.eigh(s + np.triu(s, 1).T - np.outer(mean, mean))
     return mean, vector @ np.diag(np.maximum(value, 0.02)) @ vector.T
 
-# %% ../nbs/06_calibration.ipynb #c031
+# %% ../nbs/06_calibration.ipynb #c034
 def select_pairs(
     codes: np.ndarray,  # (n, fields) private codes
     pool: np.ndarray,
@@ -181,7 +183,7 @@ def select_pairs(
     noisy = gaussian_vector(np.array(scores), spend.noise_multiplier, k * math.sqrt(len(scores)), rng)
     return [candidates[i] for i in np.argsort(-noisy)[:count]]
 
-# %% ../nbs/06_calibration.ipynb #c034
+# %% ../nbs/06_calibration.ipynb #c037
 def systematic_resample(
     weights: np.ndarray,  # (N,)
     n: int,
@@ -193,7 +195,7 @@ def systematic_resample(
     at = (rng.random() + np.arange(n)) / n * total[-1]
     return order[np.minimum(np.searchsorted(total, at, side="right"), len(order) - 1)]
 
-# %% ../nbs/06_calibration.ipynb #c037
+# %% ../nbs/06_calibration.ipynb #c040
 class _Tables:
     "Cells of all 1-way and some 2-way tables at once, as positions in one long vector."
 
@@ -217,7 +219,7 @@ class _Tables:
             total += np.bincount(part.ravel(), w, self.length)
         return total
 
-# %% ../nbs/06_calibration.ipynb #c038
+# %% ../nbs/06_calibration.ipynb #c041
 def swap_rows(
     chosen: np.ndarray,  # (n,) pool positions
     pool: np.ndarray,  # (N, fields) model rows

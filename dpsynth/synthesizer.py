@@ -38,7 +38,7 @@ from dpsynth.calibration import (
     swap_rows,
     systematic_resample,
 )
-from .loading import Categorical, Datetime, Schema, bound_contributions, read_table
+from .loading import Datetime, Integer, Schema, bound_contributions, read_table
 from .preprocessing import TableEncoder, discovery_releases
 from dpsynth.privacy import (
     InputError,
@@ -70,7 +70,9 @@ class Plan:
     def ledger(self) -> Ledger:
         "The ledger that a fit will have written when it is done."
         ledger = Ledger(self.budget)
-        for spend in (*self.releases.values(), self.training.spend):
+        for name, spend in self.releases.items():
+            if name == "latent prior":
+                ledger.charge(self.training.spend)
             ledger.charge(spend)
         return ledger
 
@@ -92,20 +94,27 @@ class Plan:
 PAIR_ROUNDS = 2
 
 
-def _shares(schema: Schema, workload: bool, target: bool) -> dict:
-    "Share of μ² of each release; what is left trains the network."
-    discovery = {"bounds": 0.01, "values": 0.04, "histogram": 0.05}
-    shares = {name: discovery[name] for name in discovery_releases(schema)}
-    if workload:
-        return shares | {"workload": 0.60, "1-way marginals": 0.10, "latent prior": 0.01}
-    shares |= {"1-way marginals": 0.25, "latent prior": 0.01}
-    if len(schema.columns) == 1:
-        return shares
-    if target:
-        shares["target pairs"] = 0.16 / PAIR_ROUNDS
+def _pair_shares(schema: Schema, target: bool, pairs: int) -> dict:
+    "Shares of the pair releases: none to choose where all can be counted, the target's own where one is declared."
+    fields = len(schema.columns) + sum(isinstance(c, Datetime) and c.resolution != "day" for c in schema.columns.values())
+    if fields < 2:
+        return {}
+    if fields * (fields - 1) // 2 <= pairs:
+        return {"pair marginals 1": 0.16}
+    shares = {"target pairs": 0.16 / PAIR_ROUNDS} if target else {}
     for r in range(1 + target, PAIR_ROUNDS + 1):
         shares |= {f"pair selection {r}": 0.01 / PAIR_ROUNDS, f"pair marginals {r}": 0.15 / PAIR_ROUNDS}
     return shares
+
+
+def _shares(schema: Schema, workload, target: bool, pairs: int) -> dict:
+    "Share of μ² of each release, in the order of their charges; what is left trains the network."
+    discovery = {"bounds": 0.01, "values": 0.04, "histogram": 0.05}
+    shares = {name: discovery[name] for name in discovery_releases(schema)}
+    if workload:
+        rest = set(schema.columns) - {n for clique in workload for n in clique}
+        return shares | ({"workload": 0.60, "1-way marginals": 0.10} if rest else {"workload": 0.70}) | {"latent prior": 0.01}
+    return shares | {"1-way marginals": 0.25, "latent prior": 0.01} | _pair_shares(schema, target, pairs)
 
 
 def make_plan(
@@ -113,12 +122,14 @@ def make_plan(
     units: int,  # public
     budget: PrivacyBudget,
     rows_per_unit: int = 1,  # k
-    workload: bool = False,  # whether cliques are declared
+    workload=(),  # tuples of columns
     target: bool = False,  # whether a column to predict is declared
 ) -> Plan:
-    "Divide a budget. Steps, rate and pairs follow the signal that is left for training: units × its part of μ."
+    "Divide a budget. Steps and rate follow the signal that is left for training: units × its part of μ."
     budget.check_units(units)
-    mu, shares = gaussian_mu(budget), _shares(schema, workload, target)
+    mu = gaussian_mu(budget)
+    pairs = int(np.clip(round(8 * (units * mu / 9000) ** 0.35), 6, 20))
+    shares = _shares(schema, workload, target, pairs)
     releases = {
         name: Spend(name, 1 / (mu * math.sqrt(share)), delta=budget.delta / 20 if name == "values" else 0.0)
         for name, share in shares.items()
@@ -129,7 +140,6 @@ def make_plan(
     sigma = calibrate_noise(budget, sampling_rate, steps, releases.values())
     rate = 5e-3 * (2000 / steps) ** 0.6
     training = TrainingPlan(steps, sampling_rate, sigma, units, rate, rows_per_unit=rows_per_unit)
-    pairs = int(np.clip(round(8 * (signal / 7000) ** 0.35), 6, 20))
     return Plan(budget, units, rows_per_unit, releases, training, pairs, {"latent": 8, "hidden": 64, "gain": 4.0})
 
 # %% ../nbs/09_synthesizer.ipynb #c013
@@ -234,6 +244,8 @@ def _calibrate(model: Released, codes, noisy, scales, plan, target, charge, rng,
             spend = charge(f"pair marginals {r}")
         elif r == 1 and "target pairs" in plan.releases and (chosen := [c for c in candidates if target & set(c)]):
             spend = charge("target pairs")
+        elif r == 1 and f"pair marginals {r}" in plan.releases and (chosen := candidates):
+            spend = charge(f"pair marginals {r}")
         else:
             continue
         counted = measure_marginals(codes, chosen, sizes, spend, rng, k)
@@ -250,7 +262,9 @@ def _chunk(fields: int) -> int:
 def _pool(model: Released, n: int, rng, allowed=None):
     "n model rows as codes in field order, and their log-weights."
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    z = torch.from_numpy(rng.multivariate_normal(*model.prior, n).astype(np.float32))
+    mean, covariance = model.prior
+    z = mean + rng.standard_normal((n, len(mean))) @ np.linalg.cholesky(covariance).T
+    z = torch.from_numpy(z.astype(np.float32))
     masks = None if allowed is None else [allowed[j] for j in model.order]
     with one_thread():
         parts = [sample_codes(model.network, part, generator, masks) for part in z.split(16_384)]
@@ -266,10 +280,11 @@ def _draw(model: Released, n: int, rng, allowed=None) -> np.ndarray:
     cal = Calibration(sizes, model.calibration.targets, model.calibration.tilts)
     cells = cal.cells(pool)
     weights = cal.tilted(cells, np.exp(log_weight - log_weight.max()))
-    if not weights.sum() > 0 or log_weight.max() < -80:
-        raise InputError("where: the model gives this condition no probability")
     if allowed is None:
-        weights = cal.rake(cells, weights, 4)
+        start = weights if weights.sum() > 0 else np.ones(len(pool))
+        weights = cal.rake(cells, start, 4)
+    elif not weights.sum() > 0 or log_weight.max() < -80:
+        raise InputError("where: the model gives this condition no probability")
     chosen = systematic_resample(weights, n, np.lexsort(pool.T[::-1]), rng)
     if allowed is None and n >= 500:
         pairs = _pairs(sizes)
@@ -290,6 +305,8 @@ def _wanted(name: str, coder, value) -> np.ndarray:
                 raise InputError(f"where: column {name!r} takes whole days")
         elif column is not None:
             values = pd.to_numeric(values).astype(float)
+            if isinstance(column, Integer) and (values % 1 != 0).any():
+                raise problem
         if column is not None and not values.between(pd.Series([column.lower] * len(values)), column.upper).all():
             day = isinstance(column, Datetime) and (values >= pd.Timestamp(column.lower).normalize()).all() and (values <= column.upper).all()
             if not day:
@@ -412,8 +429,10 @@ def _write_atomically(path: Path, content: bytes) -> None:
             os.fsync(f.fileno())
         os.replace(temporary, path)
     except OSError as e:
-        temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
         raise InputError(f"cannot write {path.name}: {e.strerror or 'the path is not writable'}") from None
+    finally:
+        if temporary.exists():
+            temporary.unlink()
 
 
 def _read_members(path: Path) -> dict:
@@ -497,7 +516,7 @@ class DPVAESynthesizer(BaseEstimator):
         n_units: int,  # public number of units
     ) -> Plan:
         "What `fit` will spend on a table of so many units. Reads no data."
-        return make_plan(self.schema, n_units, self._check(), self.max_rows_per_unit, bool(self.workload), bool(self.target))
+        return make_plan(self.schema, n_units, self._check(), self.max_rows_per_unit, self.workload, bool(self.target))
 
     def fit(
         self,
