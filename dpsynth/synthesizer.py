@@ -197,8 +197,9 @@ def _marginal(noisy: dict, j: int, sizes) -> np.ndarray:
 def _train(codes, unit_index, encoder, noisy, plan, target, seed, ledger, rng, rows, tick):
     "Network and latent prior: two releases."
     order, sizes, k = _head_order(encoder, target), encoder.cardinalities, plan.rows_per_unit
-    torch.manual_seed(seed)
-    network = TabularVAE(VAEConfig(tuple(sizes[j] for j in order), **plan.network))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = TabularVAE(VAEConfig(tuple(sizes[j] for j in order), **plan.network))
     network.set_marginals([_marginal(noisy, j, sizes) for j in order])
     DPTrainer(network, plan.training, rng).fit(codes[:, order], unit_index, ledger, tick)
     spend = ledger.charge(plan.releases["latent prior"])
