@@ -280,7 +280,9 @@ def main() -> int:
         (src / "_static").mkdir(parents=True)
         shutil.copy("nbs/styles.css", src / "_static")
         (src / "conf.py").write_text(CONF.format(title=config.title, copyright=config.copyright, root=str(ROOT / ".ci")), "utf-8")
-        status = sphinx_build(["-q", "-W", "-j", "1", "-d", f"{tmp}/trees", "-b", "html", str(src), str(site)])
+        built = Path(tmp) / "site"  # MyST-NB leaves a folder beside it
+        status = sphinx_build(["-q", "-W", "-j", "1", "-d", f"{tmp}/trees", "-b", "html", str(src), str(built)])
+        shutil.move(built, site)
     sources(site / "source")
     bad = broken_links(site)
     print(*bad, sep="\n", file=sys.stderr)
