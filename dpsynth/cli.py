@@ -706,7 +706,7 @@ def _show_audit(found: dict) -> None:
     )
     rows = [("noise, sampling and steps, measured", *_bound(a.epsilon, a.lower)) for a in found["noise"]]
     for a in found["rows"]:
-        rows.append(("attack on rows, errors as for Gaussians", *_bound(a.epsilon, a.lower)))
+        rows.append(("attack on rows, if normal", *_bound(a.epsilon, a.lower)))
         rows.append(("attack on rows, no assumption", *_bound(a.epsilon, a.lower_free)))
     _show("Privacy loss", rows, ("audit", "claimed ε", "at least", "share"), right=(1, 2, 3))
 
