@@ -379,26 +379,29 @@ class TableEncoder:
         if missing := set(releases) - set(spends):
             raise InputError(f"the plan has no expense for discovery: {', '.join(sorted(missing))}")
         if read := releases.get("bounds"):
-            columns |= self._bounds(frame, read, columns, ledger.charge(spends["bounds"]), rng, k)
+            noisy = ledger.release(spends["bounds"], lambda spend: self._bounds(frame, read, columns, spend, rng, k))
+            columns |= {name: _read_bounds(counts, columns[name], scale) for name, (counts, scale) in noisy.items()}
         values = {}
         if read := releases.get("values"):
-            values = self._values(frame, read, columns, ledger.charge(spends["values"]), rng, k)
+            values = ledger.release(spends["values"], lambda spend: self._values(frame, read, columns, spend, rng, k))
         for name in columns:
             if isinstance(columns[name], Categorical) and columns[name].discovers:
                 columns[name] = replace(columns[name], categories=sorted(values[name]) or ["other"])
         fitted = {}
         if read := releases.get("histogram"):
-            fitted = self._bins(frame, read, columns, values, ledger.charge(spends["histogram"]), rng, k)
+            noisy = ledger.release(spends["histogram"], lambda spend: self._bins(frame, read, columns, spend, rng, k))
+            for name, (counts, scale) in noisy.items():
+                fitted[name] = Discretizer.fit(name, columns[name], counts, values.get(name, {}), scale)
         return self._build(Schema(columns), fitted)
 
     @staticmethod
     def _bounds(frame, read, columns, spend, rng, k):
-        "Resolved columns of the `bounds` release."
-        sensitivity, found = k * math.sqrt(len(read)), {}
+        "Noisy counts of each column of the `bounds` release, and their scale."
+        sensitivity, noisy = k * math.sqrt(len(read)), {}
         for name in read:
-            noisy = gaussian_histogram(_bound_cells(frame[name], columns[name]), spend.noise_multiplier, sensitivity, rng)
-            found[name] = _read_bounds(noisy, columns[name], spend.noise_multiplier * sensitivity)
-        return found
+            counts = _bound_cells(frame[name], columns[name])
+            noisy[name] = gaussian_histogram(counts, spend.noise_multiplier, sensitivity, rng), spend.noise_multiplier * sensitivity
+        return noisy
 
     @staticmethod
     def _values(frame, read, columns, spend, rng, k):
@@ -406,17 +409,15 @@ class TableEncoder:
         return {n: _read_values(frame[n], columns[n], spend, len(read), k, rng) for n in read}
 
     @staticmethod
-    def _bins(frame, read, columns, values, spend, rng, k):
-        "A Discretizer for each column of the `histogram` release."
-        sensitivity, fitted = k * math.sqrt(len(read)), {}
+    def _bins(frame, read, columns, spend, rng, k):
+        "Noisy counts of each column of the `histogram` release, and their scale."
+        sensitivity, noisy = k * math.sqrt(len(read)), {}
         for name in read:
             grid = _Grid(columns[name])
             x = np.clip(np.asarray(frame[name], dtype=float), grid.lower, grid.upper)
             counts = np.bincount(grid.cell(x[~np.isnan(x)]), minlength=grid.cells)
-            noisy = gaussian_histogram(counts, spend.noise_multiplier, sensitivity, rng)
-            scale = spend.noise_multiplier * sensitivity
-            fitted[name] = Discretizer.fit(name, columns[name], noisy, values.get(name, {}), scale)
-        return fitted
+            noisy[name] = gaussian_histogram(counts, spend.noise_multiplier, sensitivity, rng), spend.noise_multiplier * sensitivity
+        return noisy
 
     def transform(
         self,

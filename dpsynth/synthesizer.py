@@ -4,16 +4,18 @@
 
 # %% auto #0
 __all__ = ['PAIR_ROUNDS', 'MAX_CELLS', 'NOT_COVERED', 'FORMAT', 'MAX_FILE_BYTES', 'Plan', 'make_plan', 'Released', 'Certificate',
-           'DPVAESynthesizer']
+           'affordable_training', 'Checkpoint', 'DPVAESynthesizer']
 
 # %% ../nbs/09_synthesizer.ipynb #c003
+import glob
 import hashlib
 import io
 import json
 import math
 import os
 import zipfile
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -42,6 +44,8 @@ from .loading import Datetime, Integer, Schema, bound_contributions, read_table
 from .preprocessing import TableEncoder, discovery_releases
 from dpsynth.privacy import (
     InputError,
+    JobError,
+    Journal,
     Ledger,
     PrivacyBudget,
     Spend,
@@ -50,6 +54,7 @@ from dpsynth.privacy import (
     gaussian_mu,
     noise_source,
     secure_generator,
+    sync_folder,
 )
 from .training import DPTrainer, TrainingPlan, one_thread
 from .vae import TabularVAE, VAEConfig, sample_codes
@@ -172,7 +177,7 @@ def _declared_cliques(encoder: TableEncoder, workload) -> list:
     return list(dict.fromkeys(cliques))
 
 # %% ../nbs/09_synthesizer.ipynb #c014
-def _counts(codes, encoder, workload, charge, rng, k):
+def _counts(codes, encoder, workload, release, rng, k):
     "First releases: declared cliques, and the 1-way counts of all fields that they do not cover."
     sizes, noisy, scales = encoder.cardinalities, {}, {}
     declared = _declared_cliques(encoder, workload)
@@ -180,10 +185,14 @@ def _counts(codes, encoder, workload, charge, rng, k):
     ones = [(j,) for j in range(len(sizes)) if j not in covered]
     for name, cliques in (("workload", declared), ("1-way marginals", ones)):
         if cliques:
-            spend = charge(name)
-            noisy |= measure_marginals(codes, cliques, sizes, spend, rng, k)
-            scales |= release_scales(cliques, sizes, spend, k)
+            counts, spread = release(name, lambda spend: _measure(codes, cliques, sizes, spend, rng, k))
+            noisy, scales = noisy | counts, scales | spread
     return noisy, scales
+
+
+def _measure(codes, cliques, sizes, spend, rng, k):
+    "Noisy counts of cliques and their scales: what a release of counts leaves."
+    return measure_marginals(codes, cliques, sizes, spend, rng, k), release_scales(cliques, sizes, spend, k)
 
 
 def _marginal(noisy: dict, j: int, sizes) -> np.ndarray:
@@ -201,12 +210,16 @@ def _train(codes, unit_index, encoder, noisy, plan, target, seed, ledger, rng, r
         torch.manual_seed(seed)
         network = TabularVAE(VAEConfig(tuple(sizes[j] for j in order), **plan.network))
     network.set_marginals([_marginal(noisy, j, sizes) for j in order])
-    DPTrainer(network, plan.training, rng).fit(codes[:, order], unit_index, ledger, tick)
-    spend = ledger.charge(plan.releases["latent prior"])
-    with torch.no_grad():
-        mu, logvar = network.encode(torch.from_numpy(codes[:, order]))
-    prior = fit_latent_prior(mu.double().numpy(), logvar.double().exp().numpy(), spend, rng, rows, k)
-    return Released(encoder, order, network, prior, Calibration(sizes))
+    DPTrainer(network, affordable_training(plan, ledger.spends), rng).fit(codes[:, order], unit_index, ledger, tick)
+
+    def moments(spend):
+        with torch.no_grad():
+            mu, logvar = network.encode(torch.from_numpy(codes[:, order]))
+        return fit_latent_prior(mu.double().numpy(), logvar.double().exp().numpy(), spend, rng, rows, k)
+
+    prior = ledger.release(plan.releases["latent prior"], moments)
+    standard = np.zeros(network.config.latent), np.eye(network.config.latent)
+    return Released(encoder, order, network, prior or standard, Calibration(sizes))
 
 # %% ../nbs/09_synthesizer.ipynb #c017
 MAX_CELLS = 100_000  # larger pair tables are neither scored nor counted
@@ -227,7 +240,7 @@ def _forbid(cal: Calibration, fields) -> None:
         target /= max(target.sum(), 1e-9)
 
 
-def _calibrate(model: Released, codes, noisy, scales, plan, target, charge, rng, rows, post):
+def _calibrate(model: Released, codes, noisy, scales, plan, target, release, rng, rows, post):
     "Targets from releases; pairs are chosen, then counted, where the model is furthest off."
     sizes, k, cal = model.encoder.cardinalities, plan.rows_per_unit, model.calibration
     size = int(np.clip(8 * plan.units, 50_000, 400_000 * 20 / max(20, len(sizes))))
@@ -240,18 +253,19 @@ def _calibrate(model: Released, codes, noisy, scales, plan, target, charge, rng,
     candidates = _pairs(sizes)
     for r in range(1, PAIR_ROUNDS + 1):
         if f"pair selection {r}" in plan.releases and candidates:
-            spend = charge(f"pair selection {r}")
-            chosen = select_pairs(codes, pool, weights, candidates, plan.pairs, sizes, spend, rng, rows, k)
-            spend = charge(f"pair marginals {r}")
+            name, select = f"pair marginals {r}", lambda s: select_pairs(codes, pool, weights, candidates, plan.pairs, sizes, s, rng, rows, k)
+            if (chosen := release(f"pair selection {r}", select)) is None:  # lost in a crash: any will do
+                chosen = [candidates[i] for i in post.permutation(len(candidates))[: plan.pairs]]
         elif r == 1 and "target pairs" in plan.releases and (chosen := [c for c in candidates if target & set(c)]):
-            spend = charge("target pairs")
+            name = "target pairs"
         elif r == 1 and f"pair marginals {r}" in plan.releases and (chosen := candidates):
-            spend = charge(f"pair marginals {r}")
+            name = f"pair marginals {r}"
         else:
             continue
-        counted = measure_marginals(codes, chosen, sizes, spend, rng, k)
-        add_targets(cal, counted, release_scales(chosen, sizes, spend, k), pool, weights, rows)
-        weights = cal.rake(cal.cells(pool), weights, 12)
+        counted = release(name, lambda spend: _measure(codes, chosen, sizes, spend, rng, k))
+        if counted is not None:
+            add_targets(cal, *counted, pool, weights, rows)
+            weights = cal.rake(cal.cells(pool), weights, 12)
         candidates = [c for c in candidates if c not in chosen]
 
 # %% ../nbs/09_synthesizer.ipynb #c019
@@ -429,6 +443,7 @@ def _write_atomically(path: Path, content: bytes) -> None:
             f.flush()
             os.fsync(f.fileno())
         os.replace(temporary, path)
+        sync_folder(path)
     except OSError as e:
         raise InputError(f"cannot write {path.name}: {e.strerror or 'the path is not writable'}") from None
     finally:
@@ -436,11 +451,12 @@ def _write_atomically(path: Path, content: bytes) -> None:
             temporary.unlink()
 
 
-def _read_members(path: Path) -> dict:
-    "The members of a model file: sizes capped, names and digests checked."
-    broken = InputError(f"{path.name} is not a complete dpsynth model file")
+def _read_members(path: Path, kind: str) -> dict:
+    "The members of a model file or checkpoint: sizes capped, names and digests checked."
+    what = {"model": "model file"}.get(kind, kind)
+    broken = InputError(f"{path.name} is not a complete dpsynth {what}")
     if not path.is_file():
-        raise InputError(f"there is no model file {path.name}")
+        raise InputError(f"there is no {what} {path.name}")
     try:
         with zipfile.ZipFile(path) as z:
             if sorted(i.filename for i in z.infolist()) != sorted(_MEMBERS):
@@ -449,35 +465,40 @@ def _read_members(path: Path) -> dict:
                 raise InputError(f"{path.name} holds more than {MAX_FILE_BYTES:,} bytes")
             members = {name: z.read(name) for name in _MEMBERS}
         manifest = json.loads(members["manifest.json"])
-        version, digests = int(manifest["format"]), dict(manifest["sha256"])
+        version, digests, told = int(manifest["format"]), dict(manifest["sha256"]), manifest["kind"]
     except InputError:
         raise
     except Exception:
         raise broken from None
     if version > FORMAT:
         raise InputError(f"{path.name} was written by a newer dpsynth (file format {version}, this one reads {FORMAT})")
-    if any(hashlib.sha256(members[n]).hexdigest() != digests.get(n) for n in _MEMBERS[1:]):
+    if told != kind or any(hashlib.sha256(members[n]).hexdigest() != digests.get(n) for n in _MEMBERS[1:]):
         raise broken
     return members
 
 # %% ../nbs/09_synthesizer.ipynb #c026
-def _pack(model: Released, body: dict) -> bytes:
-    "The bytes of a model file."
+def _model_tensors(model: Released) -> dict:
+    "Name → array of all that is not JSON in a model file."
     tensors = {f"network.{n}": t.detach().numpy() for n, t in model.network.state_dict().items()}
     tensors |= {"prior.mean": model.prior[0], "prior.covariance": model.prior[1]}
     for kind in ("targets", "tilts"):
         tables = getattr(model.calibration, kind)
         tensors |= {f"{kind}.{'-'.join(map(str, c))}": np.asarray(t, np.float64) for c, t in tables.items()}
+    return tensors
+
+
+def _pack(kind: str, body: dict, tensors: dict, compression=zipfile.ZIP_DEFLATED) -> bytes:
+    "The bytes of a file of this kind, 'model' or 'checkpoint'."
     members = {
         "model.json": json.dumps(body, allow_nan=False, indent=1).encode(),
         "tensors.safetensors": save_tensors({n: np.ascontiguousarray(t) for n, t in tensors.items()}),
     }
     digests = {n: hashlib.sha256(b).hexdigest() for n, b in members.items()}
-    manifest = json.dumps({"format": FORMAT, "dpsynth_version": __version__, "sha256": digests}, indent=1).encode()
+    manifest = json.dumps({"kind": kind, "format": FORMAT, "dpsynth_version": __version__, "sha256": digests}, indent=1).encode()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as z:
         for name, content in {"manifest.json": manifest, **members}.items():
-            z.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+            z.writestr(zipfile.ZipInfo(name), content, compression)
     return buffer.getvalue()
 
 
@@ -490,6 +511,135 @@ def _unpack(body: dict, tensors: dict, target) -> Released:
     network.load_state_dict({n: torch.from_numpy(t) for n, t in parts["network"].items()})
     tables = {kind: {tuple(map(int, n.split("-"))): t for n, t in parts[kind].items()} for kind in ("targets", "tilts")}
     return Released(encoder, order, network, (tensors["prior.mean"], tensors["prior.covariance"]), Calibration(sizes, **tables))
+
+# %% ../nbs/09_synthesizer.ipynb #ck02
+def affordable_training(
+    plan: Plan,
+    spends,  # charged so far
+    again=(),  # lost releases that would be charged a second time
+) -> TrainingPlan:
+    "The planned training; or fewer steps, where releases were charged twice and their second charge has to be paid for."
+    name = plan.training.spend.name
+    others = [s for s in (*spends, *again) if s.name != name]
+    charged = {s.name for s in others}
+    if len(charged) == len(others):
+        return plan.training
+    others += [s for s in plan.releases.values() if s.name not in charged]
+    low, high = sum(s.steps for s in spends if s.name == name), plan.training.steps
+    while low < high:
+        steps = (low + high + 1) // 2
+        total = compose_epsilon([*others, replace(plan.training.spend, steps=steps)], plan.budget.delta)
+        low, high = (steps, high) if total <= plan.budget.epsilon else (low, steps - 1)
+    return replace(plan.training, steps=low)
+
+# %% ../nbs/09_synthesizer.ipynb #ck04
+def _flatten(value, tensors: dict):
+    "A release's result as JSON types; its arrays go into `tensors`."
+    if isinstance(value, np.ndarray):
+        tensors[name := str(len(tensors))] = value
+        return {"array": name}
+    if isinstance(value, (dict, tuple)):
+        parts = value.items() if isinstance(value, dict) else value
+        return {type(value).__name__: [_flatten(v, tensors) for v in parts]}
+    if isinstance(value, list):
+        return [_flatten(v, tensors) for v in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _restore(value, tensors: dict):
+    "The result that `_flatten` took apart."
+    if isinstance(value, list):
+        return [_restore(v, tensors) for v in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, held),) = value.items()
+    if kind == "array":
+        return tensors[held]
+    return {"dict": dict, "tuple": tuple}[kind](_restore(v, tensors) for v in held)
+
+# %% ../nbs/09_synthesizer.ipynb #ck05
+class Checkpoint(Ledger):
+    "A ledger in a file, and in a second file the results of what it paid for: a fit that can be killed and taken up again."
+
+    def __init__(
+        self,
+        plan: Plan,
+        path,  # of the results; the ledger is beside it, its name longer by '.ledger'
+        public: dict,  # what the fit is: a checkpoint of anything else is refused
+    ):
+        self.path, self.plan, self.kept = Path(path), plan, {}
+        ledger = self.path.with_name(self.path.name + ".ledger")
+        if self.path.exists() and not ledger.exists():
+            raise InputError(f"{self.path.name}: its ledger {ledger.name} is missing, so what was spent cannot be told")
+        super().__init__(plan.budget, Journal(ledger, public))
+        try:
+            for half in self.path.parent.glob(glob.escape(self.path.name) + ".*.tmp"):
+                half.unlink()
+            if self.path.exists():
+                self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def _read(self):
+        "The kept results. A checkpoint may be older than its ledger, which alone says what was spent; never newer."
+        members = _read_members(self.path, "checkpoint")
+        try:
+            body, tensors = json.loads(members["model.json"]), load_tensors(members["tensors.safetensors"])
+            known = body["ledger"] in self.journal.checksums
+            self.kept = {name: _restore(value, tensors) for name, value in body["kept"].items()}
+        except Exception:
+            raise InputError(f"{self.path.name} is not a complete dpsynth checkpoint") from None
+        if not known:
+            raise InputError(f"{self.path.name}: the ledger beside it is older or another fit's, so what was spent cannot be told")
+
+    def _keep(self, name, value):
+        "Remember a result, on disk before this returns."
+        tensors, self.kept = {}, {**self.kept, name: value}
+        kept = {n: _flatten(v, tensors) for n, v in self.kept.items()}
+        content = _pack("checkpoint", {"ledger": self.journal.checksums[-1], "kept": kept}, tensors, zipfile.ZIP_STORED)
+        _write_atomically(self.path, content)
+
+    def release(self, spend, make):
+        "The kept result; else charge, make and keep it. None where it was lost after training."
+        if spend.name not in self.kept:
+            if any(s.name == spend.name for s in self.spends) and (spend := self._again(spend)) is None:
+                return None
+            self._keep(spend.name, super().release(spend, make))
+        return self.kept[spend.name]
+
+    def _again(self, spend):
+        "A second charge for a lost release, which leaves training half of its steps at least; None after training."
+        order = list(self.plan.releases)
+        if order.index(spend.name) >= order.index("latent prior"):
+            return None
+        now, taken = affordable_training(self.plan, self.spends).steps, self._steps()
+        for halvings in range(24):
+            noisier = replace(spend, noise_multiplier=spend.noise_multiplier * 2 ** (halvings / 2))
+            if affordable_training(self.plan, self.spends, [noisier]).steps >= (now + taken + 1) // 2 > taken:
+                return noisier
+        raise JobError(f"{self.path.name}: '{spend.name}' was lost in crashes and no budget is left to make it again")
+
+    def _steps(self) -> int:
+        return sum(s.steps for s in self.spends if s.name == self.plan.training.spend.name)
+
+    def blocks(self, spend, state=None):
+        "The steps still to take, from the kept state on; the state is kept after each block."
+        for name, saved in self.kept.get(spend.name, {}).items():
+            state[name].copy_(torch.from_numpy(saved))
+        for block in super().blocks(spend):
+            yield block
+            self._keep(spend.name, {name: tensor.numpy() for name, tensor in state.items()})
+
+    @property
+    def wasted(self) -> dict:
+        "What crashes cost: release → times it was charged for nothing; training → steps."
+        training, cost = self.plan.training.spend.name, {}
+        for s in self.spends:
+            cost[s.name] = cost.get(s.name, 0) + s.steps
+        for name, result in self.kept.items():
+            cost[name] -= int(result["updates"][0]) if name == training else 1
+        return {name: n for name, n in cost.items() if n > 0}
 
 # %% ../nbs/09_synthesizer.ipynb #c028
 class DPVAESynthesizer(BaseEstimator):
@@ -524,25 +674,39 @@ class DPVAESynthesizer(BaseEstimator):
         data,  # DataFrame, path of a CSV or Parquet file, pyarrow Table or Dataset
         y=None,  # ignored, a habit of scikit-learn
         progress=None,  # called with (step, steps, ε of what is done so far), in place of the bar
+        checkpoint=None,  # a path: go on there if a fit of this plan was killed, else begin
     ):
         "Learn the table. Whatever leaves a trace is charged to the ledger before it is read."
         budget, rng, k = self._check(), self.insecure_test_rng or secure_generator(), self.max_rows_per_unit
         frame = read_table(data, self.schema, unit=self.unit)
         frame, unit_index = bound_contributions(frame, self.unit, k, rng)
         plan = self.plan(int(unit_index[-1]) + 1)
-        ledger = Ledger(budget)
-        charge = lambda name: ledger.charge(plan.releases[name])
+        ledger = Ledger(budget) if checkpoint is None else Checkpoint(plan, checkpoint, self._public(plan))
+        with closing(ledger):
+            self.released_ = self._learn(frame, unit_index, plan, ledger, rng, progress)
+        self.plan_, self.ledger_ = plan, ledger
+        self.certificate = Certificate.of(ledger, self.unit, k, rng)
+        return self
+
+    def _learn(self, frame, unit_index, plan, ledger, rng, progress) -> Released:
+        "All releases in their order."
+        k = plan.rows_per_unit
+        release = lambda name, make: ledger.release(plan.releases[name], make)
         encoder = TableEncoder(self.schema).fit(frame, plan.releases, ledger, rng, k)
         codes = encoder.transform(frame)
-        noisy, scales = _counts(codes, encoder, self.workload, charge, rng, k)
+        noisy, scales = _counts(codes, encoder, self.workload, release, rng, k)
         rows = plan.units if k == 1 else max(1, int(next(reversed(noisy.values())).sum()))
         with _Ticker(plan, ledger, progress, self.verbose) as tick:
             seed = int(self._generator(0).integers(2**31))
             model = _train(codes, unit_index, encoder, noisy, plan, self.target, seed, ledger, rng, rows, tick)
-        _calibrate(model, codes, noisy, scales, plan, self.target, charge, rng, rows, self._generator(2))
-        self.plan_, self.ledger_, self.released_ = plan, ledger, model
-        self.certificate = Certificate.of(ledger, self.unit, k, rng)
-        return self
+        _calibrate(model, codes, noisy, scales, plan, self.target, release, rng, rows, self._generator(2))
+        return model
+
+    def _public(self, plan: Plan) -> dict:
+        "What a checkpoint may only be continued with: all public, and no count of rows where a unit is a user."
+        asked = {n: getattr(self, n) for n in ("unit", "target", "epsilon", "delta")} | {"workload": [list(c) for c in self.workload]}
+        planned = asdict(plan.training) | {"releases": [asdict(s) for s in plan.releases.values()], "pairs": plan.pairs, "network": plan.network}
+        return {"dpsynth_version": __version__, "schema": self.schema.to_dict(), **asked, **planned}
 
     def sample(
         self,
@@ -576,7 +740,7 @@ class DPVAESynthesizer(BaseEstimator):
             "network": {n: v for n, v in asdict(self.released_.network.config).items() if n != "cardinalities"},
             "certificate": self.certificate.to_dict(),
         }
-        _write_atomically(Path(path), _pack(self.released_, body))
+        _write_atomically(Path(path), _pack("model", body, _model_tensors(self.released_)))
 
     @classmethod
     def load(
@@ -584,7 +748,7 @@ class DPVAESynthesizer(BaseEstimator):
         path,  # a model file
     ):
         "The synthesizer in a model file; a damaged, foreign or newer file is refused in one line."
-        members = _read_members(Path(path))
+        members = _read_members(Path(path), "model")
         try:
             body, tensors = json.loads(members["model.json"]), load_tensors(members["tensors.safetensors"])
             params = body["params"] | {"workload": [tuple(c) for c in body["params"]["workload"]]}
@@ -622,7 +786,8 @@ class _Ticker:
     "Progress of training: a callback, a tqdm bar, or nothing; with the ε of the steps done so far."
 
     def __init__(self, plan: Plan, ledger: Ledger, progress, verbose: bool):
-        self.plan, self.paid, self.progress = plan, ledger.spends, progress
+        self.plan, self.progress = plan, progress
+        self.paid = [s for s in ledger.spends if s.name != plan.training.spend.name]
         steps = plan.training.steps
         self.marks = set(range(0, steps, max(steps // 10, 1))) | {steps}
         self.epsilon = compose_epsilon(self.paid, plan.budget.delta)
@@ -640,6 +805,6 @@ class _Ticker:
             so_far = Spend("so far", t.noise_multiplier, t.sampling_rate, done)
             self.epsilon = compose_epsilon([*self.paid, so_far], self.plan.budget.delta)
             self.bar.set_postfix_str(f"ε = {self.epsilon:.2f}")
-        self.bar.update()
+        self.bar.update(done - self.bar.n)
         if self.progress:
             self.progress(done, t.steps, self.epsilon)
