@@ -308,7 +308,8 @@ def _read_bounds(noisy, column, scale):
     edges = _NUMBER_EDGES if _is_number(column) else _MONTH_EDGES
     low, high = edges[occupied[0]], edges[occupied[-1] + 1]
     if isinstance(column, Integer):
-        low, high = math.floor(low), math.ceil(high) - 1
+        low, high = max(math.floor(low), -(2**53)), min(math.ceil(high) - 1, 2**53)  # what float64 holds exactly
+        low = min(low, 2**53 - 1)
         high = max(high, low + 1)
     elif isinstance(column, Float):
         low, high = float(low), float(high)

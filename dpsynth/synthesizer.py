@@ -706,7 +706,7 @@ class DPVAESynthesizer(BaseEstimator):
         "What a checkpoint may only be continued with: all public, and no count of rows where a unit is a user."
         asked = {n: getattr(self, n) for n in ("unit", "target", "epsilon", "delta")} | {"workload": [list(c) for c in self.workload]}
         planned = asdict(plan.training) | {"releases": [asdict(s) for s in plan.releases.values()], "pairs": plan.pairs, "network": plan.network}
-        return {"dpsynth_version": __version__, "schema": self.schema.to_dict(), **asked, **planned}
+        return {"dpsynth_version": __version__, "schema": self.schema.to_dict(), **asked, "units": plan.units, **planned}
 
     def sample(
         self,
