@@ -198,6 +198,28 @@ class Discretizer:
     def state(self):
         return {"atoms": self.atoms.tolist(), "bins": self.bins.tolist(), "density": self.density.tolist()}
 
+    @classmethod
+    def from_state(cls, name, column, state):
+        "The coder with this `state`, which may come from anybody."
+        self = cls(name, column, **state) if isinstance(column, (Integer, Float)) and set(state) == {"atoms", "bins", "density"} else None
+        if not (
+            self
+            and len(self.atoms) <= MAX_ATOMS
+            and ((column.lower <= self.atoms) & (self.atoms <= column.upper)).all()
+            and (np.diff(self.atoms) > 0).all()
+            and self.bins.ndim == 1
+            and len(self.bins) > 0
+            and self.bins[0] == 0
+            and (np.diff(self.bins) > 0).all()
+            and self.bins[-1] < self.grid.cells
+            and self.bins.tolist() == state["bins"]
+            and self.density.shape == (self.grid.cells,)
+            and np.isfinite(self.density).all()
+            and (self.density >= 0).all()
+        ):
+            raise InputError(f"column {name!r}: no code book of a number")
+        return self
+
 # %% ../nbs/03_preprocessing.ipynb #c018
 def _atoms(grid, noisy, values):
     "Released values that hold ≥ 0.5 % of the mass and 8 times the mean cell within 1/16 of the range around."
@@ -450,6 +472,9 @@ class TableEncoder:
 
     @classmethod
     def from_dict(cls, saved: dict):
-        "The encoder that `to_dict` described."
+        "The encoder that `to_dict` described; what it cannot have described is refused."
         self, resolved = cls(Schema.from_dict(saved["schema"])), Schema.from_dict(saved["resolved"])
-        return self._build(resolved, {n: Discretizer(n, resolved[n], **s) for n, s in saved["numbers"].items()})
+        kinds = [[(name, type(column)) for name, column in schema.items()] for schema in (self.schema, resolved)]
+        if kinds[0] != kinds[1] or resolved.discovers or set(saved) != {"schema", "resolved", "numbers"}:
+            raise InputError("the code book does not fit its schema")
+        return self._build(resolved, {n: Discretizer.from_state(n, resolved[n], s) for n, s in saved["numbers"].items()})
