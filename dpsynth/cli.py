@@ -63,7 +63,7 @@ def _explain(
         more = f" (see {context.command_path} --help)" if context else ""
         return 2, error.format_message().rstrip(".") + more
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
-        return 130, "interrupted, nothing was written"
+        return 130, str(error) or "interrupted, nothing was written"
     if isinstance(error, MemoryError):
         return 1, "there is not enough memory for this"
     if isinstance(error, OSError) and error.errno:
@@ -425,27 +425,51 @@ def _plan(
     _show_plan(synth, synth.plan(rows))
 
 # %% ../nbs/10_cli.ipynb #c044
-def _fit_with_progress(synth, data, tell) -> None:
+def _fit_with_progress(synth, data, tell, checkpoint: Path | None = None) -> None:
     "The one call that trains; the bar shows the ε spent so far."
     tell("reading and counting")
     synth.fit(
         data,
         progress=lambda step, total, spent: tell(f"training, ε = {spent:.2f} spent", step, total),
+        checkpoint=checkpoint,
     )
 
 # %% ../nbs/10_cli.ipynb #c045
 _ModelOut = _option(Path, "--out", "-o", metavar="MODEL", help="Where to write the model file.")
+_CheckpointOut = _option(
+    Path | None, "--checkpoint", metavar="FILE", help="Keep here what was paid for, in case the fit is killed."
+)
+_Resume = _option(bool, "--resume", help="Go on from the checkpoint if it is there; its ledger stays in force.")
 
 
-def _fit_and_save(synth, data: Path, path: Path) -> None:
+def _checkpoint(path: Path | None, resume: bool, inputs: tuple) -> Path | None:  # resolved
+    "A checkpoint that can be begun, or gone on with when that is asked for."
+    if path is None:
+        return _refuse("--resume: needs --checkpoint FILE") if resume else None
+    final = _output("--checkpoint", path, inputs=inputs)
+    begun = [p.name for p in (final, final.with_name(final.name + ".ledger")) if p.exists()]
+    if begun and not resume:
+        _refuse(f"--checkpoint: {begun[0]!r} is there: --resume goes on with it, another name begins anew")
+    return final
+
+
+def _fit_and_save(synth, data: Path, path: Path, checkpoint: Path | None) -> None:
     "Train, then write; the file is there when it is complete."
-    with _progress() as tell:
-        _fit_with_progress(synth, data, tell)
+    try:
+        with _progress() as tell:
+            _fit_with_progress(synth, data, tell, checkpoint)
+    except KeyboardInterrupt:
+        if checkpoint:
+            raise KeyboardInterrupt(f"interrupted; --resume goes on from {checkpoint.name}") from None
+        raise
     with _writing(path.parent) as part:
         synth.save(part / path.name)
 
 # %% ../nbs/10_cli.ipynb #c046
-@_command("fit", "dpsynth fit table.csv --schema schema.yaml --epsilon 2 -o model.dpsynth")
+@_command(
+    "fit",
+    "dpsynth fit table.csv --schema schema.yaml --epsilon 2 --checkpoint fit.checkpoint --resume -o model.dpsynth",
+)
 def _fit(
     data: _Data,
     schema: _SchemaFile,
@@ -457,17 +481,25 @@ def _fit(
     workload: _Workload = [],
     target: _Target = None,
     seed: _Seed = None,
+    checkpoint: _CheckpointOut = None,
+    resume: _Resume = False,
 ):
     """Train a model within ε and write it with its certificate.
 
-    Every read of the table is charged to a ledger first; the ledger is printed.
+    Every read of the table is charged to a ledger first; the ledger is printed. With --checkpoint FILE the
+    ledger and what it paid for are files, and after a crash --resume goes on: what was charged stays spent.
     """
     path = _output("--out", out, inputs=(data, schema))
+    kept = _checkpoint(checkpoint, resume, (data, schema, out))
+    if kept == path:
+        _refuse("--checkpoint: the same file as --out")
     options = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "target": target, "seed": seed}
     synth = _synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
-    _fit_and_save(synth, data, path)
+    _fit_and_save(synth, data, path, kept)
     c = synth.certificate
     _show_ledger("Spent", c.ledger, c.epsilon_spent, c)
+    if kept and (wasted := synth.ledger_.wasted):
+        print("spent, and lost in crashes:", ", ".join(f"{name} ({n:,})" for name, n in wasted.items()))
     print(f"model and certificate: {out}")
 
 # %% ../nbs/10_cli.ipynb #c049
