@@ -524,13 +524,16 @@ def _conditions(
 
 # %% ../nbs/10_cli.ipynb #c052
 def _as_written(frame, schema):
-    "The table with its instants as text: a date for columns of days, else date and time."
-    texts = {
-        name: frame[name].dt.strftime("%Y-%m-%d" if column.resolution == "day" else "%Y-%m-%d %H:%M:%S")
-        for name, column in schema.items()
-        if column.type == "datetime"
-    }
-    return frame.assign(**texts)
+    "The table as a CSV file has it: instants as text, and no text that a spreadsheet would calculate."
+    from dpsynth.loading import _defuse
+
+    frame = frame.copy()
+    for name, column in schema.items():
+        if column.type == "datetime":
+            frame[name] = frame[name].dt.strftime("%Y-%m-%d" if column.resolution == "day" else "%Y-%m-%d %H:%M:%S")
+        elif column.type == "categorical" and frame[name].dtype == object:
+            frame[name] = frame[name].map(_defuse, na_action="ignore")
+    return frame.rename(columns=_defuse)
 
 
 def _write_table(frame, schema, path: Path) -> None:
@@ -565,7 +568,7 @@ def _sampled(model: Path, n: int, where, seed: int | None):  # (table, its schem
 def _sample(model: _Model, n: _Count, out: _TableOut = None, where: _Where = [], seed: _Seed = None):
     """Draw a synthetic table from a model.
 
-    As often as you like: it costs no privacy.
+    As often as you like: it costs no privacy. In CSV an apostrophe disarms a text that looks like a formula.
     """
     path = out and _output("--out", out, (".csv", ".parquet"), (model,))
     frame, schema = _sampled(model, n, where, seed)
@@ -615,9 +618,9 @@ def _json(value: dict) -> str:
 # %% ../nbs/10_cli.ipynb #c062
 def _real_table(path: Path, schema):
     "A table with the schema's columns; whatever else a real table holds is left aside."
-    from dpsynth.loading import _load, conform
+    from dpsynth.loading import _load, _respell, conform
 
-    frame = _load(path)
+    frame = _respell(_load(path), list(schema))
     return conform(frame.loc[:, [name in schema for name in frame.columns]], schema)
 
 

@@ -283,8 +283,9 @@ def _pool(model: Released, n: int, rng, allowed=None):
     z = mean + rng.standard_normal((n, len(mean))) @ np.linalg.cholesky(covariance).T
     z = torch.from_numpy(z.astype(np.float32))
     masks = None if allowed is None else [allowed[j] for j in model.order]
+    at_once = int(np.clip(2**24 // max(model.network.config.cardinalities), 64, 16_384))  # rows whose widest head is 64 MiB
     with one_thread():
-        parts = [sample_codes(model.network, part, generator, masks) for part in z.split(16_384)]
+        parts = [sample_codes(model.network, part, generator, masks) for part in z.split(at_once)]
     codes = np.empty((n, len(model.order)), np.int32)
     codes[:, model.order] = torch.cat([c for c, _ in parts]).numpy()
     return codes, torch.cat([w for _, w in parts]).double().numpy()
