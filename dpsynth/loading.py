@@ -610,6 +610,12 @@ def _header(path: Path, delimiter: str) -> list:
     return names
 
 # %% ../nbs/01_loading.ipynb #c050
+_CSV_FAULTS = {  # what PyArrow says: what it means
+    "Empty CSV": "the table has no rows",
+    "straddl": "a row is longer than a megabyte, or a quote is not closed",
+}
+
+
 def _read_csv(path: Path) -> pa.Table:
     "A delimited file with every cell as text."
     delimiter = "\t" if ".tsv" in path.name.lower() else ","
@@ -619,8 +625,9 @@ def _read_csv(path: Path) -> pa.Table:
         return pa.csv.read_csv(path, parse_options=parse, convert_options=pa.csv.ConvertOptions(column_types=text))
     except (pa.ArrowException, OSError) as error:
         ragged = re.search(r"Expected (\d+) columns, got (\d+)", str(error))
-        if "Empty CSV" in str(error):
-            raise InputError(f"{path}: the table has no rows") from None
+        for symptom, words in _CSV_FAULTS.items():
+            if symptom in str(error):
+                raise InputError(f"{path}: {words}") from None
     if ragged:
         raise InputError(f"{path}: a row has {ragged[2]} cells where the header has {ragged[1]}")
     raise InputError(f"{path}: not a CSV file in UTF-8")
