@@ -310,8 +310,8 @@ def _read_bounds(noisy, column, scale):
     edges = _NUMBER_EDGES if _is_number(column) else _MONTH_EDGES
     low, high = edges[occupied[0]], edges[occupied[-1] + 1]
     if isinstance(column, Integer):
-        low, high = math.floor(low), math.ceil(high) - 1
-        high = max(high, low + 1)
+        low = min(max(math.floor(low), -(2**53)), 2**53 - 1)  # noise may name a cell that a float64 cannot count in
+        high = min(max(math.ceil(high) - 1, low + 1), 2**53)
     elif isinstance(column, Float):
         low, high = float(low), float(high)
     else:
@@ -329,11 +329,16 @@ def _threshold(spend: Spend, columns: int, k: int) -> float:
     return k + 1 + spend.noise_multiplier * k * math.sqrt(columns) * norm.isf(spend.delta / (k * columns))
 
 
-def _read_values(values, column, spend, columns, k, rng) -> dict:
-    "Values whose noisy count passes the threshold, most frequent first → noisy count."
+def _value_counts(values, column) -> pd.Series:
+    "Counts of the values that occur; sorted, because the order of rows would be a trace."
     present = pd.Series(values).dropna()
     present = present.astype(float) if _is_number(column) else present.astype(str).str.strip()
-    counts = present.value_counts(sort=False).sort_index()  # sorted: insertion order would be a trace
+    return present.value_counts(sort=False).sort_index()
+
+
+def _read_values(values, column, spend, columns, k, rng) -> dict:
+    "Values whose noisy count passes the threshold, most frequent first → noisy count."
+    counts = _value_counts(values, column)
     noisy = gaussian_histogram(counts.to_numpy(np.int64), spend.noise_multiplier, k * math.sqrt(columns), rng)
     keep = noisy > _threshold(spend, columns, k)
     found = dict(zip(counts.index[keep].tolist(), noisy[keep].tolist()))

@@ -539,13 +539,14 @@ class DPVAESynthesizer(BaseEstimator):
         self,
         data,  # DataFrame, path of a CSV or Parquet file, pyarrow Table or Dataset
         y=None,  # ignored, a habit of scikit-learn
+        n_units: int = None,  # public number of units, those without a row included; None: those in the data
         progress=None,  # called with (step, steps, ε of what is done so far), in place of the bar
     ):
         "Learn the table. Whatever leaves a trace is charged to the ledger before it is read."
         budget, rng, k = self._check(), self.insecure_test_rng or secure_generator(), self.max_rows_per_unit
         frame = read_table(data, self.schema, unit=self.unit)
         frame, unit_index = bound_contributions(frame, self.unit, k, rng)
-        plan = self.plan(int(unit_index[-1]) + 1)
+        plan = self.plan(_units(n_units, int(unit_index[-1]) + 1))
         ledger = Ledger(budget)
         charge = lambda name: ledger.charge(plan.releases[name])
         encoder = TableEncoder(self.schema).fit(frame, plan.releases, ledger, rng, k)
@@ -634,6 +635,15 @@ class DPVAESynthesizer(BaseEstimator):
         return PrivacyBudget(self.epsilon, self.delta)
 
 # %% ../nbs/09_synthesizer.ipynb #c029
+def _units(declared, present: int) -> int:
+    "The public number of units: as declared, or as many as there are."
+    if declared is None:
+        return present
+    if isinstance(declared, bool) or not isinstance(declared, (int, np.integer)) or declared < present:
+        raise InputError("n_units must be a whole number, and not below the number of units in the data")
+    return int(declared)
+
+
 class _Ticker:
     "Progress of training: a callback, a tqdm bar, or nothing; with the ε of the steps done so far."
 
