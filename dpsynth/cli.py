@@ -333,57 +333,6 @@ def _schema(
     open_ones = sum(c.discovers for c in draft.values())
     print(f"{out}: {len(draft)} columns, {open_ones} with something to discover")
 
-# %% ../nbs/10_cli.ipynb #c035
-_USUAL_CODES = 24  # a column whose codes are settled only in fit
-
-
-def _fields(schema) -> list:  # (column, field, codes, whether that is certain)
-    "The coded fields of each column, as far as the schema alone tells."
-    from dpsynth.loading import Schema
-    from dpsynth.preprocessing import TableEncoder, discovery_releases
-
-    found = []
-    for name, column in schema.items():
-        alone = Schema({name: column})
-        if discovery_releases(alone):
-            found.append((name, name, _USUAL_CODES, False))
-        else:
-            found += [(name, f.name, f.cardinality, True) for f in TableEncoder(alone).fields]
-    return found
-
-# %% ../nbs/10_cli.ipynb #c036
-def _measured(
-    fields, workload
-) -> tuple[list, list]:  # cliques of the workload; fields that are measured alone
-    "Which tables of counts a fit releases: each workload entry for every part of its columns, then what is left."
-    at = {}
-    for j, (column, *_) in enumerate(fields):
-        at.setdefault(column, []).append(j)
-    declared = {tuple(sorted(c)) for names in workload for c in itertools.product(*(at[n] for n in names))}
-    covered = {j for c in declared for j in c}
-    return sorted(declared), [(j,) for j in range(len(fields)) if j not in covered]
-
-# %% ../nbs/10_cli.ipynb #c037
-def _noise_alone(
-    synth,  # a DPVAESynthesizer
-    plan,  # its plan
-) -> list:  # (field, codes, expected TVD)
-    "Expected error of each field's shares from the noise of the counts, before shrinkage."
-    from dpsynth.calibration import clique_size, release_scales
-
-    fields = _fields(synth.schema)
-    sizes, best = [f[2] for f in fields], {}
-    for release, cliques in zip(("workload", "1-way marginals"), _measured(fields, synth.workload)):
-        scales = release_scales(cliques, sizes, plan.releases[release], plan.rows_per_unit) if cliques else {}
-        for clique, scale in scales.items():
-            for j in clique:
-                error = math.sqrt(sizes[j] * clique_size(clique, sizes) / (2 * math.pi)) * scale / plan.units
-                best[j] = min(error, best.get(j, 1.0))
-    return [
-        (name, f"{'' if certain else '~'}{codes}", f"{best[j]:.4f}")
-        for j, (_, name, codes, certain) in enumerate(fields)
-    ]
-
 # %% ../nbs/10_cli.ipynb #c038
 _ASSUMED = "~ assumed: fit settles the codes of these columns from noisy counts"
 
@@ -396,8 +345,12 @@ def _show_plan(synth, plan) -> None:
     batch = f"{t.steps:,} steps, about {t.expected_batch:,.0f} of {plan.units:,} {unit} in each"
     noise = f"noise σ = {t.noise_multiplier:.3f} on gradients clipped to {t.max_grad_norm:g}"
     _console().print(f"{batch}; {noise}\n", soft_wrap=True)
-    errors = _noise_alone(synth, plan)
-    note = _ASSUMED if any(codes[0] == "~" for _, codes, _ in errors) else ""
+    expected = plan.expected_tvd(synth.schema, synth.workload)
+    errors = [
+        (field, f"{'' if settled else '~'}{codes}", f"{tvd:.4f}")
+        for field, codes, settled, tvd in expected.itertuples()
+    ]
+    note = "" if expected["settled"].all() else _ASSUMED
     heads = "column", "codes", "TVD"
     _show("Expected error of the shares, from noise alone", errors, heads, right=(1, 2), note=note)
 
