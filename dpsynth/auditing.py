@@ -1023,9 +1023,10 @@ def audit_rows_only(
     progress=None,  # called with (fits done, fits in all)
 ) -> RowsAudit:
     "Attack the synthetic rows of many fits on two neighbouring tables."
-    schema = Schema({"cell": Categorical(["unit", "others"], nullable=False)})
+    cells = ["unit", *"abcdefghijklmnopqrs"]
+    schema = Schema({"cell": Categorical(cells, nullable=False)})
     synth = synthesizer(schema, epsilon=epsilon, delta=delta, workload=[("cell",)], verbose=False)
-    frame = pd.DataFrame({"cell": ["unit"] * 30 + ["others"] * 270})
+    frame = pd.DataFrame({"cell": np.repeat(cells, 30)})
     plan, prepare, seen = _attack_plan(synth, len(frame)), _against_the_data(TabularVAE.set_marginals), ([], [])
     with ExitStack() as stack:
         cost = lru_cache(compose_epsilon)
