@@ -102,12 +102,12 @@ def _split(
     upper: float,
     scale: float,  # noise standard deviation of one cell
 ) -> np.ndarray:  # first cell of each bin
-    "Sixteen equal parts of the range, and halves of these, again and again, where four percent of the mass is."
+    "Sixteen equal parts of the range, and halves of these, again and again, where an eighth of the mass is."
     total, mass = max(noisy.sum(), 1.0), np.concatenate([[0.0], np.cumsum(noisy)])
 
     def visit(a, b, first, last, depth):
         cells, here = last - first, mass[last] - mass[first]
-        floor = -math.inf if depth < 4 else max(total / 24, 4 * scale * math.sqrt(cells))
+        floor = -math.inf if depth < 4 else max(total / 8, 4 * scale * math.sqrt(cells))
         middle = (a + b) / 2
         cut = int(np.searchsorted(starts, middle))
         if cells < 2 or here <= floor or depth > 12 or not first < cut < last:

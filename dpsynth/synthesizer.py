@@ -144,7 +144,7 @@ def _ones_share(sizes, mass: float) -> float:
 
 def _shares(schema: Schema, workload, target: bool, pairs: int, mass: float) -> dict:
     "Share of μ² of each release, in the order of their charges; what is left trains the network. `mass` is units × μ."
-    discovery = {"bounds": 0.01, "values": 0.04, "histogram": 0.05}
+    discovery = {"bounds": 0.01, "values": 0.02, "histogram": 0.03}
     shares = {name: discovery[name] for name in discovery_releases(schema)}
     if workload:
         rest = set(schema.columns) - {n for clique in workload for n in clique}
