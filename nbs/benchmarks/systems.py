@@ -20,12 +20,12 @@ import pandas as pd
 
 def dpsynth(folder, table, train, epsilon, delta, seed, **options):
     "The product with its defaults, on the codes."
-    from dpsynth.loading import Schema
+    from dpsynth.loading import Schema, read_table
     from dpsynth.synthesizer import DPVAESynthesizer
 
     schema = Schema.load(folder / "schema.yaml")
-    train = train.astype("string")
-    return lambda: DPVAESynthesizer(schema, epsilon, delta, seed=seed, verbose=False, **options).fit(train).sample(len(train))
+    rows = read_table(folder / "train.csv", schema)
+    return lambda: DPVAESynthesizer(schema, epsilon, delta, seed=seed, verbose=False, **options).fit(rows).sample(len(rows))
 
 
 def dpsynth_target(folder, table, train, epsilon, delta, seed):
