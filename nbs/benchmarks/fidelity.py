@@ -143,22 +143,17 @@ def ceiling(folder: Path) -> dict:
     return score(folder, train, test)
 
 
-def store(path: Path, row: dict) -> None:
+def store(path: Path, row: dict, key=KEY, columns=COLUMNS) -> None:
     "Put a row in its place in the CSV; two commands may write to the same one."
     with open(tables.CACHE / f"{path.name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _store(path, row)
-
-
-def _store(path: Path, row: dict) -> None:
-    old = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=COLUMNS)
-    same = (old[KEY].astype(str) == pd.Series({k: str(row[k]) for k in KEY})).all(axis=1)
-    new = pd.DataFrame([row]).reindex(columns=COLUMNS)
-    table = pd.concat([old[~same], new], ignore_index=True) if len(old) else new
-    table = table.sort_values(KEY, kind="stable").round({**dict.fromkeys(FIGURES, 5), "seconds": 1, "peak_mb": 0})
-    part = path.with_suffix(".part")
-    table.to_csv(part, index=False)
-    os.replace(part, path)
+        old, new = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=columns), pd.DataFrame([row]).reindex(columns=columns)
+        same = (old[key].astype(str) == pd.Series({k: str(row[k]) for k in key})).all(axis=1)
+        table = pd.concat([old[~same], new], ignore_index=True) if len(old) else new
+        table = table.sort_values(key, kind="stable").round({**dict.fromkeys(FIGURES, 5), "seconds": 1, "peak_mb": 0})
+        part = path.with_suffix(".part")
+        table.to_csv(part, index=False)
+        os.replace(part, path)
 
 
 def known(path: Path) -> set:
@@ -196,6 +191,8 @@ def main():
         skip.add(key) if system == "real" else None  # once for all ε
         try:
             folder = tables.split(table, seed)
+            facts = tables.describe(table, folder)
+            store(out.with_name("tables.csv"), facts, ["table"], list(facts))
             row = ceiling(folder) if system == "real" else run(system, folder, epsilon, seed, script)
         except tables.Absent as why:
             if str(why) not in absent:

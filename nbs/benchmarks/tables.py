@@ -17,7 +17,7 @@ import yaml
 from dpsynth.loading import Schema, make_telemetry
 
 HERE = Path(__file__).resolve().parent
-SHARED = Path(os.environ.get("DPSYNTH_SHARED", HERE.parents[2].parent / "shared"))
+SHARED = next((p / "shared" for p in HERE.parents if (p / "shared" / "benchmark").is_dir()), HERE.parents[2] / "shared")
 CACHE = Path(os.environ.get("DPSYNTH_BENCHMARK_CACHE", Path.home() / ".cache" / "dpsynth-benchmark"))
 BINS = 16
 
@@ -151,7 +151,7 @@ def adult() -> pd.DataFrame:
     "UCI Adult as it is published, where shared data holds it."
     path = SHARED / "data" / "adult.csv"
     if not path.exists():
-        raise Absent("table 'adult': shared/data/adult.csv is not on this machine (DPSYNTH_SHARED names another folder)")
+        raise Absent("table 'adult': shared/data/adult.csv is not on this machine")
     return pd.read_csv(path, keep_default_na=False, na_values=["?", ""], skipinitialspace=True)
 
 
@@ -212,7 +212,7 @@ def split(name: str, seed: int) -> Path:
     if name == "adult16":
         source = SHARED / "data"
         if not (source / "adult16_train.csv").exists():
-            raise Absent("table 'adult16': shared/data/adult16_train.csv is not on this machine (DPSYNTH_SHARED names another folder)")
+            raise Absent("table 'adult16': shared/data/adult16_train.csv is not on this machine")
         parts, target = [pd.read_csv(source / f"adult16_{part}.csv") for part in ("train", "test")], "income"
         sizes = json.loads((source / "adult16_domain.json").read_text())
     else:
@@ -230,6 +230,13 @@ def split(name: str, seed: int) -> Path:
     Schema.from_dict(dict(columns=schema)).save(folder / "schema.yaml")
     (folder / "table.json").write_text(json.dumps(dict(sizes=sizes, target=target, rows=len(parts[0]))))
     return folder
+
+
+def describe(name: str, folder: Path) -> dict:
+    "What a reader wants to know of a table."
+    table = json.loads((folder / "table.json").read_text())
+    sizes = table["sizes"].values()
+    return dict(table=name, training_rows=table["rows"], columns=len(sizes), codes=sum(sizes), largest_column=max(sizes), target=table["target"])
 
 
 def public_columns(folder: Path) -> dict:
