@@ -123,7 +123,7 @@ def planted(rows: int = 20_000) -> pd.DataFrame:
     """Structure that pairs of columns do not show. Three blocks of three columns: the third is a function of the first
     two (exclusive or; sum modulo 3; sum modulo 4) but for 5 % that are redrawn, and any two of them are independent. A hidden class
     of two decides whether four bits have even or odd parity, and shows itself in four noisy columns. The target follows
-    the first parity, the second sum and the hidden class."""
+    the exclusive or of two bits from different blocks, which no other column shows, the second sum and the hidden class."""
     rng = np.random.default_rng(20240501)
     draw = lambda k: rng.integers(0, k, rows)
     noisy = lambda x, k, share: np.where(rng.random(rows) < share, draw(k), x)
@@ -135,7 +135,7 @@ def planted(rows: int = 20_000) -> pd.DataFrame:
     bits = rng.integers(0, 2, (rows, 3))
     table |= {f"bit{i + 1}": bits[:, i] for i in range(3)} | {"bit4": (bits.sum(1) + hidden) % 2}
     table |= {f"sign{i + 1}": noisy(hidden * 2 + draw(2), 4, 0.5) for i in range(4)}
-    score = 2.0 * (table["a1"] ^ table["a2"]) + 2.0 * ((table["b1"] + table["b2"]) % 3 == 0) + hidden - 2.5
+    score = 3.0 * (table["a1"] ^ table["bit1"]) + 2.0 * (table["b3"] == 0) + hidden - 2.5
     table["y"] = (rng.random(rows) < 1 / (1 + np.exp(-score))).astype(int)
     return pd.DataFrame(table)
 
