@@ -17,7 +17,7 @@ import yaml
 from dpsynth.loading import Schema, make_telemetry
 
 HERE = Path(__file__).resolve().parent
-SHARED = next((p / "shared" for p in HERE.parents if (p / "shared" / "benchmark").is_dir()), HERE.parents[2] / "shared")
+SHARED = next((p / "shared" for p in HERE.parents if (p / "shared" / "benchmark" / "score.py").is_file()), Path("shared"))
 CACHE = Path(os.environ.get("DPSYNTH_BENCHMARK_CACHE", Path.home() / ".cache" / "dpsynth-benchmark"))
 BINS = 16
 
