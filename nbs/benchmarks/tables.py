@@ -202,33 +202,36 @@ def code_table(rows: pd.DataFrame, columns: dict) -> pd.DataFrame:
     return pd.DataFrame({name: code(rows[name], column) for name, column in columns.items()})
 
 
-def split(name: str, seed: int) -> Path:
-    """A folder with train.csv and test.csv in codes, schema.yaml and table.json (sizes, target) of them, and the rows as
-    they are with their public schema where those are known. Four fifths are for training; adult16 has its own split."""
+def write_split(folder: Path, train: pd.DataFrame, test: pd.DataFrame, sizes: dict, target: str) -> None:
+    "The files that systems and judges read: codes, a schema of them, how many there are of each column."
+    folder.mkdir(parents=True, exist_ok=True)
+    train.to_csv(folder / "train.csv", index=False)
+    test.to_csv(folder / "test.csv", index=False)
+    schema = {n: dict(type="categorical", categories=list(range(k)), nullable=False) for n, k in sizes.items()}
+    Schema.from_dict(dict(columns=schema)).save(folder / "schema.yaml")
+    (folder / "table.json").write_text(json.dumps(dict(sizes=sizes, target=target, rows=len(train))))
+
+
+def split(name: str, seed: int) -> Path:  # folder with train.csv, test.csv, schema.yaml, table.json, and mostly values.csv, values.yaml
+    "Four fifths to train on, by seed; adult16 has its own split. The values are the training rows before coding, with what is public."
     folder = CACHE / "splits" / (name if name == "adult16" else f"{name}-{seed}")
     if (folder / "table.json").exists():
         return folder
-    folder.mkdir(parents=True, exist_ok=True)
     if name == "adult16":
-        source = SHARED / "data"
-        if not (source / "adult16_train.csv").exists():
+        data = SHARED / "data"
+        if not (data / "adult16_train.csv").exists():
             raise Absent("table 'adult16': shared/data/adult16_train.csv is not on this machine")
-        parts, target = [pd.read_csv(source / f"adult16_{part}.csv") for part in ("train", "test")], "income"
-        sizes = json.loads((source / "adult16_domain.json").read_text())
-    else:
-        make, columns, target = TABLES[name]
-        rows, columns = make(), columns()
-        rows = rows[list(columns)].iloc[np.random.default_rng([seed, 1]).permutation(len(rows))].reset_index(drop=True)
-        cut = len(rows) - len(rows) // 5
-        Schema.from_dict(dict(columns=columns)).save(folder / "values.yaml")
-        rows[:cut].to_csv(folder / "values.csv", index=False)
-        coded, sizes = code_table(rows, columns), {n: size(c) for n, c in columns.items()}
-        parts = coded[:cut], coded[cut:]
-    for part, rows in zip(("train", "test"), parts):
-        rows.to_csv(folder / f"{part}.csv", index=False)
-    schema = {n: dict(type="categorical", categories=list(range(k)), nullable=False) for n, k in sizes.items()}
-    Schema.from_dict(dict(columns=schema)).save(folder / "schema.yaml")
-    (folder / "table.json").write_text(json.dumps(dict(sizes=sizes, target=target, rows=len(parts[0]))))
+        parts = [pd.read_csv(data / f"adult16_{part}.csv") for part in ("train", "test")]
+        write_split(folder, *parts, json.loads((data / "adult16_domain.json").read_text()), "income")
+        return folder
+    make, columns, target = TABLES[name]
+    rows, columns = make(), columns()
+    rows = rows[list(columns)].iloc[np.random.default_rng([seed, 1]).permutation(len(rows))].reset_index(drop=True)
+    coded, cut = code_table(rows, columns), len(rows) - len(rows) // 5
+    folder.mkdir(parents=True, exist_ok=True)
+    Schema.from_dict(dict(columns=columns)).save(folder / "values.yaml")
+    rows[:cut].to_csv(folder / "values.csv", index=False)
+    write_split(folder, coded[:cut], coded[cut:], {n: size(c) for n, c in columns.items()}, target)
     return folder
 
 
