@@ -49,6 +49,8 @@ def install(names) -> None:
         print(f"{name}: {' '.join(REQUIREMENTS[name])} into {folder}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
         subprocess.run([folder / "bin" / "pip", "install", "-q", *REQUIREMENTS[name]], check=True)
+        if name == "mostlyai":  # for its text models only; their wheels do not load beside a CPU build of torch
+            subprocess.run([folder / "bin" / "pip", "uninstall", "-q", "-y", "torchvision", "torchaudio"], check=True)
 
 
 # The judge ------------------------------------------------------------------------------------------------------------

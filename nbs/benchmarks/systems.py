@@ -88,9 +88,10 @@ def mostlyai(folder, table, train, epsilon, delta, seed):
         privacy = dict(max_epsilon=epsilon, delta=delta)
         with tempfile.TemporaryDirectory() as workspace:
             options = dict(value_protection=False, differential_privacy=privacy, random_state=seed, device="cpu")
-            model = TabularARGN(**options, workspace_dir=workspace, verbose=0).fit(train.astype(str))
+            kinds = dict.fromkeys(train, "TABULAR_CATEGORICAL")
+            model = TabularARGN(**options, tgt_encoding_types=kinds, workspace_dir=workspace, verbose=0).fit(train.astype(str))
             fake = model.sample(n_samples=len(train))
-        return fake[list(train)].astype(float).fillna(0).astype(int)
+        return fake[list(train)].apply(pd.to_numeric, errors="coerce").fillna(0).astype(int)
 
     return run
 
