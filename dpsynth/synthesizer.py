@@ -14,7 +14,7 @@ import math
 import os
 import zipfile
 from dataclasses import asdict, dataclass
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +39,7 @@ from dpsynth.calibration import (
     systematic_resample,
 )
 from .loading import Datetime, Integer, Schema, bound_contributions, read_table
-from .preprocessing import TableEncoder, discovery_releases
+from .preprocessing import TableEncoder, discovery_releases, planned_fields
 from dpsynth.privacy import (
     InputError,
     Ledger,
@@ -53,6 +53,19 @@ from dpsynth.privacy import (
 )
 from .training import DPTrainer, TrainingPlan, one_thread
 from .vae import TabularVAE, VAEConfig, sample_codes
+
+# %% ../nbs/09_synthesizer.ipynb #p006a
+def _released_cliques(
+    fields,  # of an encoder or of a plan
+    workload,  # tuples of columns
+) -> tuple:  # cliques of the workload; fields that are counted alone
+    "Which tables of counts are released first: the workload, a date standing for each of its parts, then what is left."
+    parts = {}
+    for j, f in enumerate(fields):
+        parts.setdefault(f.column, []).append(j)
+    declared = [tuple(sorted(c)) for names in workload for c in product(*(parts[n] for n in names))]
+    covered = {j for c in declared for j in c}
+    return list(dict.fromkeys(declared)), [(j,) for j in range(len(fields)) if j not in covered]
 
 # %% ../nbs/09_synthesizer.ipynb #c007
 @dataclass(frozen=True)
@@ -76,14 +89,22 @@ class Plan:
             ledger.charge(spend)
         return ledger
 
-    def expected_tvd(self, schema: Schema) -> dict:
-        "Expected total variation of each column's released counts, noise alone: ½ Σ E|noise| / rows."
-        if discovery_releases(schema) or "workload" in self.releases:
-            raise InputError("expected error: known only for a schema without discoveries and without a workload")
-        fields, sizes = TableEncoder(schema).fields, TableEncoder(schema).cardinalities
-        scales = release_scales([(j,) for j in range(len(sizes))], sizes, self.releases["1-way marginals"], self.rows_per_unit)
-        rows = self.units * self.rows_per_unit
-        return {f.name: min(1.0, sizes[j] * scales[(j,)] * math.sqrt(2 / math.pi) / 2 / rows) for j, f in enumerate(fields)}
+    def expected_tvd(
+        self,
+        schema: Schema,
+        workload=(),  # tuples of columns
+    ) -> pd.DataFrame:  # a row a field: codes, settled, expected_tvd
+        "Expected total variation of each field's released shares from noise alone, before any shrinkage."
+        fields = planned_fields(schema)
+        sizes, best = [f.cardinality for f in fields], {}
+        for release, cliques in zip(("workload", "1-way marginals"), _released_cliques(fields, workload)):
+            scales = release_scales(cliques, sizes, self.releases[release], self.rows_per_unit) if cliques else {}
+            for clique, scale in scales.items():
+                for j in clique:  # a share is a sum of cells: its noise has standard deviation scale · √(cells / codes)
+                    error = math.sqrt(sizes[j] * clique_size(clique, sizes) / (2 * math.pi)) * scale / self.units
+                    best[j] = min(error, best.get(j, 1.0))
+        rows = [(f.name, f.cardinality, f.settled, best[j]) for j, f in enumerate(fields)]
+        return pd.DataFrame(rows, columns=["field", "codes", "settled", "expected_tvd"]).set_index("field")
 
     def __repr__(self):
         t = self.training
@@ -94,9 +115,8 @@ class Plan:
 PAIR_ROUNDS = 2
 
 
-def _pair_shares(schema: Schema, target: bool, pairs: int) -> dict:
+def _pair_shares(fields: int, target: bool, pairs: int) -> dict:
     "Shares of the pair releases: none to choose where all can be counted, the target's own where one is declared."
-    fields = len(schema.columns) + sum(isinstance(c, Datetime) and c.resolution != "day" for c in schema.columns.values())
     if fields < 2:
         return {}
     if fields * (fields - 1) // 2 <= pairs:
@@ -107,14 +127,25 @@ def _pair_shares(schema: Schema, target: bool, pairs: int) -> dict:
     return shares
 
 
-def _shares(schema: Schema, workload, target: bool, pairs: int) -> dict:
-    "Share of μ² of each release, in the order of their charges; what is left trains the network."
+def _ones_share(sizes, mass: float) -> float:
+    "Part of the 1-way counts: the fourth root of their mean error if they got all of μ; `mass` is units × μ."
+    ones = [(j,) for j in range(len(sizes))]
+    noise = release_scales(ones, sizes, Spend("all", 1.0)).values()
+    error = np.mean([min(1.0, k * s / (mass * math.sqrt(2 * math.pi))) for k, s in zip(sizes, noise)])
+    return float(np.clip(0.4 * (error / 0.0023) ** 0.25, 0.2, 0.8))
+
+
+def _shares(schema: Schema, workload, target: bool, pairs: int, mass: float) -> dict:
+    "Share of μ² of each release, in the order of their charges; what is left trains the network. `mass` is units × μ."
     discovery = {"bounds": 0.01, "values": 0.04, "histogram": 0.05}
     shares = {name: discovery[name] for name in discovery_releases(schema)}
     if workload:
         rest = set(schema.columns) - {n for clique in workload for n in clique}
         return shares | ({"workload": 0.60, "1-way marginals": 0.10} if rest else {"workload": 0.70}) | {"latent prior": 0.01}
-    return shares | {"1-way marginals": 0.25, "latent prior": 0.01} | _pair_shares(schema, target, pairs)
+    sizes = [f.cardinality for f in planned_fields(schema)]
+    pair_shares = {"latent prior": 0.01} | _pair_shares(len(sizes), target, pairs)
+    ones = min(_ones_share(sizes, mass), 0.9 - sum(shares.values()) - sum(pair_shares.values()))
+    return shares | {"1-way marginals": ones} | pair_shares
 
 
 def make_plan(
@@ -128,8 +159,8 @@ def make_plan(
     "Divide a budget. Steps and rate follow the signal that is left for training: units × its part of μ."
     budget.check_units(units)
     mu = gaussian_mu(budget)
-    pairs = int(np.clip(round(8 * (units * mu / 9000) ** 0.35), 6, 20))
-    shares = _shares(schema, workload, target, pairs)
+    pairs = int(np.clip(round(14 * (units * mu / 9000) ** 0.35), 6, 30))
+    shares = _shares(schema, workload, target, pairs, units * mu)
     releases = {
         name: Spend(name, 1 / (mu * math.sqrt(share)), delta=budget.delta / 20 if name == "values" else 0.0)
         for name, share in shares.items()
@@ -138,9 +169,11 @@ def make_plan(
     steps = int(np.clip(round(1000 * (signal / 750) ** 0.3), 300, 3000))
     sampling_rate = min(1024, max(units // 16, 1)) / units
     sigma = calibrate_noise(budget, sampling_rate, steps, releases.values())
-    rate = 5e-3 * (2000 / steps) ** 0.6
+    network = {"latent": 8, "hidden": 64, "gain": 4.0}
+    parameters = VAEConfig(tuple(f.cardinality for f in planned_fields(schema)), **network).parameters
+    rate = 0.07 * (signal**2 / parameters) ** 0.12 / math.sqrt(steps)
     training = TrainingPlan(steps, sampling_rate, sigma, units, rate, rows_per_unit=rows_per_unit)
-    return Plan(budget, units, rows_per_unit, releases, training, pairs, {"latent": 8, "hidden": 64, "gain": 4.0})
+    return Plan(budget, units, rows_per_unit, releases, training, pairs, network)
 
 # %% ../nbs/09_synthesizer.ipynb #c013
 @dataclass
@@ -157,28 +190,11 @@ def _head_order(encoder: TableEncoder, target) -> list:
     "Heads in schema order, the target's last."
     return sorted(range(len(encoder.fields)), key=lambda j: encoder.fields[j].column == target)
 
-
-def _declared_cliques(encoder: TableEncoder, workload) -> list:
-    "The workload as cliques of fields: a date stands for each of its parts."
-    parts = {}
-    for j, f in enumerate(encoder.fields):
-        parts.setdefault(f.column, []).append(j)
-    cliques = []
-    for names in workload:
-        found = [()]
-        for name in names:
-            found = [c + (j,) for c in found for j in parts[name]]
-        cliques += [tuple(sorted(c)) for c in found]
-    return list(dict.fromkeys(cliques))
-
 # %% ../nbs/09_synthesizer.ipynb #c014
 def _counts(codes, encoder, workload, charge, rng, k):
     "First releases: declared cliques, and the 1-way counts of all fields that they do not cover."
     sizes, noisy, scales = encoder.cardinalities, {}, {}
-    declared = _declared_cliques(encoder, workload)
-    covered = {j for c in declared for j in c}
-    ones = [(j,) for j in range(len(sizes)) if j not in covered]
-    for name, cliques in (("workload", declared), ("1-way marginals", ones)):
+    for name, cliques in zip(("workload", "1-way marginals"), _released_cliques(encoder.fields, workload)):
         if cliques:
             spend = charge(name)
             noisy |= measure_marginals(codes, cliques, sizes, spend, rng, k)
@@ -280,12 +296,12 @@ def _draw(model: Released, n: int, rng, allowed=None) -> np.ndarray:
     pool, log_weight = _pool(model, int(np.clip(8 * n, 20_000, 4 * n + 160_000)), rng, allowed)
     cal = Calibration(sizes, model.calibration.targets, model.calibration.tilts)
     cells = cal.cells(pool)
-    weights = cal.tilted(cells, np.exp(log_weight - log_weight.max()))
     if allowed is None:
-        start = weights if weights.sum() > 0 else np.ones(len(pool))
-        weights = cal.rake(cells, start, 4)
-    elif not weights.sum() > 0 or log_weight.max() < -80:
-        raise InputError("where: the model gives this condition no probability")
+        weights = cal.rake(cells, np.ones(len(pool)), 8)
+    else:
+        weights = cal.tilted(cells, np.exp(log_weight - log_weight.max()))
+        if not weights.sum() > 0 or log_weight.max() < -80:
+            raise InputError("where: the model gives this condition no probability")
     chosen = systematic_resample(weights, n, np.lexsort(pool.T[::-1]), rng)
     if allowed is None and n >= 500:
         pairs = _pairs(sizes)
@@ -523,13 +539,14 @@ class DPVAESynthesizer(BaseEstimator):
         self,
         data,  # DataFrame, path of a CSV or Parquet file, pyarrow Table or Dataset
         y=None,  # ignored, a habit of scikit-learn
+        n_units: int = None,  # public number of units, those without a row included; None: those in the data
         progress=None,  # called with (step, steps, ε of what is done so far), in place of the bar
     ):
         "Learn the table. Whatever leaves a trace is charged to the ledger before it is read."
         budget, rng, k = self._check(), self.insecure_test_rng or secure_generator(), self.max_rows_per_unit
         frame = read_table(data, self.schema, unit=self.unit)
         frame, unit_index = bound_contributions(frame, self.unit, k, rng)
-        plan = self.plan(int(unit_index[-1]) + 1)
+        plan = self.plan(_units(n_units, int(unit_index[-1]) + 1))
         ledger = Ledger(budget)
         charge = lambda name: ledger.charge(plan.releases[name])
         encoder = TableEncoder(self.schema).fit(frame, plan.releases, ledger, rng, k)
@@ -618,6 +635,15 @@ class DPVAESynthesizer(BaseEstimator):
         return PrivacyBudget(self.epsilon, self.delta)
 
 # %% ../nbs/09_synthesizer.ipynb #c029
+def _units(declared, present: int) -> int:
+    "The public number of units: as declared, or as many as there are."
+    if declared is None:
+        return present
+    if isinstance(declared, bool) or not isinstance(declared, (int, np.integer)) or declared < present:
+        raise InputError("n_units must be a whole number, and not below the number of units in the data")
+    return int(declared)
+
+
 class _Ticker:
     "Progress of training: a callback, a tqdm bar, or nothing; with the ε of the steps done so far."
 

@@ -234,7 +234,7 @@ class DPTrainer:
     def fit(
         self,
         codes: np.ndarray,  # (rows, fields), rows of one unit contiguous
-        unit_index: np.ndarray,  # (rows,) unit of each row, ascending
+        unit_index: np.ndarray,  # (rows,) unit of each row, ascending; a unit may have none
         ledger: Ledger,
         progress=None,  # called with the number of steps done
     ):  # the model
@@ -244,13 +244,13 @@ class DPTrainer:
         starts = np.searchsorted(unit_index, np.arange(p.units + 1))
         with one_thread():
             for step, drawn in enumerate(poisson_batches(p.units, p.sampling_rate, p.steps, self.rng)):
-                rows = drawn if p.rows_per_unit == 1 else _rows_of(drawn, starts)
-                self.step(step, data[torch.from_numpy(rows)])
+                self.step(step, data[torch.from_numpy(_rows_of(drawn, starts))])
                 if progress:
                     progress(step + 1)
         return self.model
 
 
 def _rows_of(units, starts) -> np.ndarray:
-    "Rows of the drawn units."
-    return np.concatenate([np.empty(0, np.int64), *(np.arange(starts[u], starts[u + 1]) for u in units)])
+    "Rows of the drawn units, unit after unit."
+    lengths = starts[units + 1] - starts[units]
+    return np.repeat(starts[units] - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())

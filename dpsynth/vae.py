@@ -263,6 +263,14 @@ class VAEConfig:
         "Whether the autoregressive map is factored."
         return sum(self.cardinalities) > 512
 
+    @property
+    def parameters(self) -> int:
+        "How many numbers are trained, the masked half of the autoregressive map aside."
+        total, k = sum(self.cardinalities), np.array(self.cardinalities)
+        causal = 2 * 32 * total if self.factored else (total**2 - int((k**2).sum())) // 2
+        both = self.hidden * (2 * total + 3 * self.latent + 2)  # embeddings and heads; the latent's way in and out
+        return both + 2 * self.latent + total + causal
+
 # %% ../nbs/04_vae.ipynb #c044
 class TabularVAE(nn.Module):
     "Codes → latent Gaussian → autoregressive softmax heads."
