@@ -28,13 +28,14 @@ MUTANTS = [
     ("no noise on every other weight", NOISE, ("training", ".mul_(self.mask)", ".mul_(self.mask * (torch.arange(len(total)) % 2))")),
     ("uniform noise of the same variance", NOISE, ("training", "self.rng.standard_normal(shape, dtype=np.float32)", "(self.rng.random(shape, dtype=np.float32) - 0.5) * 12**0.5")),
     # sampling and steps
-    ("q × 2", NOISE, ("training", "poisson_batches(p.units, p.sampling_rate, p.steps", "poisson_batches(p.units, min(1.0, 2 * p.sampling_rate), p.steps")),
-    ("T + 1", NOISE, ("training", "p.sampling_rate, p.steps, self.rng", "p.sampling_rate, p.steps + 1, self.rng")),
+    ("q × 2", NOISE, ("training", "poisson_batches(p.units, p.sampling_rate, len(block)", "poisson_batches(p.units, min(1.0, 2 * p.sampling_rate), len(block)")),
+    ("T + 1", NOISE, ("privacy", "yield range(spend.steps)", "yield range(spend.steps + 1)")),
     ("half of the steps charged", REPLAY, ("training", 'Spend("DP-SGD", self.noise_multiplier, self.sampling_rate, self.steps)', 'Spend("DP-SGD", self.noise_multiplier, self.sampling_rate, self.steps // 2)')),
     ("batches of a fixed size", NOISE, ("training", "size = int(rng.binomial(units, sampling_rate))", "size = round(units * sampling_rate)")),
     ("shuffled, not Poisson", NOISE, ("training", "        size = int(rng.binomial(units, sampling_rate))\n        yield rng.choice(units, size=size, replace=False, shuffle=False) if size else np.empty(0, np.int64)", "        if not _ % round(1 / sampling_rate):\n            parts = np.array_split(rng.permutation(units), round(1 / sampling_rate))\n        yield parts[_ % round(1 / sampling_rate)]")),
+    ("sampled by row, not by user", REPLAY, ("training", "data[torch.from_numpy(_rows_of(drawn, starts))]", "data[torch.from_numpy(np.flatnonzero(self.rng.random(len(data)) < p.sampling_rate))]")),
     ("empty batch skipped", REPLAY, ("training", "self.step(step, data[torch.from_numpy(_rows_of(drawn, starts))])", "rows = _rows_of(drawn, starts)\n                if len(rows):\n                    self.step(step, data[torch.from_numpy(rows)])")),
-    ("early stopping on the real loss", REPLAY, ("training", "                if progress:\n                    progress(step + 1)", "                loss = float(self.model(data, torch.zeros(len(data), self.model.config.latent))[0].detach().mean())\n                self.best, worse = min(loss, getattr(self, 'best', loss)), loss > getattr(self, 'best', loss)\n                if progress:\n                    progress(step + 1)\n                if worse:\n                    break")),
+    ("early stopping on the real loss", REPLAY, ("training", "                    if progress:\n                        progress(step + 1)", "                    loss = float(self.model(data, torch.zeros(len(data), self.model.config.latent))[0].detach().mean())\n                    self.best, worse = min(loss, getattr(self, 'best', loss)), loss > getattr(self, 'best', loss)\n                    if worse:\n                        break\n                    if progress:\n                        progress(step + 1)")),
     ("divided by the drawn batch", REPLAY, ("training", ".div_(p.expected_batch)", ".div_(max(len(codes), 1))")),
     # clipping
     ("clip × 2", REPLAY, ("training", "p.max_grad_norm / p.rows_per_unit", "2 * p.max_grad_norm / p.rows_per_unit")),
@@ -55,22 +56,22 @@ MUTANTS = [
     ("selection: scaled by the real count", MECHANISMS, ("calibration", "np.abs(real - rows * model)", "np.abs(real - len(codes) * model)")),
     ("selection: as if for one pair", MECHANISMS, ("calibration", "k * math.sqrt(len(scores)), rng)", "k, rng)")),
     # discovery
-    ("raw bounds", REPLAY, ("preprocessing", "found[name] = _read_bounds(noisy,", "found[name] = _read_bounds((_bound_cells(frame[name], columns[name]) > 0) * 1e9,")),
+    ("raw bounds", REPLAY, ("preprocessing", "_read_bounds(counts, columns[name], scale) for", "_read_bounds((_bound_cells(frame[name], columns[name]) > 0) * 1e9, columns[name], 1.0) for")),
     ("raw categories", REPLAY, ("preprocessing", "keep = noisy > _threshold(spend, columns, k)", "keep = noisy > -np.inf")),
     ("threshold without the tail of the noise", REPLAY, ("preprocessing", "return k + 1 + spend.noise_multiplier * k * math.sqrt(columns) * norm.isf(spend.delta / (k * columns))", "return k + 1 + 0 * norm.isf(spend.delta)")),
-    ("bins from the real histogram", REPLAY, ("preprocessing", "Discretizer.fit(name, columns[name], noisy,", "Discretizer.fit(name, columns[name], counts,")),
-    ("bounds: k forgotten", REPLAY, ("preprocessing", "sensitivity, found = k * math.sqrt(len(read)), {}", "sensitivity, found = math.sqrt(len(read)), {}")),
-    ("discovery uncharged", REPLAY, ("preprocessing", 'ledger.charge(spends["bounds"])', 'spends["bounds"]')),
+    ("bins from the real histogram", REPLAY, ("preprocessing", "minlength=grid.cells)\n            noisy[name] = gaussian_histogram(", "minlength=grid.cells)\n            noisy[name] = counts + 0 * gaussian_histogram(")),
+    ("bounds: k forgotten", REPLAY, ("preprocessing", "`bounds` release, and their scale.\"\n        sensitivity, noisy = k * math.sqrt(len(read)), {}", "`bounds` release, and their scale.\"\n        sensitivity, noisy = math.sqrt(len(read)), {}")),
+    ("discovery uncharged", REPLAY, ("preprocessing", 'ledger.release(spends["bounds"], lambda', '(lambda spend, make: make(spend))(spends["bounds"], lambda')),
     # the ledger and what is kept
-    ("latent prior uncharged", REPLAY, ("synthesizer", 'spend = ledger.charge(plan.releases["latent prior"])', 'spend = plan.releases["latent prior"]')),
-    ("ledger entry after the read", REPLAY, ("synthesizer", "            spend = charge(name)\n            noisy |= measure_marginals(codes, cliques, sizes, spend, rng, k)", "            spend = charge.__closure__[1].cell_contents.releases[name] if hasattr(charge.__closure__[1].cell_contents, 'releases') else charge.__closure__[0].cell_contents.releases[name]\n            noisy |= measure_marginals(codes, cliques, sizes, spend, rng, k)\n            charge(name)")),
+    ("latent prior uncharged", REPLAY, ("synthesizer", 'ledger.release(plan.releases["latent prior"], moments)', 'moments(plan.releases["latent prior"])')),
+    ("ledger entry after the read", REPLAY, ("privacy", "        return make(self.charge(spend))", "        made = make(spend)\n        self.charge(spend)\n        return made")),
     ("accountant forgets the releases beside training", NOISE, ("privacy", "    if mu:\n        plds.append(", "    if mu > 1e9:\n        plds.append(")),
     ("accountant counts half of the steps", NOISE, ("privacy", "return one.self_compose(steps)", "return one.self_compose(max(1, steps // 2))")),
     ("user bound not enforced", REPLAY, ("loading", "kept = np.arange(len(index)) - first[index] < k", "kept = np.arange(len(index)) >= 0")),
     ("sizes from the real number of rows", REPLAY, ("synthesizer", "self.plan(_units(n_units, int(unit_index[-1]) + 1))", "self.plan(len(frame))")),
-    ("exact number of rows in the file", REPLAY, ("synthesizer", "self.plan_, self.ledger_, self.released_ = plan, ledger, model", "self.plan_, self.ledger_, self.released_, self.rows_ = plan, ledger, model, len(codes)"), ("synthesizer", '"certificate": self.certificate.to_dict(),', '"certificate": self.certificate.to_dict(), "rows": self.rows_,')),
+    ("exact number of rows in the file", REPLAY, ("synthesizer", "self.plan_, self.ledger_ = plan, ledger", "self.plan_, self.ledger_, self.rows_ = plan, ledger, len(frame)"), ("synthesizer", '"certificate": self.certificate.to_dict(),', '"certificate": self.certificate.to_dict(), "rows": self.rows_,')),
     ("real rows in the pool of calibration", REPLAY, ("synthesizer", "    weights = cal.rake(cal.cells(pool), weights, 4)", "    pool[: len(codes)] = codes[: len(pool)]\n    weights = cal.rake(cal.cells(pool), weights, 4)")),
-    ("real posterior sampled at generation", REPLAY, ("synthesizer", "return Released(encoder, order, network, prior, Calibration(sizes))", "released = Released(encoder, order, network, prior, Calibration(sizes))\n    released.posterior = mu.numpy()\n    return released"), ("synthesizer", "    z = torch.from_numpy(z.astype(np.float32))", "    z = model.posterior[rng.integers(0, len(model.posterior), n)] if hasattr(model, 'posterior') else z\n    z = torch.from_numpy(z.astype(np.float32))")),
+    ("real posterior sampled at generation", REPLAY, ("synthesizer", "        return fit_latent_prior(mu.double()", "        network.real_mu = mu.numpy()\n        return fit_latent_prior(mu.double()"), ("synthesizer", "    z = torch.from_numpy(z.astype(np.float32))", "    z = model.network.real_mu[rng.integers(0, len(model.network.real_mu), n)] if hasattr(model.network, 'real_mu') else z\n    z = torch.from_numpy(z.astype(np.float32))")),
 ]
 
 

@@ -521,9 +521,9 @@ class _Unbounded:
     def __init__(self, tape):
         self.tape = tape
 
-    def charge(self, spend: Spend) -> Spend:
+    def release(self, spend: Spend, make):
         self.tape.charge(spend)
-        return spend
+        return make(spend)
 
 # %% ../nbs/08_auditing.ipynb #c035
 @lru_cache(maxsize=None)

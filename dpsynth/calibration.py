@@ -83,7 +83,8 @@ class Calibration:
     "Targets from DP releases, and the multipliers that bring a model's pool to them. Never holds a table."
 
     def __init__(self, sizes, targets=None, tilts=None):
-        self.sizes, self.targets, self.tilts = tuple(int(s) for s in sizes), dict(targets or {}), dict(tilts or {})
+        self.sizes = tuple(int(s) for s in sizes)
+        self.targets, self.tilts = (dict(sorted(tables.items())) for tables in (targets or {}, tilts or {}))  # a file's order is its own
 
     def cells(self, pool) -> dict:
         "Clique → cell of each pool row, for every target."

@@ -63,7 +63,7 @@ def _explain(
         more = f" (see {context.command_path} --help)" if context else ""
         return 2, error.format_message().rstrip(".") + more
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
-        return 130, "interrupted, nothing was written"
+        return 130, str(error) or "interrupted, nothing was written"
     if isinstance(error, MemoryError):
         return 1, "there is not enough memory for this"
     if isinstance(error, OSError) and error.errno:
@@ -378,27 +378,51 @@ def _plan(
     _show_plan(synth, synth.plan(rows))
 
 # %% ../nbs/10_cli.ipynb #c044
-def _fit_with_progress(synth, data, tell) -> None:
+def _fit_with_progress(synth, data, tell, checkpoint: Path | None = None) -> None:
     "The one call that trains; the bar shows the ε spent so far."
     tell("reading and counting")
     synth.fit(
         data,
         progress=lambda step, total, spent: tell(f"training, ε = {spent:.2f} spent", step, total),
+        checkpoint=checkpoint,
     )
 
 # %% ../nbs/10_cli.ipynb #c045
 _ModelOut = _option(Path, "--out", "-o", metavar="MODEL", help="Where to write the model file.")
+_CheckpointOut = _option(
+    Path | None, "--checkpoint", metavar="FILE", help="Keep here what was paid for, in case the fit is killed."
+)
+_Resume = _option(bool, "--resume", help="Go on from the checkpoint if it is there; its ledger stays in force.")
 
 
-def _fit_and_save(synth, data: Path, path: Path) -> None:
+def _checkpoint(path: Path | None, resume: bool, inputs: tuple) -> Path | None:  # resolved
+    "A checkpoint that can be begun, or gone on with when that is asked for."
+    if path is None:
+        return _refuse("--resume: needs --checkpoint FILE") if resume else None
+    final = _output("--checkpoint", path, inputs=inputs)
+    begun = [p.name for p in (final, final.with_name(final.name + ".ledger")) if p.exists()]
+    if begun and not resume:
+        _refuse(f"--checkpoint: {begun[0]!r} is there: --resume goes on with it, another name begins anew")
+    return final
+
+
+def _fit_and_save(synth, data: Path, path: Path, checkpoint: Path | None) -> None:
     "Train, then write; the file is there when it is complete."
-    with _progress() as tell:
-        _fit_with_progress(synth, data, tell)
+    try:
+        with _progress() as tell:
+            _fit_with_progress(synth, data, tell, checkpoint)
+    except KeyboardInterrupt:
+        if checkpoint:
+            raise KeyboardInterrupt(f"interrupted; --resume goes on from {checkpoint.name}") from None
+        raise
     with _writing(path.parent) as part:
         synth.save(part / path.name)
 
 # %% ../nbs/10_cli.ipynb #c046
-@_command("fit", "dpsynth fit table.csv --schema schema.yaml --epsilon 2 -o model.dpsynth")
+@_command(
+    "fit",
+    "dpsynth fit table.csv --schema schema.yaml --epsilon 2 --checkpoint fit.checkpoint --resume -o model.dpsynth",
+)
 def _fit(
     data: _Data,
     schema: _SchemaFile,
@@ -410,17 +434,25 @@ def _fit(
     workload: _Workload = [],
     target: _Target = None,
     seed: _Seed = None,
+    checkpoint: _CheckpointOut = None,
+    resume: _Resume = False,
 ):
     """Train a model within ε and write it with its certificate.
 
-    Every read of the table is charged to a ledger first; the ledger is printed.
+    Every read of the table is charged to a ledger first; the ledger is printed. With --checkpoint FILE the
+    ledger and what it paid for are files, and after a crash --resume goes on: what was charged stays spent.
     """
     path = _output("--out", out, inputs=(data, schema))
+    kept = _checkpoint(checkpoint, resume, (data, schema, out))
+    if kept == path:
+        _refuse("--checkpoint: the same file as --out")
     options = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "target": target, "seed": seed}
     synth = _synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
-    _fit_and_save(synth, data, path)
+    _fit_and_save(synth, data, path, kept)
     c = synth.certificate
     _show_ledger("Spent", c.ledger, c.epsilon_spent, c)
+    if kept and (wasted := synth.ledger_.wasted):
+        print("spent, and lost in crashes:", ", ".join(f"{name} ({n:,})" for name, n in wasted.items()))
     print(f"model and certificate: {out}")
 
 # %% ../nbs/10_cli.ipynb #c049
@@ -445,13 +477,16 @@ def _conditions(
 
 # %% ../nbs/10_cli.ipynb #c052
 def _as_written(frame, schema):
-    "The table with its instants as text: a date for columns of days, else date and time."
-    texts = {
-        name: frame[name].dt.strftime("%Y-%m-%d" if column.resolution == "day" else "%Y-%m-%d %H:%M:%S")
-        for name, column in schema.items()
-        if column.type == "datetime"
-    }
-    return frame.assign(**texts)
+    "The table as a CSV file has it: instants as text, and no text that a spreadsheet would calculate."
+    from dpsynth.loading import _defuse
+
+    frame = frame.copy()
+    for name, column in schema.items():
+        if column.type == "datetime":
+            frame[name] = frame[name].dt.strftime("%Y-%m-%d" if column.resolution == "day" else "%Y-%m-%d %H:%M:%S")
+        elif column.type == "categorical" and frame[name].dtype == object:
+            frame[name] = frame[name].map(_defuse, na_action="ignore")
+    return frame.rename(columns=_defuse)
 
 
 def _write_table(frame, schema, path: Path) -> None:
@@ -486,7 +521,7 @@ def _sampled(model: Path, n: int, where, seed: int | None):  # (table, its schem
 def _sample(model: _Model, n: _Count, out: _TableOut = None, where: _Where = [], seed: _Seed = None):
     """Draw a synthetic table from a model.
 
-    As often as you like: it costs no privacy.
+    As often as you like: it costs no privacy. In CSV an apostrophe disarms a text that looks like a formula.
     """
     path = out and _output("--out", out, (".csv", ".parquet"), (model,))
     frame, schema = _sampled(model, n, where, seed)
@@ -536,9 +571,9 @@ def _json(value: dict) -> str:
 # %% ../nbs/10_cli.ipynb #c062
 def _real_table(path: Path, schema):
     "A table with the schema's columns; whatever else a real table holds is left aside."
-    from dpsynth.loading import _load, conform
+    from dpsynth.loading import _load, _respell, conform
 
-    frame = _load(path)
+    frame = _respell(_load(path), list(schema))
     return conform(frame.loc[:, [name in schema for name in frame.columns]], schema)
 
 

@@ -14,6 +14,7 @@ import io
 import json
 import math
 import re
+import unicodedata
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -125,6 +126,11 @@ class Float(_Column):
         _check_bounds(self, lower=_check_number, upper=_check_number)
 
 # %% ../nbs/01_loading.ipynb #c012
+def _label(value) -> str:
+    "Text that is the same however it was typed: no space around it, and é in one way (Unicode NFC)."
+    return unicodedata.normalize("NFC", str(value)).strip()
+
+
 def _check_categories(key: str, given) -> list:
     "The categories as plain values; refused when there are none, or of two kinds, or two alike."
     if not isinstance(given, (list, tuple, np.ndarray, pd.Index)) or len(given) == 0:
@@ -132,7 +138,7 @@ def _check_categories(key: str, given) -> list:
     plain = [c.item() if isinstance(c, np.generic) else c for c in given]
     if not any(all(type(c) is kind for c in plain) for kind in (str, int, bool)):
         raise InputError(f"{key} must be all text, all whole numbers or all booleans: put quotes around them")
-    if len({str(c).strip() for c in plain}) < len(plain):
+    if len(set(map(_label, plain))) < len(plain):
         raise InputError(f"{key} must be distinct")
     return plain
 
@@ -386,6 +392,8 @@ class Schema(_Written, Mapping):
                 raise InputError("schema: a column name must be text, without space around it")
             if not isinstance(column, _Column):
                 raise InputError(f"column {name!r}: must be one of {', '.join(c.__name__ for c in _TYPES.values())}")
+            if [*map(_label, self.columns)].count(_label(name)) > 1:
+                raise InputError(f"schema: {name!r} is written twice, in two ways that look alike")
 
     def __len__(self):
         return len(self.columns)
@@ -416,7 +424,7 @@ def _text(value) -> str:
     "A value as it would stand in a file."
     if isinstance(value, (float, np.floating)) and math.isfinite(value) and value == int(value):
         return str(int(value))
-    return value.decode("utf-8", "replace").strip() if isinstance(value, bytes) else str(value).strip()
+    return _label(value.decode("utf-8", "replace") if isinstance(value, bytes) else value)
 
 
 def _distinct_texts(
@@ -431,6 +439,20 @@ def _distinct_texts(
         codes, values = pd.factorize(cells.map(_text, na_action="ignore"))
     texts = pd.Series([_text(v) for v in values], dtype=object)
     return codes, texts[(~texts.isin(set(missing) - set(keep))).to_numpy(bool)]
+
+# %% ../nbs/01_loading.ipynb #c037b
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠].", re.DOTALL)
+
+
+def _defuse(text: str) -> str:
+    "Text for a CSV file: an apostrophe in front where a spreadsheet would take it for a formula. Numbers are none."
+    return "'" + text if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def _respell(frame: pd.DataFrame, names) -> pd.DataFrame:
+    "The table with its columns spelled as in `names`, where only the way of typing differs."
+    spelled = {_label(_defuse(n)): n for n in names} | {_label(n): n for n in names}
+    return frame.set_axis([n if n in names else spelled.get(_label(n), n) for n in frame.columns], axis=1)
 
 # %% ../nbs/01_loading.ipynb #c038
 def _numbers(cells: pd.Series) -> np.ndarray:
@@ -470,7 +492,7 @@ def _read_categorical(column: Categorical, cells: pd.Series) -> pd.Series:
     "Texts as declared categories. Others stay text; nothing if not one is declared, because then the list is wrong."
     if column.discovers:
         return cells
-    declared = {str(c).strip(): c for c in column.categories}
+    declared = {_label(_defuse(str(c))): c for c in column.categories} | {_label(c): c for c in column.categories}
     if type(column.categories[0]) is int:  # pandas writes 1 as 1.0 where a column has gaps
         cells = cells.map(lambda t: t if t in declared or not _NUMBER.fullmatch(t) else _text(float(t)))
     found = [declared.get(t, t) for t in cells] if any(t in declared for t in cells) else None
@@ -500,7 +522,8 @@ def _is_native(cells: pd.Series, column: _Column) -> bool:
     types = pd.api.types
     if column.type == "datetime":
         return types.is_datetime64_any_dtype(cells)
-    return column.type in ("integer", "float") and types.is_numeric_dtype(cells) and not types.is_bool_dtype(cells)
+    number = types.is_numeric_dtype(cells) and not (types.is_bool_dtype(cells) or types.is_complex_dtype(cells))
+    return column.type in ("integer", "float") and number
 
 
 def _conform_column(name: str, cells: pd.Series, column: _Column, missing) -> pd.Series:
@@ -509,7 +532,7 @@ def _conform_column(name: str, cells: pd.Series, column: _Column, missing) -> pd
     if _is_native(cells, column):
         typed, present = read(column, cells), cells.notna().any()
     else:
-        keep = [str(c).strip() for c in getattr(column, "categories", [])]
+        keep = [_label(c) for c in getattr(column, "categories", [])]
         codes, texts = _distinct_texts(cells, missing, keep)
         typed, present = read(column, texts).reindex(codes).reset_index(drop=True), len(texts) > 0
     if present and not typed.notna().any():
@@ -554,12 +577,15 @@ def conform(
         raise InputError(
             f"unit {unit!r}: also a column of the schema; take it out there, an identifier is never modelled"
         )
+    frame = _respell(frame, [*schema, *([] if unit is None else [unit])])
     _check_names(list(frame.columns), [*schema, *([] if unit is None else [unit])])
     if len(frame) == 0:
         raise InputError("data: the table has no rows")
     typed = {name: _conform_column(name, frame[name], column, missing) for name, column in schema.items()}
     if unit is not None:
         codes, texts = _distinct_texts(frame[unit], missing)
+        if len(texts) == 0:
+            raise InputError(f"unit {unit!r}: every cell is missing")
         typed[unit] = texts.reindex(codes).reset_index(drop=True)
     return pd.DataFrame(typed)
 
@@ -584,6 +610,12 @@ def _header(path: Path, delimiter: str) -> list:
     return names
 
 # %% ../nbs/01_loading.ipynb #c050
+_CSV_FAULTS = {  # what PyArrow says: what it means
+    "Empty CSV": "the table has no rows",
+    "straddl": "a row is longer than a megabyte, or a quote is not closed",
+}
+
+
 def _read_csv(path: Path) -> pa.Table:
     "A delimited file with every cell as text."
     delimiter = "\t" if ".tsv" in path.name.lower() else ","
@@ -593,6 +625,9 @@ def _read_csv(path: Path) -> pa.Table:
         return pa.csv.read_csv(path, parse_options=parse, convert_options=pa.csv.ConvertOptions(column_types=text))
     except (pa.ArrowException, OSError) as error:
         ragged = re.search(r"Expected (\d+) columns, got (\d+)", str(error))
+        for symptom, words in _CSV_FAULTS.items():
+            if symptom in str(error):
+                raise InputError(f"{path}: {words}") from None
     if ragged:
         raise InputError(f"{path}: a row has {ragged[2]} cells where the header has {ragged[1]}")
     raise InputError(f"{path}: not a CSV file in UTF-8")
@@ -600,8 +635,12 @@ def _read_csv(path: Path) -> pa.Table:
 
 def _read_file(path: Path) -> pa.Table:
     "A file, by its suffix."
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    try:
+        there = path.is_file()
+    except (OSError, ValueError):  # too long for a name
+        there = False
+    if not there:  # a table's own text, given in place of a path, is not repeated
+        raise InputError(f"{path if str(path).isprintable() and len(str(path)) < 300 else 'data'}: no such file")
     try:
         if re.search(r"\.(csv|tsv)(\.gz)?$", path.name, re.IGNORECASE):
             return _read_csv(path)
@@ -612,6 +651,7 @@ def _read_file(path: Path) -> pa.Table:
     raise InputError(f"{path}: not a kind of file that is read here (.csv, .csv.gz, .tsv, .parquet)")
 
 # %% ../nbs/01_loading.ipynb #c051
+_INDEX = re.compile(r"__index_level_[0-9]+__")  # where pandas keeps row labels without a name
 _ARROW_TYPES = {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
 
 
@@ -623,7 +663,8 @@ def _load(source) -> pd.DataFrame:
         if isinstance(source, pa.dataset.Dataset):
             source = source.to_table()
         if isinstance(source, pa.Table):
-            source = source.to_pandas(types_mapper=_ARROW_TYPES.get, date_as_object=False)
+            source = source.to_pandas(types_mapper=_ARROW_TYPES.get, date_as_object=False, ignore_metadata=True)
+            source = source.loc[:, [not _INDEX.fullmatch(str(name)) for name in source.columns]]
     except pa.ArrowException:
         raise InputError("data: cannot be read as a table") from None
     if not isinstance(source, pd.DataFrame):

@@ -102,12 +102,12 @@ def _split(
     upper: float,
     scale: float,  # noise standard deviation of one cell
 ) -> np.ndarray:  # first cell of each bin
-    "Sixteen equal parts of the range, and halves of these, again and again, where four percent of the mass is."
+    "Sixteen equal parts of the range, and halves of these, again and again, where an eighth of the mass is."
     total, mass = max(noisy.sum(), 1.0), np.concatenate([[0.0], np.cumsum(noisy)])
 
     def visit(a, b, first, last, depth):
         cells, here = last - first, mass[last] - mass[first]
-        floor = -math.inf if depth < 4 else max(total / 24, 4 * scale * math.sqrt(cells))
+        floor = -math.inf if depth < 4 else max(total / 8, 4 * scale * math.sqrt(cells))
         middle = (a + b) / 2
         cut = int(np.searchsorted(starts, middle))
         if cells < 2 or here <= floor or depth > 12 or not first < cut < last:
@@ -199,6 +199,28 @@ class Discretizer:
 
     def state(self):
         return {"atoms": self.atoms.tolist(), "bins": self.bins.tolist(), "density": self.density.tolist()}
+
+    @classmethod
+    def from_state(cls, name, column, state):
+        "The coder with this `state`, which may come from anybody."
+        self = cls(name, column, **state) if isinstance(column, (Integer, Float)) and set(state) == {"atoms", "bins", "density"} else None
+        if not (
+            self
+            and len(self.atoms) <= MAX_ATOMS
+            and ((column.lower <= self.atoms) & (self.atoms <= column.upper)).all()
+            and (np.diff(self.atoms) > 0).all()
+            and self.bins.ndim == 1
+            and len(self.bins) > 0
+            and self.bins[0] == 0
+            and (np.diff(self.bins) > 0).all()
+            and self.bins[-1] < self.grid.cells
+            and self.bins.tolist() == state["bins"]
+            and self.density.shape == (self.grid.cells,)
+            and np.isfinite(self.density).all()
+            and (self.density >= 0).all()
+        ):
+            raise InputError(f"column {name!r}: no code book of a number")
+        return self
 
 # %% ../nbs/03_preprocessing.ipynb #c018
 def _atoms(grid, noisy, values):
@@ -386,26 +408,29 @@ class TableEncoder:
         if missing := set(releases) - set(spends):
             raise InputError(f"the plan has no expense for discovery: {', '.join(sorted(missing))}")
         if read := releases.get("bounds"):
-            columns |= self._bounds(frame, read, columns, ledger.charge(spends["bounds"]), rng, k)
+            noisy = ledger.release(spends["bounds"], lambda spend: self._bounds(frame, read, columns, spend, rng, k))
+            columns |= {name: _read_bounds(counts, columns[name], scale) for name, (counts, scale) in noisy.items()}
         values = {}
         if read := releases.get("values"):
-            values = self._values(frame, read, columns, ledger.charge(spends["values"]), rng, k)
+            values = ledger.release(spends["values"], lambda spend: self._values(frame, read, columns, spend, rng, k))
         for name in columns:
             if isinstance(columns[name], Categorical) and columns[name].discovers:
                 columns[name] = replace(columns[name], categories=sorted(values[name]) or ["other"])
         fitted = {}
         if read := releases.get("histogram"):
-            fitted = self._bins(frame, read, columns, values, ledger.charge(spends["histogram"]), rng, k)
+            noisy = ledger.release(spends["histogram"], lambda spend: self._bins(frame, read, columns, spend, rng, k))
+            for name, (counts, scale) in noisy.items():
+                fitted[name] = Discretizer.fit(name, columns[name], counts, values.get(name, {}), scale)
         return self._build(Schema(columns), fitted)
 
     @staticmethod
     def _bounds(frame, read, columns, spend, rng, k):
-        "Resolved columns of the `bounds` release."
-        sensitivity, found = k * math.sqrt(len(read)), {}
+        "Noisy counts of each column of the `bounds` release, and their scale."
+        sensitivity, noisy = k * math.sqrt(len(read)), {}
         for name in read:
-            noisy = gaussian_histogram(_bound_cells(frame[name], columns[name]), spend.noise_multiplier, sensitivity, rng)
-            found[name] = _read_bounds(noisy, columns[name], spend.noise_multiplier * sensitivity)
-        return found
+            counts = _bound_cells(frame[name], columns[name])
+            noisy[name] = gaussian_histogram(counts, spend.noise_multiplier, sensitivity, rng), spend.noise_multiplier * sensitivity
+        return noisy
 
     @staticmethod
     def _values(frame, read, columns, spend, rng, k):
@@ -413,17 +438,15 @@ class TableEncoder:
         return {n: _read_values(frame[n], columns[n], spend, len(read), k, rng) for n in read}
 
     @staticmethod
-    def _bins(frame, read, columns, values, spend, rng, k):
-        "A Discretizer for each column of the `histogram` release."
-        sensitivity, fitted = k * math.sqrt(len(read)), {}
+    def _bins(frame, read, columns, spend, rng, k):
+        "Noisy counts of each column of the `histogram` release, and their scale."
+        sensitivity, noisy = k * math.sqrt(len(read)), {}
         for name in read:
             grid = _Grid(columns[name])
             x = np.clip(np.asarray(frame[name], dtype=float), grid.lower, grid.upper)
             counts = np.bincount(grid.cell(x[~np.isnan(x)]), minlength=grid.cells)
-            noisy = gaussian_histogram(counts, spend.noise_multiplier, sensitivity, rng)
-            scale = spend.noise_multiplier * sensitivity
-            fitted[name] = Discretizer.fit(name, columns[name], noisy, values.get(name, {}), scale)
-        return fitted
+            noisy[name] = gaussian_histogram(counts, spend.noise_multiplier, sensitivity, rng), spend.noise_multiplier * sensitivity
+        return noisy
 
     def transform(
         self,
@@ -455,9 +478,12 @@ class TableEncoder:
 
     @classmethod
     def from_dict(cls, saved: dict):
-        "The encoder that `to_dict` described."
+        "The encoder that `to_dict` described; what it cannot have described is refused."
         self, resolved = cls(Schema.from_dict(saved["schema"])), Schema.from_dict(saved["resolved"])
-        return self._build(resolved, {n: Discretizer(n, resolved[n], **s) for n, s in saved["numbers"].items()})
+        kinds = [[(name, type(column)) for name, column in schema.items()] for schema in (self.schema, resolved)]
+        if kinds[0] != kinds[1] or resolved.discovers or set(saved) != {"schema", "resolved", "numbers"}:
+            raise InputError("the code book does not fit its schema")
+        return self._build(resolved, {n: Discretizer.from_state(n, resolved[n], s) for n, s in saved["numbers"].items()})
 
 # %% ../nbs/03_preprocessing.ipynb #p028b
 USUAL_CODES = 24  # of a column whose codes are settled only in `fit`

@@ -202,6 +202,7 @@ class DPTrainer:
             p.data = self.flat[at : at + p.numel()].view_as(p)
             at += p.numel()
         self.first, self.second = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
+        self.updates = torch.zeros(1, dtype=torch.int64)  # fewer than steps when some were lost in a crash
         masks = {id(m.weight): m.mask for m in model.modules() if hasattr(m, "mask")}
         self.mask = torch.cat([masks.get(id(p), torch.ones_like(p)).reshape(-1) for p in model.parameters()])
 
@@ -228,7 +229,8 @@ class DPTrainer:
         gradient = self.noisy_gradient(codes)
         self.first.lerp_(gradient, 0.1)
         self.second.lerp_(gradient.square(), 0.001)
-        m, v = self.first / (1 - 0.9 ** (step + 1)), self.second / (1 - 0.999 ** (step + 1))
+        t = int(self.updates.add_(1))
+        m, v = self.first / (1 - 0.9**t), self.second / (1 - 0.999**t)
         self.flat.addcdiv_(m, v.sqrt_().add_(1e-8), value=-self.learning_rate(step))
 
     def fit(
@@ -238,15 +240,16 @@ class DPTrainer:
         ledger: Ledger,
         progress=None,  # called with the number of steps done
     ):  # the model
-        "Charge the plan, then take exactly its steps."
+        "Take the planned steps, in blocks that are charged before they begin."
         p, data = self.plan, torch.from_numpy(np.ascontiguousarray(codes))
-        ledger.charge(p.spend)
         starts = np.searchsorted(unit_index, np.arange(p.units + 1))
+        state = {"flat": self.flat, "first": self.first, "second": self.second, "updates": self.updates}
         with one_thread():
-            for step, drawn in enumerate(poisson_batches(p.units, p.sampling_rate, p.steps, self.rng)):
-                self.step(step, data[torch.from_numpy(_rows_of(drawn, starts))])
-                if progress:
-                    progress(step + 1)
+            for block in ledger.blocks(p.spend, state):
+                for step, drawn in zip(block, poisson_batches(p.units, p.sampling_rate, len(block), self.rng)):
+                    self.step(step, data[torch.from_numpy(_rows_of(drawn, starts))])
+                    if progress:
+                        progress(step + 1)
         return self.model
 
 
