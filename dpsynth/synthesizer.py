@@ -284,8 +284,13 @@ def _calibrate(model: Released, codes, noisy, scales, plan, target, release, rng
             continue
         counted = release(name, lambda spend: _measure(codes, chosen, sizes, spend, rng, k))
         if counted is not None:
+            before = dict(cal.targets), dict(cal.tilts)
             add_targets(cal, *counted, pool, weights, rows)
-            weights = cal.rake(cal.cells(pool), weights, 12)
+            raked = cal.rake(cal.cells(pool), weights, 12)
+            if 1 / np.square(raked).sum() < 0.1 * size:  # met only by few of the pool's rows: mostly noise
+                cal.targets, cal.tilts = before
+            else:
+                weights = raked
         candidates = [c for c in candidates if c not in chosen]
 
 # %% ../nbs/09_synthesizer.ipynb #c019
@@ -313,18 +318,17 @@ def _draw(model: Released, n: int, rng, allowed=None) -> np.ndarray:
     "(n, fields) codes: pool, weights, systematic resampling, swaps."
     sizes = model.encoder.cardinalities
     pool, log_weight = _pool(model, int(np.clip(8 * n, 20_000, 4 * n + 160_000)), rng, allowed)
-    cal = Calibration(sizes, model.calibration.targets, model.calibration.tilts)
-    cells = cal.cells(pool)
+    cells = model.calibration.cells(pool)
     if allowed is None:
-        weights = cal.rake(cells, np.ones(len(pool)), 8)
+        weights = Calibration(sizes, model.calibration.targets).rake(cells, np.ones(len(pool)), 8)
     else:
-        weights = cal.tilted(cells, np.exp(log_weight - log_weight.max()))
+        weights = model.calibration.tilted(cells, np.exp(log_weight - log_weight.max()))
         if not weights.sum() > 0 or log_weight.max() < -80:
             raise InputError("where: the model gives this condition no probability")
     chosen = systematic_resample(weights, n, np.lexsort(pool.T[::-1]), rng)
     if allowed is None and n >= 500:
         pairs = _pairs(sizes)
-        pairs = pairs if len(pairs) <= 300 else [c for c in cal.targets if len(c) == 2]
+        pairs = pairs if len(pairs) <= 300 else [c for c in model.calibration.targets if len(c) == 2]
         chosen = swap_rows(chosen, pool, weights, sizes, pairs, rng)
     return pool[chosen]
 
