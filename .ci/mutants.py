@@ -30,7 +30,7 @@ MUTANTS = [
     # sampling and steps
     ("q × 2", NOISE, ("training", "poisson_batches(p.units, p.sampling_rate, len(block)", "poisson_batches(p.units, min(1.0, 2 * p.sampling_rate), len(block)")),
     ("T + 1", NOISE, ("privacy", "yield range(spend.steps)", "yield range(spend.steps + 1)")),
-    ("half of the steps charged", REPLAY, ("privacy", "yield range(spend.steps)", "yield range(2 * spend.steps)")),
+    ("half of the steps charged", REPLAY, ("privacy", "            self.charge(spend)\n            yield range(spend.steps)", "            self.charge(replace(spend, steps=max(1, spend.steps // 2)))\n            yield range(spend.steps)")),
     ("batches of a fixed size", NOISE, ("training", "size = int(rng.binomial(units, sampling_rate))", "size = round(units * sampling_rate)")),
     ("shuffled, not Poisson", NOISE, ("training", "        size = int(rng.binomial(units, sampling_rate))\n        yield rng.choice(units, size=size, replace=False, shuffle=False) if size else np.empty(0, np.int64)", "        if not _ % round(1 / sampling_rate):\n            parts = np.array_split(rng.permutation(units), round(1 / sampling_rate))\n        yield parts[_ % round(1 / sampling_rate)]")),
     ("sampled by row, not by user", REPLAY, ("training", "data[torch.from_numpy(_rows_of(drawn, starts))]", "data[torch.from_numpy(np.flatnonzero(self.rng.random(len(data)) < p.sampling_rate))]")),

@@ -921,7 +921,7 @@ def audit_noise(
     synth = synthesizer(schema, epsilon=epsilon, delta=delta, seed=0, verbose=False)
     fitted, trace = _traced_fit(synth, frame, steps, progress)
     _, repeat = _traced_fit(synth, frame, 2, None)
-    audit = _measure(fitted, trace, 90_000 if steps is None else 20_000)
+    audit = _measure(fitted, trace, 120_000 if steps is None else 20_000)
     flaws = list(audit.violations)
     same = [np.array_equal(a[-1], b[-1]) for a, b in zip(trace.releases, repeat.releases)]
     if _repeats([*trace.starts[:2], *repeat.starts]) or any(same) or "AES" not in fitted.certificate.noise_source:
@@ -1023,9 +1023,10 @@ def audit_rows_only(
     progress=None,  # called with (fits done, fits in all)
 ) -> RowsAudit:
     "Attack the synthetic rows of many fits on two neighbouring tables."
-    schema = Schema({"cell": Categorical(["unit", "others"], nullable=False)})
+    cells = ["unit", *"abcdefghijklmnopqrs"]
+    schema = Schema({"cell": Categorical(cells, nullable=False)})
     synth = synthesizer(schema, epsilon=epsilon, delta=delta, workload=[("cell",)], verbose=False)
-    frame = pd.DataFrame({"cell": ["unit"] * 30 + ["others"] * 270})
+    frame = pd.DataFrame({"cell": np.repeat(cells, 30)})
     plan, prepare, seen = _attack_plan(synth, len(frame)), _against_the_data(TabularVAE.set_marginals), ([], [])
     with ExitStack() as stack:
         cost = lru_cache(compose_epsilon)
