@@ -113,9 +113,10 @@ class Calibration:
                 total = step @ now
                 if total > 1e-6:  # a target that no row of the pool can meet is passed over
                     before = self.tilts.get(c, np.ones(len(target)))
-                    self.tilts[c] = np.minimum(before * step / total, MAX_TILT)
-                    w = w * np.divide(self.tilts[c], before, out=np.zeros_like(before), where=before > 0)[cells[c]]
-                    w /= w.sum()
+                    tilt = np.minimum(before * step / total, MAX_TILT)
+                    moved = w * np.divide(tilt, before, out=np.zeros_like(before), where=before > 0)[cells[c]]
+                    if moved.sum() > 0:  # else an earlier pool's multipliers leave nothing of this one
+                        self.tilts[c], w = tilt, moved / moved.sum()
         return w
 
 # %% ../nbs/06_calibration.ipynb #c025
