@@ -515,7 +515,7 @@ def _discovery_case(rng, tape):
     return run, frame, mine
 
 
-class _Unbounded:
+class _Unbounded(Ledger):
     "A ledger without a limit, for mechanisms that are tried one by one."
 
     def __init__(self, tape):

@@ -495,7 +495,8 @@ def _read_categorical(column: Categorical, cells: pd.Series) -> pd.Series:
     declared = {_label(_defuse(str(c))): c for c in column.categories} | {_label(c): c for c in column.categories}
     if type(column.categories[0]) is int:  # pandas writes 1 as 1.0 where a column has gaps
         cells = cells.map(lambda t: t if t in declared or not _NUMBER.fullmatch(t) else _text(float(t)))
-    found = [declared.get(t, t) for t in cells] if any(t in declared for t in cells) else None
+    known = any(t in declared or t == "other" for t in cells)  # 'other' is what a synthetic table has
+    found = [declared.get(t, t) for t in cells] if known else None
     return pd.Series(found, index=cells.index, dtype=object)
 
 

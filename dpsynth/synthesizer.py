@@ -267,6 +267,8 @@ def _calibrate(model: Released, codes, noisy, scales, plan, target, release, rng
     target = {j for j, f in enumerate(model.encoder.fields) if f.column == target}
     add_targets(cal, noisy, scales, pool, weights, rows, structural)
     _forbid(cal, model.encoder.fields)
+    _pool(model, 16_384, post, targets=[_marginal(cal.targets, j, sizes) for j in range(len(sizes))])
+    pool = _pool(model, size, post)[0]
     weights = cal.rake(cal.cells(pool), weights, 4)
     candidates = _pairs(sizes)
     for r in range(1, PAIR_ROUNDS + 1):
@@ -292,16 +294,16 @@ def _chunk(fields: int) -> int:
     return int(np.clip(2_000_000 // fields, 10_000, 200_000))
 
 
-def _pool(model: Released, n: int, rng, allowed=None):
-    "n model rows as codes in field order, and their log-weights."
+def _pool(model: Released, n: int, rng, allowed=None, targets=None):
+    "n model rows as codes in field order, and their log-weights. With `targets` the heads' biases are moved on the way."
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     mean, covariance = model.prior
     z = mean + rng.standard_normal((n, len(mean))) @ np.linalg.cholesky(covariance).T
     z = torch.from_numpy(z.astype(np.float32))
-    masks = None if allowed is None else [allowed[j] for j in model.order]
+    masks, wanted = (None if given is None else [given[j] for j in model.order] for given in (allowed, targets))
     at_once = int(np.clip(2**24 // max(model.network.config.cardinalities), 64, 16_384))  # rows whose widest head is 64 MiB
     with one_thread():
-        parts = [sample_codes(model.network, part, generator, masks) for part in z.split(at_once)]
+        parts = [sample_codes(model.network, part, generator, masks, wanted) for part in z.split(at_once)]
     codes = np.empty((n, len(model.order)), np.int32)
     codes[:, model.order] = torch.cat([c for c, _ in parts]).numpy()
     return codes, torch.cat([w for _, w in parts]).double().numpy()

@@ -336,19 +336,33 @@ class TabularVAE(nn.Module):
         return loss, [*taps, *more, *last]
 
 # %% ../nbs/04_vae.ipynb #c055
+def _move_biases(model, block, logits, target, rounds: int = 8) -> Tensor:
+    "(k,) what was added to the biases of one head, so that the mean of its probabilities is `target`."
+    moved = torch.zeros(logits.shape[1])
+    for _ in range(rounds):
+        mean = (logits + moved).clamp(-MAX_LOGIT, MAX_LOGIT).softmax(1).mean(0)
+        moved += ((target + 1e-6) / (mean + 1e-6)).log()
+    model.heads.bias[block] += moved
+    return moved
+
+
 @torch.no_grad()
 def sample_codes(
     model: TabularVAE,
     z: Tensor,  # (N, L) from the prior
     generator: torch.Generator,
     allowed=None,  # one tensor (cardinality,) of shares in [0, 1] a field, or None
+    targets=None,  # one probability vector a field: each head's biases are moved until its mean is that
 ):  # codes (N, fields) int64, log-weights (N,)
     "Draw rows head by head; what `allowed` rules out is never drawn and lowers the row's weight."
     logits, sizes = model.decode(z)[0], model.config.cardinalities
     state, log_weight = model.causal.start(len(z)), torch.zeros(len(z))
     codes = torch.empty(len(z), len(sizes), dtype=torch.int64)
     for j, block in enumerate(model.blocks):
-        p = (logits[:, block] + model.causal.logits(state, block)).clamp(-MAX_LOGIT, MAX_LOGIT).softmax(1)
+        given = logits[:, block] + model.causal.logits(state, block)
+        if targets is not None:
+            given = given + _move_biases(model, block, given, torch.as_tensor(targets[j], dtype=given.dtype))
+        p = given.clamp(-MAX_LOGIT, MAX_LOGIT).softmax(1)
         if allowed is not None and allowed[j] is not None:
             p = p * allowed[j]
             log_weight += p.sum(1).clamp_min(1e-38).log()

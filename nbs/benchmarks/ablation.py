@@ -1,0 +1,123 @@
+"""The product without one of its parts at a time, in a process of its own: python ablation.py VARIANT FOLDER EPSILON DELTA SEED OUT.
+
+A part is taken out from outside, by replacing a name in dpsynth's modules, so that the product needs no switch for it.
+`check` says which of those names are gone when the product has moved on.
+"""
+import json
+import os
+import resource
+import sys
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import numpy as np
+import pandas as pd
+import torch
+
+from dpsynth import calibration, synthesizer, vae
+from dpsynth.loading import Schema, read_table
+
+NEEDED = {  # what the variants replace
+    synthesizer: ("VAEConfig", "TabularVAE", "fit_latent_prior", "swap_rows", "_shares"),
+    calibration: ("shrink", "project_to_simplex", "add_targets"),
+    vae: ("VAEConfig", "TabularVAE", "kl_divergence"),
+}
+
+
+def check() -> None:
+    "Stop in one line when a name that is replaced here is not there."
+    if gone := [f"{module.__name__}.{name}" for module, names in NEEDED.items() for name in names if not hasattr(module, name)]:
+        raise SystemExit(f"ablation.py replaces names that dpsynth no longer has: {', '.join(gone)}")
+
+
+def network(**options) -> None:
+    "Every network gets these settings, whatever the plan says."
+    original = vae.VAEConfig
+    synthesizer.VAEConfig = lambda cardinalities, **given: original(cardinalities, **given | options)
+
+
+def without_heads() -> None:
+    "Columns are independent given the latent: the autoregressive map is multiplied by 0."
+    network(gain=0.0)
+
+
+def without_latent() -> None:
+    "The decoder sees a constant; β = 0, so that the encoder has no gradient either."
+    decode = vae.TabularVAE.decode
+    vae.TabularVAE.decode = lambda self, z: decode(self, torch.zeros_like(z))
+    network(beta=0.0)
+
+
+def without_pairs() -> None:
+    "No pair is chosen or counted; training gets that part of the budget."
+    shares = synthesizer._shares
+    pairs = ("pair ", "target ", "triple ")
+    synthesizer._shares = lambda *args, **given: {n: s for n, s in shares(*args, **given).items() if not n.startswith(pairs)}
+
+
+def without_swap() -> None:
+    "Resampled rows stay as they are."
+    synthesizer.swap_rows = lambda chosen, *args, **given: chosen
+
+
+def standard_prior() -> None:
+    "The release is paid for and thrown away; the latent is drawn from N(0, I)."
+    fit = synthesizer.fit_latent_prior
+
+    def standard(*args, **given):
+        mean, covariance = fit(*args, **given)
+        return np.zeros_like(mean), np.eye(len(mean))
+
+    synthesizer.fit_latent_prior = standard
+
+
+def raw_projection() -> None:
+    "Noisy counts are projected to the simplex; the model has no say."
+
+    def project(noisy, model, scale):
+        total = max(float(np.sum(model)), 1e-9)
+        return calibration.project_to_simplex(np.asarray(noisy, float) / total) * total
+
+    calibration.shrink = project
+
+
+VARIANTS = {
+    "as it is": lambda: None,
+    "without autoregressive heads": without_heads,
+    "without the latent": without_latent,
+    "without pairs": without_pairs,
+    "without swaps": without_swap,
+    "N(0, I) prior": standard_prior,
+    "projection, no shrinkage": raw_projection,
+    "β = 0.5": lambda: network(beta=0.5),
+    "β = 1": lambda: network(beta=1.0),
+}
+
+
+def active_latents(model, rows: pd.DataFrame) -> int:
+    "Latent dimensions whose mean KL over the training rows is above 0.05 nats. Reads real rows: for this table only."
+    released = model.released_
+    codes = torch.from_numpy(np.ascontiguousarray(released.encoder.transform(rows)[:, released.order]))
+    with torch.no_grad():
+        mu, logvar = released.network.encode(codes)
+    return int((vae.kl_divergence(mu, logvar).mean(0) > 0.05).sum())
+
+
+def main():
+    name, folder, epsilon, delta, seed, out = sys.argv[1:]
+    check()
+    VARIANTS[name]()
+    schema = Schema.load(Path(folder) / "schema.yaml")
+    rows = read_table(Path(folder) / "train.csv", schema)
+    before = os.times()
+    model = synthesizer.DPVAESynthesizer(schema, float(epsilon), float(delta), seed=int(seed), verbose=False).fit(rows)
+    fake = model.sample(len(rows))
+    seconds = sum(os.times()[i] - before[i] for i in (0, 1))
+    fake.to_csv(out, index=False)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps(dict(seconds=round(seconds, 1), peak_mb=round(peak), active_latents=active_latents(model, rows))))
+
+
+if __name__ == "__main__":
+    main()
