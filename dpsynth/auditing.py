@@ -255,17 +255,32 @@ def _watched_bound(tape, original):
     return bound_contributions
 
 # %% ../nbs/08_auditing.ipynb #c039
+def _bytes(thing):
+    "The content of arrays, tensors, containers and values, piece by piece."
+    if isinstance(thing, dict):
+        yield from _bytes(list(thing.items()))
+    elif isinstance(thing, (list, tuple)):
+        for part in thing:
+            yield b"|"
+            yield from _bytes(part)
+    elif isinstance(thing, (np.ndarray, torch.Tensor)):
+        yield np.asarray(thing).tobytes()
+    else:
+        yield repr(thing).encode()
+
+
 def _remembered(tape, original):
-    "`sample_codes` is a function of its arguments: under the same arguments its result is looked up, to save time."
+    "Under the same arguments the result of `sample_codes`, and what it did to model and generator, are looked up to save time."
     known = {}
 
-    def sample_codes(model, z, generator, allowed=None):
-        parts = [*model.state_dict().values(), z, generator.get_state(), *(a for a in allowed or () if a is not None)]
-        key = hashlib.sha256(b"".join(p.numpy().tobytes() for p in parts)).digest(), allowed is None
+    def sample_codes(model, z, generator, *more):
+        key = hashlib.sha256(b"".join(_bytes([model.state_dict(), z, generator.get_state(), more]))).digest()
         if key not in known:
-            known[key] = original(model, z, generator, allowed), generator.get_state()
-        (codes, log_weight), state = known[key]
+            drawn = original(model, z, generator, *more)
+            known[key] = drawn, generator.get_state(), {n: t.clone() for n, t in model.state_dict().items()}
+        (codes, log_weight), state, weights = known[key]
         generator.set_state(state)
+        model.load_state_dict(weights)
         return codes.clone(), log_weight.clone()
 
     return sample_codes
@@ -515,7 +530,7 @@ def _discovery_case(rng, tape):
     return run, frame, mine
 
 
-class _Unbounded(Ledger):
+class _Unbounded:
     "A ledger without a limit, for mechanisms that are tried one by one."
 
     def __init__(self, tape):
@@ -556,15 +571,6 @@ def _gradient_case(rng, tape) -> None:
         tape.fault("clipped_gradient_sum: a unit changes what other rows contribute")
 
 # %% ../nbs/08_auditing.ipynb #c036
-def _contents(thing) -> list:
-    "A result as something that can be compared byte by byte."
-    if isinstance(thing, dict):
-        return [(str(k), _contents(v)) for k, v in thing.items()]
-    if isinstance(thing, (list, tuple)):
-        return [_contents(v) for v in thing]
-    return np.asarray(thing).tobytes() if isinstance(thing, np.ndarray) else repr(thing)
-
-
 def _compare_case(case, seed: int, tape) -> None:
     "Run a mechanism on D and on D′."
     tape.clear()
@@ -575,7 +581,7 @@ def _compare_case(case, seed: int, tape) -> None:
     less = table[: len(table) - mine] if isinstance(table, np.ndarray) else table.iloc[: len(table) - mine]
     results = []
     for part in (table, less):
-        results.append(_contents(run(part, _FixedRandomness(seed, tape))))
+        results.append(b"".join(_bytes(run(part, _FixedRandomness(seed, tape)))))
         tape._close()
         tape.rewind()
     if results[0] != results[1]:
