@@ -148,7 +148,7 @@ def _shares(schema: Schema, workload, target: bool, pairs: int, mass: float) -> 
     shares = {name: discovery[name] for name in discovery_releases(schema)}
     if workload:
         rest = set(schema.columns) - {n for clique in workload for n in clique}
-        return shares | ({"workload": 0.60, "1-way marginals": 0.10} if rest else {"workload": 0.70}) | {"latent prior": 0.01}
+        return shares | ({"workload": 0.70, "1-way marginals": 0.10} if rest else {"workload": 0.80}) | {"latent prior": 0.01}
     sizes = [f.cardinality for f in planned_fields(schema)]
     pair_shares = {"latent prior": 0.01} | _pair_shares(len(sizes), target, pairs)
     ones = min(_ones_share(sizes, mass), 0.9 - sum(shares.values()) - sum(pair_shares.values()))
