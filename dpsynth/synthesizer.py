@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PAIR_ROUNDS', 'PAIR_SHARE', 'MAX_CELLS', 'NOT_COVERED', 'FORMAT', 'MAX_FILE_BYTES', 'MAX_FIELDS', 'Plan', 'make_plan',
-           'Released', 'Certificate', 'affordable_training', 'Checkpoint', 'DPVAESynthesizer']
+           'Released', 'Certificate', 'model_digest', 'affordable_training', 'Checkpoint', 'DPVAESynthesizer']
 
 # %% ../nbs/09_synthesizer.ipynb #c003
 import glob
@@ -14,10 +14,13 @@ import io
 import json
 import math
 import os
+import platform
 import re
 import zipfile
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
+from importlib.metadata import version
 from itertools import combinations, product
 from pathlib import Path
 
@@ -43,6 +46,7 @@ from dpsynth.calibration import (
     systematic_resample,
 )
 from .loading import Datetime, Integer, Schema, bound_contributions, read_table
+from .pages import html_page, html_section, html_table
 from .preprocessing import TableEncoder, discovery_releases, planned_fields
 from dpsynth.privacy import (
     InputError,
@@ -54,6 +58,8 @@ from dpsynth.privacy import (
     calibrate_noise,
     compose_epsilon,
     gaussian_mu,
+    max_guess_accuracy,
+    max_true_positive_rate,
     noise_source,
     secure_generator,
     sync_folder,
@@ -407,6 +413,15 @@ def _check_types(given, types: dict) -> None:
             raise InputError(f"{key} has the wrong type")
 
 
+_SOFTWARE = ("torch", "numpy", "randomgen", "opendp", "dp-accounting")
+
+
+@lru_cache(maxsize=8)
+def _implied(spends: tuple, delta: float) -> tuple:
+    "Pairs (ε, δ) that a ledger implies beside the promised one: looser δ, smaller ε."
+    return tuple((compose_epsilon(spends, float(d)), float(d)) for d in np.geomspace(delta, 0.6, 24))
+
+# %% ../nbs/09_synthesizer.ipynb #sc01
 @dataclass(frozen=True)
 class Certificate:
     "What a model file promises, machine-readable."
@@ -421,6 +436,7 @@ class Certificate:
     ledger: tuple  # dicts: name, mechanism, noise_multiplier, sampling_rate, steps, delta, epsilon_alone
     not_covered: tuple
     dpsynth_version: str
+    software: dict  # name → version: what ran the fit
 
     @classmethod
     def of(cls, ledger: Ledger, unit, k: int, rng):
@@ -437,11 +453,12 @@ class Certificate:
             ledger=tuple(ledger.to_list()),
             not_covered=NOT_COVERED,
             dpsynth_version=__version__,
+            software={"Python": platform.python_version(), **{name: version(name) for name in _SOFTWARE}},
         )
 
     def to_dict(self) -> dict:
         "A dict of JSON types."
-        return {**vars(self), "ledger": [dict(r) for r in self.ledger], "not_covered": list(self.not_covered)}
+        return {**vars(self), "ledger": [dict(r) for r in self.ledger], "not_covered": list(self.not_covered), "software": dict(self.software)}
 
     @classmethod
     def from_dict(cls, saved: dict):
@@ -452,12 +469,37 @@ class Certificate:
             made = Spend(**{f.name: entry[f.name] for f in fields(Spend)})
             if made.mechanism != entry["mechanism"] or made.steps > 10**9 or entry["epsilon_alone"] < 0:
                 raise InputError("certificate: no line of a ledger")
-        texts = [*saved["not_covered"], *(v for part in (saved, *saved["ledger"]) for v in part.values() if isinstance(v, str))]
+        texts = [*saved["not_covered"], *saved["software"], *saved["software"].values(), *(v for part in (saved, *saved["ledger"]) for v in part.values() if isinstance(v, str))]
         if not all(isinstance(t, str) and t.isprintable() and len(t) < 1000 for t in texts):
             raise InputError("certificate: no text of a certificate")
         if not 0 <= saved["epsilon_spent"] <= saved["epsilon"] + 1e-6 or saved["max_rows_per_unit"] < 1:
             raise InputError("certificate: more was spent than was promised")
         return cls(**{**saved, "ledger": tuple(saved["ledger"]), "not_covered": tuple(saved["not_covered"])})
+
+    def attacker(
+        self,
+        false_positive_rate: float = 0.01,  # of the attacker's test
+        by_ledger: bool = False,  # by what was spent, at every (ε, δ) that the ledger implies: sharper, takes a second
+    ) -> dict:  # true_positive_rate, guess_accuracy
+        "Most that whoever has the model file can find out about one unit, knowing everything else."
+        points = [(self.epsilon, self.delta)]
+        if by_ledger:
+            spends = tuple(Spend(**{f.name: r[f.name] for f in fields(Spend)}) for r in self.ledger)
+            points += _implied(spends, self.delta)
+        return {
+            "true_positive_rate": min(max_true_positive_rate(e, d, false_positive_rate) for e, d in points if e < 700),
+            "guess_accuracy": min(max_guess_accuracy(e, d) for e, d in points if e < 700),
+        }
+
+    def to_html(
+        self,
+        name: str = "the model file",
+        digest: str = None,  # SHA-256 of that file, hex
+    ) -> str:
+        "One page for a privacy officer, of the certificate and nothing else: no network, no script."
+        lead = f'<p class="soft">{html.escape(name)}, written by dpsynth {html.escape(self.dpsynth_version)}.</p>'
+        sections = _certificate_sections(self, by_ledger=True)
+        return html_page("Privacy certificate", lead, [*sections, _verify_section(name, digest)])
 
     def __repr__(self):
         head = [
@@ -472,11 +514,102 @@ class Certificate:
         return "\n".join([*head, *rows, "not covered: " + "; ".join(self.not_covered), f"dpsynth {self.dpsynth_version}"])
 
     def _repr_html_(self):
-        facts = {k: v for k, v in self.to_dict().items() if k not in ("ledger", "not_covered")}
-        facts["not covered"] = "; ".join(self.not_covered)
-        rows = "".join(f"<tr><th>{k.replace('_', ' ')}</th><td>{html.escape(str(v))}</td></tr>" for k, v in facts.items())
-        table = pd.DataFrame(self.to_dict()["ledger"]).to_html(index=False, border=0, float_format=lambda v: f"{v:.4g}")
-        return f"<table>{rows}</table>{table}"
+        return "".join(text for _, _, text in _certificate_sections(self)[:5])
+
+# %% ../nbs/09_synthesizer.ipynb #sc03
+_COVERS = {  # what is not covered: in words
+    "operator logs and errors": "what the person who ran the fit saw: messages, logs, a progress bar",
+    "evaluate": "reports that compare the synthetic table with the real one: their figures are exact facts about real rows",
+    "raw exploratory analysis": "plots and counts of the real table",
+    "timing": "how long the fit took, and how much memory",
+    "uncharged tuning runs": "every other fit on the same people: each spends an ε of its own, and they add up",
+}
+_READS = {  # release: what it reads
+    "bounds": "where the numbers and times lie, for bounds that the schema leaves open",
+    "values": "which categories and frequent numbers there are",
+    "histogram": "how numbers and times are spread between their bounds",
+    "workload": "counts of the columns that were declared to matter together",
+    "1-way": "counts of single columns",
+    "DP-SGD": "the training of the network: all rows, a random part in each step",
+    "latent prior": "mean and covariance of the network's latent codes",
+    "target": "counts of the target column together with each other column",
+    "pair selection": "which pairs of columns the model gets wrong",
+    "pair marginals": "counts of those pairs",
+}
+
+
+def _reads(name: str) -> str:
+    return next((words for start, words in _READS.items() if name.startswith(start)), "")
+
+# %% ../nbs/09_synthesizer.ipynb #sc04
+def _person_table(c: Certificate, by_ledger: bool) -> str:
+    "What an attacker can find out about one unit."
+    percent = lambda value: f"{value:.3g} %"
+    columns = [False, True] if by_ledger else [False]
+    rows, unit = [], html.escape(c.unit.split(":")[0])
+    for fpr in (0.001, 0.01, 0.05):
+        best = [percent(100 * c.attacker(fpr, ledger)["true_positive_rate"]) for ledger in columns]
+        rows.append([f"recognises a {unit} that is in the table, at {percent(100 * fpr)} false alarms", percent(100 * fpr), *best])
+    best = [percent(100 * c.attacker(0.01, ledger)["guess_accuracy"]) for ledger in columns]
+    rows.append([f"guesses right whether a {unit} is in it, from an even chance", "50 %", *best])
+    heads = ["the attacker", "without the file", "promised: at most", "by what was spent: at most"]
+    return html_table("Success of the best attacker there can be", heads[: 2 + len(columns)], rows)
+
+
+def _certificate_sections(c: Certificate, by_ledger: bool = False) -> list:
+    "Promise, person, unit, ledger, what is not covered, software."
+    unit = html.escape(c.unit)
+    promise = f"""<p>The model file, and every table that is ever sampled from it, is
+<strong>(ε = {c.epsilon:g}, δ = {c.delta:g})-differentially private for one {unit}</strong>. Take this data out of the
+table, and every outcome keeps almost its probability: it changes by a factor of at most e<sup>ε</sup> = {math.exp(c.epsilon):.3g},
+but for a remainder of δ, {_one_in(c.delta)}.</p>"""
+    person = """<p>Held against an attacker who has the file and this program, knows every other row of the table, and has
+unlimited time. Such an attacker can test whether one of them took part. Without the file, a test that raises a false alarm about
+1 % of those who did not take part recognises 1 % of those who did.</p>"""
+    who = [["protected", c.unit], ["rows used of each", f"at most {c.max_rows_per_unit}; others were dropped at random"], ["neighbouring tables", f"{c.adjacency}: one of the two lacks the data of one unit"]]
+    lines = [[r["name"], _reads(r["name"]), r["mechanism"], f"{r['noise_multiplier']:.3f}", f"{r['sampling_rate']:.5g}", f"{r['steps']:,}", f"{r['epsilon_alone']:.3f}"] for r in c.ledger]
+    heads = ["release", "what it reads", "mechanism", "noise σ", "sampled", "times", "ε if alone"]
+    total = f"<p>Together ε = <strong>{c.epsilon_spent:.4f}</strong> of {c.epsilon:g}, by {html.escape(c.accountant)}. The total is below the sum of the last column because losses of many releases rarely all occur at once.</p>"
+    missing = "".join(f"<li><strong>{html.escape(w)}</strong>{': ' * (w in _COVERS)}{html.escape(_COVERS.get(w, ''))}</li>" for w in c.not_covered)
+    ran = [["noise", c.noise_source], ["accountant", c.accountant], *([k, v] for k, v in c.software.items())]
+    return [
+        html_section("promise", "The promise", promise),
+        html_section("person", "What it means for one person", person, _person_table(c, by_ledger)),
+        html_section("unit", "Who is protected", html_table("The unit of privacy", ["item", "what"], who)),
+        html_section("ledger", "What was spent", html_table("The ledger: every read of the table that left a trace, entered before it was made", heads, lines), total),
+        html_section("not-covered", "What is not covered", f"<ul>{missing}</ul>"),
+        html_section("software", "What ran", html_table("Noise, accountant and programs", ["item", "what"], ran)),
+    ]
+
+
+def _one_in(delta: float) -> str:
+    "A probability in words."
+    return f"1 in {1 / delta:,.0f}"
+
+# %% ../nbs/09_synthesizer.ipynb #sc06
+def _verify_section(name: str, digest: str | None) -> tuple:
+    "How to hold a file against its certificate."
+    shown = html.escape(name)
+    file = f"<p>The digest (SHA-256) of {shown} is</p><p><code>{html.escape(digest)}</code></p>" if digest else ""
+    check = f"dpsynth certificate {shown} --verify {html.escape(digest or 'DIGEST')}"
+    return html_section("verify", "How to check it", f"""{file}
+<p>The certificate is part of the file, so one digest holds for both. Whoever gets the two by different ways can compare:</p>
+<pre tabindex="0"><code>{check}</code></pre>
+<p>The same digest comes from <code>sha256sum</code>. A digest shows that a file is the one that was certified; it does not show
+by whom. For that the data owner signs the file with a key of their own, and the documentation has the two commands. Whether the
+program does what it says can be tested without any data, on your own machine:</p>
+<pre tabindex="0"><code>dpsynth audit --quick</code></pre>""")
+
+
+def model_digest(
+    path,  # a model file
+) -> str:  # 64 hex digits
+    "SHA-256 of a file, its certificate included."
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{Path(path).name}: cannot be read ({os.strerror(error.errno)})") from None
 
 # %% ../nbs/09_synthesizer.ipynb #c025
 FORMAT = 1
