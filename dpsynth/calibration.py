@@ -91,11 +91,11 @@ class Calibration:
         return {c: clique_cells(pool, c, self.sizes) for c in self.targets}
 
     def tilted(self, cells, start) -> np.ndarray:
-        "Weights of pool rows by the stored multipliers: Π_c λ_c(x_c)."
+        "(n,) start weights of pool rows times the stored multipliers: Π_c λ_c(x_c)."
         w = start.copy()
         for c, tilt in self.tilts.items():
             w *= tilt[cells[c]]
-        return w / max(w.sum(), 1e-300)
+        return w
 
     def rake(
         self,
