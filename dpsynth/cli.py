@@ -537,12 +537,34 @@ def _as_written(frame, schema):
     return frame.rename(columns=_defuse)
 
 
-def _write_table(frame, schema, path: Path) -> None:
-    "A table as .csv or .parquet."
+def _write_csv(pieces, schema, file) -> None:
+    "A table as CSV into an open file, piece by piece."
+    for i, piece in enumerate(pieces):
+        _as_written(piece, schema).to_csv(file, index=False, header=i == 0, lineterminator="\n")
+
+# %% ../nbs/10_cli.ipynb #s052a
+def _write_parquet(pieces, path: Path) -> None:
+    "A table as Parquet, a row group for each piece. A text column is one, even where a piece has no text in it."
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
+
+    pieces = iter(pieces)
+    first = next(pieces)
+    arrow = pa.Schema.from_pandas(first, preserve_index=False)
+    for i, field in enumerate(arrow):
+        if first[field.name].dtype == object:
+            arrow = arrow.set(i, field.with_type(pa.string()))
+    with ParquetWriter(path, arrow) as writer:
+        for piece in itertools.chain([first], pieces):
+            writer.write_table(pa.Table.from_pandas(piece, arrow, preserve_index=False))
+
+
+def _write_table(pieces, schema, path: Path) -> None:
+    "A table as .csv or .parquet, piece by piece."
     if path.suffix.lower() == ".parquet":
-        frame.to_parquet(path, index=False)
-    else:
-        _as_written(frame, schema).to_csv(path, index=False)
+        return _write_parquet(pieces, path)
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        _write_csv(pieces, schema, file)
 
 # %% ../nbs/10_cli.ipynb #c053
 _Count = _option(int, "-n", metavar="N", help="Rows.")
@@ -554,30 +576,37 @@ _Where = _option(
 )
 
 
-def _sampled(model: Path, n: int, where, seed: int | None):  # (table, its schema)
+def _sampled(model: Path, n: int, where, seed: int | None):  # (pieces of the table, its schema)
     "Rows from a model file."
     from dpsynth.synthesizer import DPVAESynthesizer
 
     synth = DPVAESynthesizer.load(model)
-    asked = _conditions(where, synth.schema)
-    with _progress() as tell:
-        tell("sampling")
-        return synth.sample(n, where=asked, seed=seed), synth.schema
+    return synth.sample_chunks(n, _conditions(where, synth.schema), seed), synth.schema
+
+
+def _told(pieces, n: int, tell):
+    "The same pieces, with a bar that says how many rows of n are done."
+    done = 0
+    tell("sampling", done, n)
+    for piece in pieces:
+        yield piece
+        done += len(piece)
+        tell("sampling", done, n)
 
 # %% ../nbs/10_cli.ipynb #c054
 @_command("sample", 'dpsynth sample model.dpsynth -n 500 --where "Product Type=D" -o rows.csv')
 def _sample(model: _Model, n: _Count, out: _TableOut = None, where: _Where = [], seed: _Seed = None):
     """Draw a synthetic table from a model.
 
-    As often as you like: it costs no privacy. In CSV an apostrophe disarms a text that looks like a formula.
+    As often as you like, and as much: it costs no privacy, and memory for a piece at a time. In CSV an apostrophe disarms a text that looks like a formula.
     """
     path = out and _output("--out", out, (".csv", ".parquet"), (model,))
-    frame, schema = _sampled(model, n, where, seed)
+    pieces, schema = _sampled(model, n, where, seed)
     if path is None:
-        return _as_written(frame, schema).to_csv(sys.stdout, index=False, lineterminator="\n")
-    with _writing(path.parent) as part:
-        _write_table(frame, schema, part / path.name)
-    print(f"{out}: {len(frame):,} rows")
+        return _write_csv(pieces, schema, sys.stdout)
+    with _progress() as tell, _writing(path.parent) as part:
+        _write_table(_told(pieces, n, tell), schema, part / path.name)
+    print(f"{out}: {n:,} rows")
     _next("dpsynth", "evaluate", "--real", "TABLE", "--synthetic", out, "--schema", "SCHEMA", "--html", "report.html")
 
 # %% ../nbs/10_cli.ipynb #c058
@@ -837,7 +866,7 @@ def _demo_files(folder: Path, log, synth, synthetic, metrics: dict) -> None:
     synth.save(model)
     c, digest = _certified(model, None)
     certificate = {**c.to_dict(), "model_sha256": digest}
-    _write_table(synthetic, schema, folder / "synthetic.csv")
+    _write_table([synthetic], schema, folder / "synthetic.csv")
     _write_json(metrics, folder / "metrics.json")
     _write_json(certificate, folder / "certificate.json")
     (folder / "certificate.html").write_text(c.to_html(model.name, digest), encoding="utf-8")

@@ -190,12 +190,12 @@ class _CategoryCoder:
         return lookup[found][:, None]
 
     def decode(self, codes, rng, low=None, high=None):
-        other = "other" if self.text else None
-        book = np.array([*self.categories, other, None], dtype=object)
-        values = pd.Series(book[codes[:, 0]], name=self.name)
-        if self.boolean:
-            return values.astype("boolean" if self.nullable else bool)
-        return values if self.text else values.astype("Int64" if self.nullable else "int64")
+        book = [*self.categories, "other" if self.text else None, None]
+        if self.text:
+            return pd.Series(np.array(book, dtype=object)[codes[:, 0]], name=self.name)
+        plain, nullable = (bool, "boolean") if self.boolean else ("int64", "Int64")
+        book = pd.array(book, nullable) if self.nullable else np.array(self.categories, plain)
+        return pd.Series(book[codes[:, 0]], name=self.name)
 
     def shares(self, spans):
         "One vector a field: how much of each code lies in the spans of a condition."
@@ -764,7 +764,7 @@ class TableEncoder:
             bounds = _choose_spans(coder, part, asked.spans, rng) if asked and len(asked.spans) else ()
             out[name] = coder.decode(part, rng, *bounds)
             at += len(coder.fields)
-        return pd.DataFrame(out)
+        return pd.DataFrame(out, copy=False)
 
     def to_dict(self) -> dict:
         "Strict JSON: the given schema, the resolved one, and what was learned of numbers."

@@ -151,16 +151,14 @@ class CausalMap(nn.Module):
         return [_scatter_sum(index, g * (self.gain * factor)[:, None], len(self.weight)).mul_(self.mask)]
 
     def start(self, n: int):
-        "State of a row before its first column: the sum of maps so far, (n, total)."
-        return torch.zeros(n, len(self.weight))
+        "What a sampler keeps of a row beside its codes: nothing."
 
-    def add(self, state, code, columns: slice, rest: slice):
-        "State after a column's codes are known; only the columns still to come are needed."
-        state[:, rest] += self.gain * self.weight[columns, rest][code]
+    def add(self, state, position):
         return state
 
-    def logits(self, state, columns: slice):
-        return state[:, columns]
+    def logits(self, state, index, columns: slice):
+        "The map's part of one column's logits, from the positions of the codes before it, (n, earlier columns)."
+        return self.gain * F.embedding_bag(index, self.weight[:, columns], mode="sum")
 
 # %% ../nbs/04_vae.ipynb #c036
 class _Prefix(nn.Module):
@@ -220,13 +218,13 @@ class FactoredCausalMap(nn.Module):
         return out, [Tap(self.prefix, index, e), Tap(self.readers, e, out)]
 
     def start(self, n: int):
-        "State of a row before its first column: the sum of embeddings so far, (n, rank)."
+        "What a sampler keeps of a row: the sum of its embeddings so far, (n, rank)."
         return torch.zeros(n, self.prefix.weight.shape[1])
 
-    def add(self, state, code, columns: slice, rest: slice):
-        return state + self.prefix.weight[columns][code]
+    def add(self, state, position):
+        return state + self.prefix.weight[position]
 
-    def logits(self, state, columns: slice):
+    def logits(self, state, index, columns: slice):
         return self.readers.gain * state @ self.readers.weight[columns].T
 
 # %% ../nbs/04_vae.ipynb #c040
@@ -424,19 +422,18 @@ def sample_codes(
     targets=None,  # one probability vector a field: each head's biases are moved until its mean is that
 ):  # codes (N, fields) int64, log-weights (N,)
     "Draw rows head by head; what `allowed` rules out is never drawn and lowers the row's weight."
-    logits, sizes = model.decode(z)[0], model.config.cardinalities
-    state, log_weight = model.causal.start(len(z)), torch.zeros(len(z))
-    codes = torch.empty(len(z), len(sizes), dtype=torch.int64)
+    logits, log_weight = model.decode(z)[0], torch.zeros(len(z))
+    index, state = torch.empty(len(z), len(model.blocks), dtype=torch.int64), model.causal.start(len(z))
     for j, block in enumerate(model.blocks):
-        given = logits[:, block] + model.causal.logits(state, block)
+        given = logits[:, block] + model.causal.logits(state, index[:, :j], block) if j else logits[:, block]
         if targets is not None:
             given = given + _move_biases(model, block, given, torch.as_tensor(targets[j], dtype=given.dtype))
-        p = given.clamp(-MAX_LOGIT, MAX_LOGIT).softmax(1)
+        p = given.clamp(-MAX_LOGIT, MAX_LOGIT).exp_()  # up to a factor, which the draw does not need
         if allowed is not None and allowed[j] is not None:
-            p = p * allowed[j]
-            log_weight += p.sum(1).clamp_min(1e-38).log()
+            everything, p = p.sum(1), p * allowed[j]
+            log_weight += (p.sum(1) / everything).clamp_min(1e-38).log()
         total = p.cumsum(1)
         u = torch.rand(len(z), 1, generator=generator) * total[:, -1:]
-        codes[:, j] = (total <= u).sum(1).clamp_max(sizes[j] - 1)
-        state = model.causal.add(state, codes[:, j], block, slice(block.stop, sum(sizes)))
-    return codes, log_weight
+        index[:, j] = (total <= u).sum(1).clamp_max_(p.shape[1] - 1) + block.start
+        state = model.causal.add(state, index[:, j])
+    return index - model.offsets, log_weight
