@@ -11,11 +11,14 @@ import itertools
 import json
 import math
 import os
+import re
+import shlex
 import sys
 import tempfile
 import traceback
 import warnings
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -241,6 +244,11 @@ def _progress():  # tell(words, done=0, total=None)
             task, description=words, completed=done, total=total
         )
 
+# %% ../nbs/10_cli.ipynb #sn02
+def _next(*words, after: str = "") -> None:
+    "Say which command comes next; words in capitals are for the reader to fill in."
+    print(f"next: {after}{shlex.join(map(str, words))}")
+
 # %% ../nbs/10_cli.ipynb #c024
 def _command(name: str, example: str):
     "Make a function a command; its help ends with an example."
@@ -332,6 +340,10 @@ def _schema(
         print(_FROM_DATA.format(out), file=sys.stderr)
     open_ones = sum(c.discovers for c in draft.values())
     print(f"{out}: {len(draft)} columns, {open_ones} with something to discover")
+    _next(
+        *("dpsynth", "fit", data, "--schema", out, "--epsilon", 1, *(("--unit", unit) if unit else ()), "-o", "model.dpsynth"),
+        after=f"write into {out} what is publicly known, then ",
+    )
 
 # %% ../nbs/10_cli.ipynb #c038
 _ASSUMED = "~ assumed: fit settles the codes of these columns from noisy counts"
@@ -442,6 +454,8 @@ def _fit(
     Every read of the table is charged to a ledger first; the ledger is printed. With --checkpoint FILE the
     ledger and what it paid for are files, and after a crash --resume goes on: what was charged stays spent.
     """
+    from dpsynth.synthesizer import model_digest
+
     path = _output("--out", out, inputs=(data, schema))
     kept = _checkpoint(checkpoint, resume, (data, schema, out))
     if kept == path:
@@ -453,27 +467,61 @@ def _fit(
     _show_ledger("Spent", c.ledger, c.epsilon_spent, c)
     if kept and (wasted := synth.ledger_.wasted):
         print("spent, and lost in crashes:", ", ".join(f"{name} ({n:,})" for name, n in wasted.items()))
-    print(f"model and certificate: {out}")
+    print(f"model and certificate: {out}, SHA-256 {model_digest(path)}")
+    _next("dpsynth", "sample", out, "-n", synth.plan_.units, "-o", "synthetic.csv")
 
 # %% ../nbs/10_cli.ipynb #c049
+_SIGN = re.compile(r"(\s*(?:>=|<=|=|>|<)|\s+in\s)\s*(.*)", re.DOTALL)
+
+
+def _split_condition(text: str, schema) -> tuple[str, str, str]:  # column, sign, value
+    "A text such as 'A=x', 'A in x,y' or 'age>=30', cut after the longest name of a column that it begins with."
+    for name in sorted(schema, key=len, reverse=True):
+        if text.startswith(name) and (found := _SIGN.match(text[len(name) :])):
+            return name, found[1].strip(), found[2].strip()
+    name = re.split(r">=|<=|=|>|<|\sin\s", text, maxsplit=1)[0].strip()
+    if not name or name == text:
+        _refuse(f"--where: {text!r} must look like 'A=x', 'A in x,y' or 'A>=x'")
+    return _refuse(f"--where: no column {name!r} in the model")
+
+
+def _range_end(name: str, column, sign: str, text: str) -> tuple:  # (lower, upper), None where it is open
+    "What a comparison says, both ends included."
+    from dpsynth.loading import _check_lower, _check_upper
+
+    low = sign.startswith(">")
+    try:
+        if column.type == "datetime":  # a date is its whole day
+            value = (_check_lower if low == (len(sign) == 2) else _check_upper)("", text)
+            value += timedelta(seconds=(len(sign) == 1) * (1 if low else -1))
+        else:
+            value = float(text) if len(sign) == 2 else math.nextafter(float(text), math.inf if low else -math.inf)
+    except ValueError:
+        _refuse(f"--where: column {name!r}: {sign} takes a {'date' if column.type == 'datetime' else 'number'}")
+    return (value, None) if low else (None, value)
+
+# %% ../nbs/10_cli.ipynb #t049a
 def _conditions(
-    given,  # texts such as 'A=x'; the same column twice: either value
+    given,  # texts such as 'A=x', 'A in x,y', 'age>=30'
     schema,
-) -> dict:  # column → value, or list of values
-    "What --where asks for, by column. Whether a column can have that value is for `sample` to say."
-    found = {}
+) -> dict:  # column → value, list of values, or range, as `sample` takes them
+    "What --where asks for, by column: values of a column are a choice, comparisons all hold. An empty value: missing."
+    values, ends = {}, {}
     for text in given:
-        cuts = [i for i, c in enumerate(text) if c == "="]
-        cut = next((i for i in reversed(cuts) if text[:i].strip() in schema), cuts[0] if cuts else None)
-        if cut is None:
-            _refuse(f"--where: {text!r} must look like 'column=value'")
-        name, value = text[:cut].strip(), text[cut + 1 :].strip()
-        if name not in schema:
-            _refuse(f"--where: no column {name!r} in the model")
-        if schema[name].type == "boolean":
-            value = {"true": True, "false": False}.get(value.lower(), value)
-        found.setdefault(name, []).append(value)
-    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
+        name, sign, value = _split_condition(text.strip(), schema)
+        if sign in ("=", "in"):
+            texts = [value] if sign == "=" else [v.strip() for v in next(csv.reader([value], skipinitialspace=True), [])]
+            words = {"true": True, "false": False} if schema[name].type == "boolean" else {}
+            values.setdefault(name, []).extend(words.get(v.lower(), v) if v else None for v in texts)
+        else:
+            ends.setdefault(name, []).append(_range_end(name, schema[name], sign, value))
+    if both := [name for name in values if name in ends]:
+        _refuse(f"--where: column {both[0]!r}: give values or a range, not both")
+    ranges = {
+        name: (max((a for a, _ in found if a is not None), default=None), min((b for _, b in found if b is not None), default=None))
+        for name, found in ends.items()
+    }
+    return {name: found[0] if len(found) == 1 else found for name, found in values.items()} | ranges
 
 # %% ../nbs/10_cli.ipynb #c052
 def _as_written(frame, schema):
@@ -502,7 +550,7 @@ _TableOut = _option(
     Path | None, "--out", "-o", metavar="FILE", help="A .csv or .parquet file. Without it: CSV to stdout."
 )
 _Where = _option(
-    list[str], "--where", metavar="A=x", help="Only rows with this value; twice for a column: either."
+    list[str], "--where", metavar="CONDITION", help="Only rows like 'A=x', 'A in x,y', 'age>=30'; may be repeated."
 )
 
 
@@ -530,39 +578,63 @@ def _sample(model: _Model, n: _Count, out: _TableOut = None, where: _Where = [],
     with _writing(path.parent) as part:
         _write_table(frame, schema, part / path.name)
     print(f"{out}: {len(frame):,} rows")
+    _next("dpsynth", "evaluate", "--real", "TABLE", "--synthetic", out, "--schema", "SCHEMA", "--html", "report.html")
 
 # %% ../nbs/10_cli.ipynb #c058
 _AsJson = _option(bool, "--json", help="As JSON, for a program.")
+_CertificateHtml = _option(Path | None, "--html", metavar="FILE", help="Write it as a page for a privacy officer.")
+_Verify = _option(str | None, "--verify", metavar="DIGEST", help="Fail unless this is the file's SHA-256.")
 
 
-def _show_certificate(c) -> None:
+def _show_certificate(c, digest: str) -> None:
     "Print a certificate in words, and its ledger."
+    best = c.attacker(0.01)
     facts = {
         "promise": f"ε = {c.epsilon:g}, δ = {c.delta:g}, for one {c.unit}",
+        "an attacker": f"detects at most {best['true_positive_rate']:.3%} of members at 1% false alarms; "
+        f"guesses right at most {best['guess_accuracy']:.3%} from an even chance",
         "rows of a unit": f"at most {c.max_rows_per_unit}",
         "neighbours": c.adjacency,
         "accountant": c.accountant,
         "noise": c.noise_source,
         "not covered": "; ".join(c.not_covered),
         "written by": f"dpsynth {c.dpsynth_version}",
+        "SHA-256": digest,
     }
     _show("Certificate", list(facts.items()))
     _show_ledger("Spent", c.ledger, c.epsilon_spent, c)
 
 # %% ../nbs/10_cli.ipynb #c059
-@_command("certificate", "dpsynth certificate model.dpsynth --json")
-def _certificate(model: _Model, as_json: _AsJson = False):
+def _certified(model: Path, told: str | None):  # (certificate, digest)
+    "What a model file promises, and its digest: the one that was told, if one was."
+    from dpsynth.privacy import JobError
+    from dpsynth.synthesizer import DPVAESynthesizer, model_digest
+
+    told = told and told.strip().lower().removeprefix("sha256:")
+    if told and not re.fullmatch("[0-9a-f]{64}", told):
+        _refuse("--verify: a SHA-256 digest has 64 hexadecimal digits")
+    c, digest = DPVAESynthesizer.load(model).certificate, model_digest(model)
+    if told and told != digest:
+        raise JobError(f"{model.name} is not the file with this digest; its own is {digest}")
+    return c, digest
+
+
+@_command("certificate", "dpsynth certificate model.dpsynth --html certificate.html")
+def _certificate(model: _Model, as_json: _AsJson = False, as_html: _CertificateHtml = None, verify: _Verify = None):
     """Print what a model file promises.
 
-    Budget, unit, ledger, and what is not covered.
+    Budget, unit, ledger, what is not covered, and the file's digest; as a page with --html.
     """
-    from dpsynth.synthesizer import DPVAESynthesizer
-
-    c = DPVAESynthesizer.load(model).certificate
+    path = as_html and _output("--html", as_html, inputs=(model,))
+    c, digest = _certified(model, verify)
+    if path:
+        with _writing(path.parent) as part:
+            (part / path.name).write_text(c.to_html(model.name, digest), encoding="utf-8")
     if as_json:
-        print(_json(c.to_dict()))
-    else:
-        _show_certificate(c)
+        return print(_json({**c.to_dict(), "model_sha256": digest}))
+    _show_certificate(c, digest)
+    if verify:
+        print("the file has this digest")
 
 
 def _json(value: dict) -> str:
@@ -603,6 +675,7 @@ _READINGS = {
     "trtr_boosting_auc": "the same with boosted trees",
     "detection_auc": "0.5: cannot be told apart; 1: always",
     "dcr_share": "0.5: no memorising; 1: a copy",
+    "mia_auc": "attack by nearness: 0.5: a coin; 1: certainty",
 }
 _EXACT = "Exact figures about real rows: not covered by the certificate."
 
@@ -614,7 +687,7 @@ def _show_metrics(metrics: dict) -> None:
 
 # %% ../nbs/10_cli.ipynb #c064
 def _compare(paths: tuple, schema: Path, target: str | None, tell) -> tuple[dict, tuple]:
-    "Read real, synthetic and perhaps holdout, and measure: (metrics, (real, synthetic, schema))."
+    "Read real, synthetic and perhaps holdout, and measure: (metrics, (real, synthetic, schema, holdout))."
     from dpsynth.evaluation import evaluate
     from dpsynth.loading import Schema, read_table
 
@@ -622,7 +695,7 @@ def _compare(paths: tuple, schema: Path, target: str | None, tell) -> tuple[dict
     known, (real, synthetic, holdout) = Schema.load(schema), paths
     tables = _real_table(real, known), read_table(synthetic, known), known
     held = holdout and _real_table(holdout, known)
-    return evaluate(*tables, holdout=held, target=target, progress=tell), tables
+    return evaluate(*tables, holdout=held, target=target, progress=tell), (*tables, held)
 
 
 def _write_results(metrics: dict, tables: tuple, json_path: Path | None, html_path: Path | None):
@@ -635,7 +708,7 @@ def _write_results(metrics: dict, tables: tuple, json_path: Path | None, html_pa
             _write_json(metrics, part / json_path.name)
         if html_path:
             part = both.enter_context(_writing(html_path.parent))
-            report(*tables, part / html_path.name, metrics)
+            report(*tables[:3], part / html_path.name, metrics, holdout=tables[3])
 
 
 def _write_json(value: dict, path: Path) -> None:
@@ -678,6 +751,8 @@ def _evaluate(
         metrics, tables = _compare(inputs, schema, target, tell)
         _write_results(metrics, tables, *paths)
     _show_metrics(metrics)
+    told = f"keep {as_html} to yourself; for those who get the table, " if as_html else ""
+    _next("dpsynth", "certificate", "MODEL", "--html", "certificate.html", after=told)
 
 # %% ../nbs/10_cli.ipynb #c085
 def _bound(claimed: float, lower: float) -> tuple:
@@ -698,7 +773,7 @@ def _show_audit(found: dict) -> None:
         rows.append(("attack on rows, no assumption", *_bound(a.epsilon, a.lower_free)))
     _show("Privacy loss", rows, ("audit", "claimed ε", "at least", "share"), right=(1, 2, 3))
 
-# %% ../nbs/10_cli.ipynb #c086
+
 def _audit_json(found: dict) -> dict:
     "The figures of an audit, as JSON types."
     r = found["replay"]
@@ -754,15 +829,18 @@ def _demo_metrics(real, synthetic, schema, tell) -> dict:
 
 # %% ../nbs/10_cli.ipynb #c070
 def _demo_files(folder: Path, log, synth, synthetic, metrics: dict) -> None:
-    "The six files of the demo, in a folder."
+    "The seven files of the demo, in a folder."
     from dpsynth.evaluation import report
 
-    certificate, schema = synth.certificate.to_dict(), synth.schema
+    schema, model = synth.schema, folder / "model.dpsynth"
     log.to_csv(folder / "telemetry.csv", index=False)
-    synth.save(folder / "model.dpsynth")
+    synth.save(model)
+    c, digest = _certified(model, None)
+    certificate = {**c.to_dict(), "model_sha256": digest}
     _write_table(synthetic, schema, folder / "synthetic.csv")
     _write_json(metrics, folder / "metrics.json")
     _write_json(certificate, folder / "certificate.json")
+    (folder / "certificate.html").write_text(c.to_html(model.name, digest), encoding="utf-8")
     title = "The telemetry table: synthetic against real"
     report(
         log[list(schema)],
@@ -807,14 +885,14 @@ def _run_demo(folder: Path, tell):  # (synthesizer, metrics)
     return synth, metrics
 
 # %% ../nbs/10_cli.ipynb #c073
-_Folder = _option(Path, "--out", metavar="DIR", help="For the six files. Default: dpsynth-demo.")
+_Folder = _option(Path, "--out", metavar="DIR", help="For the seven files. Default: dpsynth-demo.")
 
 
 @_command("demo", "dpsynth demo --out dpsynth-demo")
 def _demo(out: _Folder = Path("dpsynth-demo")):
     """Run the whole job on a built-in event log.
 
-    Writes telemetry.csv, model.dpsynth, synthetic.csv, metrics.json, certificate.json and report.html.
+    Writes telemetry.csv, model.dpsynth, synthetic.csv, metrics.json, certificate.json, certificate.html and report.html.
     """
     folder = _demo_folder(out)
     with _progress() as tell:
@@ -823,4 +901,4 @@ def _demo(out: _Folder = Path("dpsynth-demo")):
     c = synth.certificate
     _show_ledger("Spent", c.ledger, c.epsilon_spent, c)
     _show_metrics(metrics)
-    print(f"six files in {out}: look at report.html first")
+    print(f"seven files in {out}: look at report.html first, then at certificate.html")
