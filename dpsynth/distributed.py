@@ -43,15 +43,16 @@ def _cluster(
     if ray.is_initialized():
         yield _with_room(ray, workers)
         return
-    here = {"num_cpus": workers, "include_dashboard": False} if address is None else {"address": address}
-    try:
-        ray.init(**here, log_to_driver=False, logging_level="error", configure_logging=False)
-    except Exception as error:
-        raise JobError(f"workers: Ray does not start or cannot be reached ({type(error).__name__})") from None
-    try:
-        yield _with_room(ray, workers)
-    finally:
-        ray.shutdown()
+    with tempfile.TemporaryDirectory(prefix="dpsynth-", ignore_cleanup_errors=True) as folder:  # what Ray writes here is private
+        here = {"num_cpus": workers, "include_dashboard": False, "_temp_dir": folder} if address is None else {"address": address}
+        try:
+            ray.init(**here, log_to_driver=False, logging_level="error", configure_logging=False)
+        except Exception as error:
+            raise JobError(f"workers: Ray does not start or cannot be reached ({type(error).__name__})") from None
+        try:
+            yield _with_room(ray, workers)
+        finally:
+            ray.shutdown()
 
 
 def _with_room(ray, workers: int):
