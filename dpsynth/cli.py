@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+import shlex
 import sys
 import tempfile
 import traceback
@@ -243,6 +244,11 @@ def _progress():  # tell(words, done=0, total=None)
             task, description=words, completed=done, total=total
         )
 
+# %% ../nbs/10_cli.ipynb #sn02
+def _next(*words, after: str = "") -> None:
+    "Say which command comes next; words in capitals are for the reader to fill in."
+    print(f"next: {after}{shlex.join(map(str, words))}")
+
 # %% ../nbs/10_cli.ipynb #c024
 def _command(name: str, example: str):
     "Make a function a command; its help ends with an example."
@@ -334,6 +340,10 @@ def _schema(
         print(_FROM_DATA.format(out), file=sys.stderr)
     open_ones = sum(c.discovers for c in draft.values())
     print(f"{out}: {len(draft)} columns, {open_ones} with something to discover")
+    _next(
+        *("dpsynth", "fit", data, "--schema", out, "--epsilon", 1, *(("--unit", unit) if unit else ()), "-o", "model.dpsynth"),
+        after=f"write into {out} what is publicly known, then ",
+    )
 
 # %% ../nbs/10_cli.ipynb #c038
 _ASSUMED = "~ assumed: fit settles the codes of these columns from noisy counts"
@@ -444,6 +454,8 @@ def _fit(
     Every read of the table is charged to a ledger first; the ledger is printed. With --checkpoint FILE the
     ledger and what it paid for are files, and after a crash --resume goes on: what was charged stays spent.
     """
+    from dpsynth.synthesizer import model_digest
+
     path = _output("--out", out, inputs=(data, schema))
     kept = _checkpoint(checkpoint, resume, (data, schema, out))
     if kept == path:
@@ -455,7 +467,8 @@ def _fit(
     _show_ledger("Spent", c.ledger, c.epsilon_spent, c)
     if kept and (wasted := synth.ledger_.wasted):
         print("spent, and lost in crashes:", ", ".join(f"{name} ({n:,})" for name, n in wasted.items()))
-    print(f"model and certificate: {out}")
+    print(f"model and certificate: {out}, SHA-256 {model_digest(path)}")
+    _next("dpsynth", "sample", out, "-n", synth.plan_.units, "-o", "synthetic.csv")
 
 # %% ../nbs/10_cli.ipynb #c049
 _SIGN = re.compile(r"(\s*(?:>=|<=|=|>|<)|\s+in\s)\s*(.*)", re.DOTALL)
@@ -565,39 +578,63 @@ def _sample(model: _Model, n: _Count, out: _TableOut = None, where: _Where = [],
     with _writing(path.parent) as part:
         _write_table(frame, schema, part / path.name)
     print(f"{out}: {len(frame):,} rows")
+    _next("dpsynth", "evaluate", "--real", "TABLE", "--synthetic", out, "--schema", "SCHEMA", "--html", "report.html")
 
 # %% ../nbs/10_cli.ipynb #c058
 _AsJson = _option(bool, "--json", help="As JSON, for a program.")
+_CertificateHtml = _option(Path | None, "--html", metavar="FILE", help="Write it as a page for a privacy officer.")
+_Verify = _option(str | None, "--verify", metavar="DIGEST", help="Fail unless this is the file's SHA-256.")
 
 
-def _show_certificate(c) -> None:
+def _show_certificate(c, digest: str) -> None:
     "Print a certificate in words, and its ledger."
+    best = c.attacker(0.01)
     facts = {
         "promise": f"ε = {c.epsilon:g}, δ = {c.delta:g}, for one {c.unit}",
+        "an attacker": f"detects at most {best['true_positive_rate']:.3%} of members at 1% false alarms; "
+        f"guesses right at most {best['guess_accuracy']:.3%} from an even chance",
         "rows of a unit": f"at most {c.max_rows_per_unit}",
         "neighbours": c.adjacency,
         "accountant": c.accountant,
         "noise": c.noise_source,
         "not covered": "; ".join(c.not_covered),
         "written by": f"dpsynth {c.dpsynth_version}",
+        "SHA-256": digest,
     }
     _show("Certificate", list(facts.items()))
     _show_ledger("Spent", c.ledger, c.epsilon_spent, c)
 
 # %% ../nbs/10_cli.ipynb #c059
-@_command("certificate", "dpsynth certificate model.dpsynth --json")
-def _certificate(model: _Model, as_json: _AsJson = False):
+def _certified(model: Path, told: str | None):  # (certificate, digest)
+    "What a model file promises, and its digest: the one that was told, if one was."
+    from dpsynth.privacy import JobError
+    from dpsynth.synthesizer import DPVAESynthesizer, model_digest
+
+    told = told and told.strip().lower().removeprefix("sha256:")
+    if told and not re.fullmatch("[0-9a-f]{64}", told):
+        _refuse("--verify: a SHA-256 digest has 64 hexadecimal digits")
+    c, digest = DPVAESynthesizer.load(model).certificate, model_digest(model)
+    if told and told != digest:
+        raise JobError(f"{model.name} is not the file with this digest; its own is {digest}")
+    return c, digest
+
+
+@_command("certificate", "dpsynth certificate model.dpsynth --html certificate.html")
+def _certificate(model: _Model, as_json: _AsJson = False, as_html: _CertificateHtml = None, verify: _Verify = None):
     """Print what a model file promises.
 
-    Budget, unit, ledger, and what is not covered.
+    Budget, unit, ledger, what is not covered, and the file's digest; as a page with --html.
     """
-    from dpsynth.synthesizer import DPVAESynthesizer
-
-    c = DPVAESynthesizer.load(model).certificate
+    path = as_html and _output("--html", as_html, inputs=(model,))
+    c, digest = _certified(model, verify)
+    if path:
+        with _writing(path.parent) as part:
+            (part / path.name).write_text(c.to_html(model.name, digest), encoding="utf-8")
     if as_json:
-        print(_json(c.to_dict()))
-    else:
-        _show_certificate(c)
+        return print(_json({**c.to_dict(), "model_sha256": digest}))
+    _show_certificate(c, digest)
+    if verify:
+        print("the file has this digest")
 
 
 def _json(value: dict) -> str:
@@ -638,6 +675,7 @@ _READINGS = {
     "trtr_boosting_auc": "the same with boosted trees",
     "detection_auc": "0.5: cannot be told apart; 1: always",
     "dcr_share": "0.5: no memorising; 1: a copy",
+    "mia_auc": "attack by nearness: 0.5: a coin; 1: certainty",
 }
 _EXACT = "Exact figures about real rows: not covered by the certificate."
 
@@ -649,7 +687,7 @@ def _show_metrics(metrics: dict) -> None:
 
 # %% ../nbs/10_cli.ipynb #c064
 def _compare(paths: tuple, schema: Path, target: str | None, tell) -> tuple[dict, tuple]:
-    "Read real, synthetic and perhaps holdout, and measure: (metrics, (real, synthetic, schema))."
+    "Read real, synthetic and perhaps holdout, and measure: (metrics, (real, synthetic, schema, holdout))."
     from dpsynth.evaluation import evaluate
     from dpsynth.loading import Schema, read_table
 
@@ -657,7 +695,7 @@ def _compare(paths: tuple, schema: Path, target: str | None, tell) -> tuple[dict
     known, (real, synthetic, holdout) = Schema.load(schema), paths
     tables = _real_table(real, known), read_table(synthetic, known), known
     held = holdout and _real_table(holdout, known)
-    return evaluate(*tables, holdout=held, target=target, progress=tell), tables
+    return evaluate(*tables, holdout=held, target=target, progress=tell), (*tables, held)
 
 
 def _write_results(metrics: dict, tables: tuple, json_path: Path | None, html_path: Path | None):
@@ -670,7 +708,7 @@ def _write_results(metrics: dict, tables: tuple, json_path: Path | None, html_pa
             _write_json(metrics, part / json_path.name)
         if html_path:
             part = both.enter_context(_writing(html_path.parent))
-            report(*tables, part / html_path.name, metrics)
+            report(*tables[:3], part / html_path.name, metrics, holdout=tables[3])
 
 
 def _write_json(value: dict, path: Path) -> None:
@@ -713,6 +751,8 @@ def _evaluate(
         metrics, tables = _compare(inputs, schema, target, tell)
         _write_results(metrics, tables, *paths)
     _show_metrics(metrics)
+    told = f"keep {as_html} to yourself; for those who get the table, " if as_html else ""
+    _next("dpsynth", "certificate", "MODEL", "--html", "certificate.html", after=told)
 
 # %% ../nbs/10_cli.ipynb #c085
 def _bound(claimed: float, lower: float) -> tuple:
@@ -733,7 +773,7 @@ def _show_audit(found: dict) -> None:
         rows.append(("attack on rows, no assumption", *_bound(a.epsilon, a.lower_free)))
     _show("Privacy loss", rows, ("audit", "claimed ε", "at least", "share"), right=(1, 2, 3))
 
-# %% ../nbs/10_cli.ipynb #c086
+
 def _audit_json(found: dict) -> dict:
     "The figures of an audit, as JSON types."
     r = found["replay"]
@@ -789,15 +829,18 @@ def _demo_metrics(real, synthetic, schema, tell) -> dict:
 
 # %% ../nbs/10_cli.ipynb #c070
 def _demo_files(folder: Path, log, synth, synthetic, metrics: dict) -> None:
-    "The six files of the demo, in a folder."
+    "The seven files of the demo, in a folder."
     from dpsynth.evaluation import report
 
-    certificate, schema = synth.certificate.to_dict(), synth.schema
+    schema, model = synth.schema, folder / "model.dpsynth"
     log.to_csv(folder / "telemetry.csv", index=False)
-    synth.save(folder / "model.dpsynth")
+    synth.save(model)
+    c, digest = _certified(model, None)
+    certificate = {**c.to_dict(), "model_sha256": digest}
     _write_table(synthetic, schema, folder / "synthetic.csv")
     _write_json(metrics, folder / "metrics.json")
     _write_json(certificate, folder / "certificate.json")
+    (folder / "certificate.html").write_text(c.to_html(model.name, digest), encoding="utf-8")
     title = "The telemetry table: synthetic against real"
     report(
         log[list(schema)],
@@ -842,14 +885,14 @@ def _run_demo(folder: Path, tell):  # (synthesizer, metrics)
     return synth, metrics
 
 # %% ../nbs/10_cli.ipynb #c073
-_Folder = _option(Path, "--out", metavar="DIR", help="For the six files. Default: dpsynth-demo.")
+_Folder = _option(Path, "--out", metavar="DIR", help="For the seven files. Default: dpsynth-demo.")
 
 
 @_command("demo", "dpsynth demo --out dpsynth-demo")
 def _demo(out: _Folder = Path("dpsynth-demo")):
     """Run the whole job on a built-in event log.
 
-    Writes telemetry.csv, model.dpsynth, synthetic.csv, metrics.json, certificate.json and report.html.
+    Writes telemetry.csv, model.dpsynth, synthetic.csv, metrics.json, certificate.json, certificate.html and report.html.
     """
     folder = _demo_folder(out)
     with _progress() as tell:
@@ -858,4 +901,4 @@ def _demo(out: _Folder = Path("dpsynth-demo")):
     c = synth.certificate
     _show_ledger("Spent", c.ledger, c.epsilon_spent, c)
     _show_metrics(metrics)
-    print(f"six files in {out}: look at report.html first")
+    print(f"seven files in {out}: look at report.html first, then at certificate.html")

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['MAX_EPSILON', 'BLOCK', 'InputError', 'JobError', 'BudgetExceeded', 'PrivacyBudget', 'Spend', 'gaussian_delta',
-           'gaussian_epsilon', 'gaussian_mu', 'compose_epsilon', 'epsilon_by_prv', 'calibrate_noise', 'Journal',
-           'sync_folder', 'Ledger', 'SecureGenerator', 'secure_generator', 'noise_source', 'gaussian_histogram',
-           'gaussian_vector']
+           'gaussian_epsilon', 'gaussian_mu', 'compose_epsilon', 'epsilon_by_prv', 'max_true_positive_rate',
+           'max_guess_accuracy', 'calibrate_noise', 'Journal', 'sync_folder', 'Ledger', 'SecureGenerator',
+           'secure_generator', 'noise_source', 'gaussian_histogram', 'gaussian_vector']
 
 # %% ../nbs/00_privacy.ipynb #c003
 import hashlib
@@ -172,6 +172,24 @@ def epsilon_by_prv(
     accountant.history = history + ([(1 / math.sqrt(mu2), 1.0, 1)] if mu2 else [])
     with np.errstate(all="ignore"):
         return accountant.get_epsilon(delta - sum(s.delta for s in spends))
+
+# %% ../nbs/00_privacy.ipynb #sa02
+def max_true_positive_rate(
+    epsilon: float,  # nats
+    delta: float,
+    false_positive_rate: float,  # of the attacker's test, 0 to 1
+) -> float:  # 0 to 1
+    "Most that any test of whether a unit took part can detect under (ε, δ), whatever the attacker knows beside."
+    grows, fpr = math.exp(epsilon), false_positive_rate
+    return max(fpr, min(1.0, grows * fpr + delta, 1 - (1 - delta - fpr) / grows))
+
+
+def max_guess_accuracy(
+    epsilon: float,  # nats
+    delta: float,
+) -> float:  # 0.5 to 1
+    "How often the best guess is right, of an attacker who starts from an even chance that a unit took part."
+    return (math.exp(epsilon) + delta) / (1 + math.exp(epsilon))
 
 # %% ../nbs/00_privacy.ipynb #c027
 def _between(low, high, target: float) -> float:

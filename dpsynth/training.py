@@ -6,7 +6,9 @@
 __all__ = ['OpacusRun', 'train_with_opacus', 'TrainingPlan', 'poisson_batches', 'clipped_gradient_sum', 'one_thread', 'DPTrainer']
 
 # %% ../nbs/05_training.ipynb #c003
+import ctypes
 import math
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -159,27 +161,37 @@ def clipped_gradient_sum(
     max_grad_norm: float,  # C: bound on one row's gradient, L2 over all parameters
 ) -> torch.Tensor:  # (P,) Σ_i g_i · min(1, C/‖g_i‖), in the order of model.parameters()
     "Sum of clipped per-row gradients from one backward pass. One row more or less moves it by at most C."
-    if len(codes) == 0:
-        return torch.zeros(sum(p.numel() for p in model.parameters()))
-    loss, taps = model(codes, noise)
-    grads = torch.autograd.grad(loss.sum(), [t.output for t in taps])
-    with torch.no_grad():
-        norms = sum(t.layer.squared_norms(t.input, g) for t, g in zip(taps, grads)).sqrt()
-        usable = torch.isfinite(norms)
-        factor = max_grad_norm / (norms * (1 + 1e-5)).clamp_min(max_grad_norm)
-        parts = {}
-        for t, g in zip(taps, grads):
-            a, g = t.input, g * factor.view(-1, *[1] * (g.dim() - 1))
+    while len(codes):
+        loss, taps = model(codes, noise)
+        grads = torch.autograd.grad(loss.sum(), [t.output for t in taps])
+        with torch.no_grad():
+            norms = sum(t.layer.squared_norms(t.input, g) for t, g in zip(taps, grads)).sqrt()
+            usable = torch.isfinite(norms)
             if not usable.all():
-                a, g = a[usable], g[usable]
-            parts |= dict(zip(t.layer.parameters(), t.layer.summed_gradients(a, g)))
-        return torch.cat([parts[p].reshape(-1) for p in model.parameters()])
+                codes, noise = codes[usable], noise[usable]  # again without them: no row needs another
+                continue
+            factor = max_grad_norm / (norms * (1 + 1e-5)).clamp_min(max_grad_norm)
+            parts = {}
+            for t, g in zip(taps, grads):
+                parts |= dict(zip(t.layer.parameters(), t.layer.summed_gradients(t.input, g, factor)))
+            return torch.cat([parts[p].reshape(-1) for p in model.parameters()])
+    return torch.zeros(sum(p.numel() for p in model.parameters()))
 
 # %% ../nbs/05_training.ipynb #c063
+def _keep_freed_memory() -> None:
+    "Let glibc keep what is freed, up to 256 MB: to fetch it from the kernel again in every step costs up to a third of the step."
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+        mallopt(M_MMAP_THRESHOLD, 32 << 20)
+        mallopt(M_TRIM_THRESHOLD, 256 << 20)
+
+
 class one_thread:
-    "Run a block with one torch thread, then restore the number."
+    "Run a block with one torch thread, then restore the number. Memory that is freed stays with the process."
 
     def __enter__(self):
+        _keep_freed_memory()
         self.before = torch.get_num_threads()
         torch.set_num_threads(1)
 
@@ -215,34 +227,40 @@ class DPTrainer:
         done = max(0.0, (step - p.warmup) / max(p.steps - p.warmup, 1))
         return p.learning_rate * min(1.0, (step + 1) / max(p.warmup, 1)) * (0.525 + 0.475 * math.cos(math.pi * done))
 
+    def clipped_sum(self, codes: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        "(P,) sum of the clipped gradients of a batch: what another trainer may have computed elsewhere."
+        return clipped_gradient_sum(self.model, codes, noise, self.plan.max_grad_norm / self.plan.rows_per_unit)
+
     def noisy_gradient(self, codes: torch.Tensor) -> torch.Tensor:
         "(P,) clipped sum of a batch (which may be empty) + noise of scale σC, over the expected batch."
         p = self.plan
-        total = clipped_gradient_sum(
-            self.model, codes, self._normal(len(codes), self.model.config.latent), p.max_grad_norm / p.rows_per_unit
-        )
+        total = self.clipped_sum(codes, self._normal(len(codes), self.model.config.latent))
         noise = self._normal(len(total)).mul_(p.noise_multiplier * p.max_grad_norm).mul_(self.mask)
-        return (total + noise).div_(p.expected_batch)
+        return total.add_(noise).div_(p.expected_batch)
 
     def step(self, step: int, codes: torch.Tensor) -> None:
         "One Adam step (Kingma & Ba 2015, algorithm 1) on the noisy gradient."
         gradient = self.noisy_gradient(codes)
         self.first.lerp_(gradient, 0.1)
-        self.second.lerp_(gradient.square(), 0.001)
+        self.second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
         t = int(self.updates.add_(1))
-        m, v = self.first / (1 - 0.9**t), self.second / (1 - 0.999**t)
-        self.flat.addcdiv_(m, v.sqrt_().add_(1e-8), value=-self.learning_rate(step))
+        spread = (self.second / (1 - 0.999**t)).sqrt_().add_(1e-8)
+        self.flat.addcdiv_(self.first, spread, value=-self.learning_rate(step) / (1 - 0.9**t))
+
+    def hold(self, codes):
+        "Rows that can be had by number: a tensor of those in memory; others are gathered when a batch needs them."
+        return torch.from_numpy(np.ascontiguousarray(codes)) if type(codes) is np.ndarray else _Gathered(codes)
 
     def fit(
         self,
-        codes: np.ndarray,  # (rows, fields), rows of one unit contiguous
-        unit_index: np.ndarray,  # (rows,) unit of each row, ascending; a unit may have none
+        codes,  # (rows, fields), rows of one unit contiguous; an array, or what gives rows by number as one does
+        unit_index,  # (rows,) unit of each row, ascending; a unit may have none. A range(rows) where row i is unit i
         ledger: Ledger,
         progress=None,  # called with the number of steps done
     ):  # the model
         "Take the planned steps, in blocks that are charged before they begin."
-        p, data = self.plan, torch.from_numpy(np.ascontiguousarray(codes))
-        starts = np.searchsorted(unit_index, np.arange(p.units + 1))
+        p, data = self.plan, self.hold(codes)
+        starts = unit_index if isinstance(unit_index, range) else np.searchsorted(unit_index, np.arange(p.units + 1))
         state = {"flat": self.flat, "first": self.first, "second": self.second, "updates": self.updates}
         with one_thread():
             for block in ledger.blocks(p.spend, state):
@@ -253,7 +271,19 @@ class DPTrainer:
         return self.model
 
 
+class _Gathered:
+    "Rows of a matrix that is not in memory, as a tensor."
+
+    def __init__(self, codes):
+        self.codes = codes
+
+    def __getitem__(self, rows: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(np.asarray(self.codes[rows.numpy()], np.int32))
+
+
 def _rows_of(units, starts) -> np.ndarray:
     "Rows of the drawn units, unit after unit."
+    if isinstance(starts, range):
+        return units[units < len(starts)]
     lengths = starts[units + 1] - starts[units]
     return np.repeat(starts[units] - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
