@@ -41,7 +41,7 @@ MUTANTS = [
     ("clip × 2", REPLAY, ("training", "p.max_grad_norm / p.rows_per_unit", "2 * p.max_grad_norm / p.rows_per_unit")),
     ("every row of a user gets the whole C", REPLAY, ("training", "p.max_grad_norm / p.rows_per_unit", "p.max_grad_norm")),
     ("clip skipped for one layer", MECHANISMS, ("training", "for t, g in zip(taps, grads)).sqrt()", "for t, g in list(zip(taps, grads))[:-1]).sqrt()")),
-    ("one column in the norm of the embedding", MECHANISMS, ("vae", "g.square().sum(1) * (self.columns + 1)", "g.square().sum(1) * 2")),
+    ("one column in the norm of the embedding", MECHANISMS, ("vae", "_squares(g) * (self.columns + 1)", "_squares(g) * 2")),
     ("autoregressive map half in the norm", MECHANISMS, ("vae", "return self.gain**2 * (g.square() @ self.earlier)", "return self.gain * (g.square() @ self.earlier)")),
     ("loss reduced with mean", MECHANISMS, ("training", "torch.autograd.grad(loss.sum(),", "torch.autograd.grad(loss.mean(),")),
     ("BatchNorm put back", MECHANISMS, ("vae", "        h = pre.relu()\n        out = self.posterior(h)", "        h = torch.nn.functional.batch_norm(pre, None, None, training=len(pre) > 1).relu() if len(pre) > 1 else pre.relu()\n        out = self.posterior(h)")),

@@ -91,11 +91,11 @@ class Calibration:
         return {c: clique_cells(pool, c, self.sizes) for c in self.targets}
 
     def tilted(self, cells, start) -> np.ndarray:
-        "Weights of pool rows by the stored multipliers: Π_c λ_c(x_c)."
+        "(n,) start weights of pool rows times the stored multipliers: Π_c λ_c(x_c)."
         w = start.copy()
         for c, tilt in self.tilts.items():
             w *= tilt[cells[c]]
-        return w / max(w.sum(), 1e-300)
+        return w
 
     def rake(
         self,
@@ -121,13 +121,13 @@ class Calibration:
 
 # %% ../nbs/06_calibration.ipynb #c025
 def _standing_out(noisy, clique, sizes, scale, structural) -> np.ndarray:
-    "(cells,) 0 where a structural code's noisy total is within three standard deviations of nothing, else 1."
+    "(cells,) 0 where a structural code's noisy total is within four standard deviations of nothing, else 1."
     shape = [sizes[j] for j in clique]
     keep, table = np.ones(shape), noisy.reshape(shape)
     for axis, field in enumerate(clique):
         for code in structural.get(field, ()):
             total = np.take(table, code, axis).sum()
-            if total < 3 * scale * math.sqrt(table.size / shape[axis]):
+            if total < 4 * scale * math.sqrt(table.size / shape[axis]):
                 keep[(slice(None),) * axis + (code,)] = 0
     return keep.ravel()
 

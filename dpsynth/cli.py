@@ -18,6 +18,7 @@ import tempfile
 import traceback
 import warnings
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -470,24 +471,57 @@ def _fit(
     _next("dpsynth", "sample", out, "-n", synth.plan_.units, "-o", "synthetic.csv")
 
 # %% ../nbs/10_cli.ipynb #c049
+_SIGN = re.compile(r"(\s*(?:>=|<=|=|>|<)|\s+in\s)\s*(.*)", re.DOTALL)
+
+
+def _split_condition(text: str, schema) -> tuple[str, str, str]:  # column, sign, value
+    "A text such as 'A=x', 'A in x,y' or 'age>=30', cut after the longest name of a column that it begins with."
+    for name in sorted(schema, key=len, reverse=True):
+        if text.startswith(name) and (found := _SIGN.match(text[len(name) :])):
+            return name, found[1].strip(), found[2].strip()
+    name = re.split(r">=|<=|=|>|<|\sin\s", text, maxsplit=1)[0].strip()
+    if not name or name == text:
+        _refuse(f"--where: {text!r} must look like 'A=x', 'A in x,y' or 'A>=x'")
+    return _refuse(f"--where: no column {name!r} in the model")
+
+
+def _range_end(name: str, column, sign: str, text: str) -> tuple:  # (lower, upper), None where it is open
+    "What a comparison says, both ends included."
+    from dpsynth.loading import _check_lower, _check_upper
+
+    low = sign.startswith(">")
+    try:
+        if column.type == "datetime":  # a date is its whole day
+            value = (_check_lower if low == (len(sign) == 2) else _check_upper)("", text)
+            value += timedelta(seconds=(len(sign) == 1) * (1 if low else -1))
+        else:
+            value = float(text) if len(sign) == 2 else math.nextafter(float(text), math.inf if low else -math.inf)
+    except ValueError:
+        _refuse(f"--where: column {name!r}: {sign} takes a {'date' if column.type == 'datetime' else 'number'}")
+    return (value, None) if low else (None, value)
+
+# %% ../nbs/10_cli.ipynb #t049a
 def _conditions(
-    given,  # texts such as 'A=x'; the same column twice: either value
+    given,  # texts such as 'A=x', 'A in x,y', 'age>=30'
     schema,
-) -> dict:  # column → value, or list of values
-    "What --where asks for, by column. Whether a column can have that value is for `sample` to say."
-    found = {}
+) -> dict:  # column → value, list of values, or range, as `sample` takes them
+    "What --where asks for, by column: values of a column are a choice, comparisons all hold. An empty value: missing."
+    values, ends = {}, {}
     for text in given:
-        cuts = [i for i, c in enumerate(text) if c == "="]
-        cut = next((i for i in reversed(cuts) if text[:i].strip() in schema), cuts[0] if cuts else None)
-        if cut is None:
-            _refuse(f"--where: {text!r} must look like 'column=value'")
-        name, value = text[:cut].strip(), text[cut + 1 :].strip()
-        if name not in schema:
-            _refuse(f"--where: no column {name!r} in the model")
-        if schema[name].type == "boolean":
-            value = {"true": True, "false": False}.get(value.lower(), value)
-        found.setdefault(name, []).append(value)
-    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
+        name, sign, value = _split_condition(text.strip(), schema)
+        if sign in ("=", "in"):
+            texts = [value] if sign == "=" else [v.strip() for v in next(csv.reader([value], skipinitialspace=True), [])]
+            words = {"true": True, "false": False} if schema[name].type == "boolean" else {}
+            values.setdefault(name, []).extend(words.get(v.lower(), v) if v else None for v in texts)
+        else:
+            ends.setdefault(name, []).append(_range_end(name, schema[name], sign, value))
+    if both := [name for name in values if name in ends]:
+        _refuse(f"--where: column {both[0]!r}: give values or a range, not both")
+    ranges = {
+        name: (max((a for a, _ in found if a is not None), default=None), min((b for _, b in found if b is not None), default=None))
+        for name, found in ends.items()
+    }
+    return {name: found[0] if len(found) == 1 else found for name, found in values.items()} | ranges
 
 # %% ../nbs/10_cli.ipynb #c052
 def _as_written(frame, schema):
@@ -516,7 +550,7 @@ _TableOut = _option(
     Path | None, "--out", "-o", metavar="FILE", help="A .csv or .parquet file. Without it: CSV to stdout."
 )
 _Where = _option(
-    list[str], "--where", metavar="A=x", help="Only rows with this value; twice for a column: either."
+    list[str], "--where", metavar="CONDITION", help="Only rows like 'A=x', 'A in x,y', 'age>=30'; may be repeated."
 )
 
 

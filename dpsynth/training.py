@@ -6,7 +6,9 @@
 __all__ = ['OpacusRun', 'train_with_opacus', 'TrainingPlan', 'poisson_batches', 'clipped_gradient_sum', 'one_thread', 'DPTrainer']
 
 # %% ../nbs/05_training.ipynb #c003
+import ctypes
 import math
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -159,27 +161,37 @@ def clipped_gradient_sum(
     max_grad_norm: float,  # C: bound on one row's gradient, L2 over all parameters
 ) -> torch.Tensor:  # (P,) Σ_i g_i · min(1, C/‖g_i‖), in the order of model.parameters()
     "Sum of clipped per-row gradients from one backward pass. One row more or less moves it by at most C."
-    if len(codes) == 0:
-        return torch.zeros(sum(p.numel() for p in model.parameters()))
-    loss, taps = model(codes, noise)
-    grads = torch.autograd.grad(loss.sum(), [t.output for t in taps])
-    with torch.no_grad():
-        norms = sum(t.layer.squared_norms(t.input, g) for t, g in zip(taps, grads)).sqrt()
-        usable = torch.isfinite(norms)
-        factor = max_grad_norm / (norms * (1 + 1e-5)).clamp_min(max_grad_norm)
-        parts = {}
-        for t, g in zip(taps, grads):
-            a, g = t.input, g * factor.view(-1, *[1] * (g.dim() - 1))
+    while len(codes):
+        loss, taps = model(codes, noise)
+        grads = torch.autograd.grad(loss.sum(), [t.output for t in taps])
+        with torch.no_grad():
+            norms = sum(t.layer.squared_norms(t.input, g) for t, g in zip(taps, grads)).sqrt()
+            usable = torch.isfinite(norms)
             if not usable.all():
-                a, g = a[usable], g[usable]
-            parts |= dict(zip(t.layer.parameters(), t.layer.summed_gradients(a, g)))
-        return torch.cat([parts[p].reshape(-1) for p in model.parameters()])
+                codes, noise = codes[usable], noise[usable]  # again without them: no row needs another
+                continue
+            factor = max_grad_norm / (norms * (1 + 1e-5)).clamp_min(max_grad_norm)
+            parts = {}
+            for t, g in zip(taps, grads):
+                parts |= dict(zip(t.layer.parameters(), t.layer.summed_gradients(t.input, g, factor)))
+            return torch.cat([parts[p].reshape(-1) for p in model.parameters()])
+    return torch.zeros(sum(p.numel() for p in model.parameters()))
 
 # %% ../nbs/05_training.ipynb #c063
+def _keep_freed_memory() -> None:
+    "Let glibc keep what is freed, up to 256 MB: to fetch it from the kernel again in every step costs up to a third of the step."
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+        mallopt(M_MMAP_THRESHOLD, 32 << 20)
+        mallopt(M_TRIM_THRESHOLD, 256 << 20)
+
+
 class one_thread:
-    "Run a block with one torch thread, then restore the number."
+    "Run a block with one torch thread, then restore the number. Memory that is freed stays with the process."
 
     def __enter__(self):
+        _keep_freed_memory()
         self.before = torch.get_num_threads()
         torch.set_num_threads(1)
 
@@ -222,16 +234,16 @@ class DPTrainer:
             self.model, codes, self._normal(len(codes), self.model.config.latent), p.max_grad_norm / p.rows_per_unit
         )
         noise = self._normal(len(total)).mul_(p.noise_multiplier * p.max_grad_norm).mul_(self.mask)
-        return (total + noise).div_(p.expected_batch)
+        return total.add_(noise).div_(p.expected_batch)
 
     def step(self, step: int, codes: torch.Tensor) -> None:
         "One Adam step (Kingma & Ba 2015, algorithm 1) on the noisy gradient."
         gradient = self.noisy_gradient(codes)
         self.first.lerp_(gradient, 0.1)
-        self.second.lerp_(gradient.square(), 0.001)
+        self.second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
         t = int(self.updates.add_(1))
-        m, v = self.first / (1 - 0.9**t), self.second / (1 - 0.999**t)
-        self.flat.addcdiv_(m, v.sqrt_().add_(1e-8), value=-self.learning_rate(step))
+        spread = (self.second / (1 - 0.999**t)).sqrt_().add_(1e-8)
+        self.flat.addcdiv_(self.first, spread, value=-self.learning_rate(step) / (1 - 0.9**t))
 
     def fit(
         self,

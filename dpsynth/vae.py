@@ -4,9 +4,11 @@
 
 # %% auto #0
 __all__ = ['MAX_LOGIT', 'GaussianVAE', 'vae_loss_function', 'Tap', 'Dense', 'CodeSum', 'CausalMap', 'FactoredCausalMap',
-           'kl_divergence', 'elbo_loss', 'head_members', 'VAEConfig', 'TabularVAE', 'sample_codes']
+           'kl_divergence', 'elbo_loss', 'head_members', 'VAEConfig', 'TabularVAE', 'PerSample', 'CustomVAE',
+           'sample_codes']
 
 # %% ../nbs/04_vae.ipynb #c003
+import warnings
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -82,21 +84,29 @@ class Tap(NamedTuple):
     output: Tensor  # (B, …) what it wrote, on the autograd graph
 
 # %% ../nbs/04_vae.ipynb #c030
+def _squares(x: Tensor) -> Tensor:
+    "(B, …) → (B,) squared length of each row, in one pass over memory."
+    return torch.linalg.vector_norm(x, dim=tuple(range(1, x.dim()))).square()
+
+
 class Dense(nn.Linear):
     "A linear layer; row i's gradient is g_i a_iᵀ and g_i."
 
     def squared_norms(self, a, g):  # (B, in), (B, out) → (B,)
-        return g.square().sum(1) * (a.square().sum(1) + 1)
+        return _squares(g) * (_squares(a) + 1)
 
-    def summed_gradients(self, a, g):  # g already scaled by each row's clip factor
-        return [g.T @ a, g.sum(0)]
+    def summed_gradients(self, a, g, factor):  # factor (B,): of each row
+        if a.shape[1] < g.shape[1]:  # scale the narrow side, and have it on the left, where a product is faster
+            return [((a * factor[:, None]).T @ g).T, factor @ g]
+        return [(g * factor[:, None]).T @ a, factor @ g]
 
 # %% ../nbs/04_vae.ipynb #c032
 def _scatter_sum(index: Tensor, g: Tensor, total: int) -> Tensor:
-    "(B, columns) positions, (B, out) → (total, out): Σ_i one_hot(index_i) g_iᵀ; a matrix product while it is small."
-    if total <= 1024:
-        return torch.zeros(len(index), total).scatter_(1, index, 1.0).T @ g
-    return torch.zeros(total, g.shape[1]).index_add_(0, index.reshape(-1), g.repeat_interleave(index.shape[1], 0))
+    "(B, columns) positions, (B, out) → (total, out): Σ_i one_hot(index_i) g_iᵀ, a column at a time."
+    out = g.new_zeros(total, g.shape[1])
+    for column in index.T.contiguous():
+        out.index_add_(0, column, g)
+    return out
 
 
 class CodeSum(nn.Module):
@@ -113,10 +123,10 @@ class CodeSum(nn.Module):
         return F.embedding_bag(index, self.weight, mode="sum") + self.bias
 
     def squared_norms(self, index, g):
-        return g.square().sum(1) * (self.columns + 1)
+        return _squares(g) * (self.columns + 1)
 
-    def summed_gradients(self, index, g):
-        return [_scatter_sum(index, g, len(self.weight)), g.sum(0)]
+    def summed_gradients(self, index, g, factor):
+        return [_scatter_sum(index, g * factor[:, None], len(self.weight)), factor @ g]
 
 # %% ../nbs/04_vae.ipynb #c034
 class CausalMap(nn.Module):
@@ -137,8 +147,8 @@ class CausalMap(nn.Module):
     def squared_norms(self, index, g):
         return self.gain**2 * (g.square() @ self.earlier)
 
-    def summed_gradients(self, index, g):
-        return [self.gain * _scatter_sum(index, g, len(self.weight)) * self.mask]
+    def summed_gradients(self, index, g, factor):
+        return [_scatter_sum(index, g * (self.gain * factor)[:, None], len(self.weight)).mul_(self.mask)]
 
     def start(self, n: int):
         "State of a row before its first column: the sum of maps so far, (n, total)."
@@ -169,10 +179,10 @@ class _Prefix(nn.Module):
         return g.flip(1).cumsum(1).flip(1) - g
 
     def squared_norms(self, index, g):
-        return self._later(g).square().sum((1, 2))
+        return _squares(self._later(g))
 
-    def summed_gradients(self, index, g):
-        g = self._later(g)
+    def summed_gradients(self, index, g, factor):
+        g = self._later(g) * factor[:, None, None]
         return [torch.zeros_like(self.weight).index_add_(0, index.reshape(-1), g.reshape(-1, g.shape[2]))]
 
 # %% ../nbs/04_vae.ipynb #c037
@@ -190,10 +200,11 @@ class _Readers(nn.Module):
 
     def squared_norms(self, prefix, g):
         blocks = g.split(self.sizes, 1)
-        return self.gain**2 * sum(b.square().sum(1) * prefix[:, j].square().sum(1) for j, b in enumerate(blocks))
+        return self.gain**2 * sum(_squares(b) * _squares(prefix[:, j]) for j, b in enumerate(blocks))
 
-    def summed_gradients(self, prefix, g):
-        return [self.gain * torch.cat([b.T @ prefix[:, j] for j, b in enumerate(g.split(self.sizes, 1))])]
+    def summed_gradients(self, prefix, g, factor):
+        e = prefix * (self.gain * factor)[:, None, None]
+        return [torch.cat([b.T @ e[:, j] for j, b in enumerate(g.split(self.sizes, 1))])]
 
 # %% ../nbs/04_vae.ipynb #c038
 class FactoredCausalMap(nn.Module):
@@ -236,7 +247,7 @@ def elbo_loss(
     beta: float,  # weight of the KL term
 ) -> Tensor:  # (B,) nats
     "Negative ELBO a row with β (Kingma & Welling 2014, eq. 10; Higgins et al. 2017, eq. 4)."
-    logits = logits.clamp(-MAX_LOGIT, MAX_LOGIT)
+    logits = F.hardtanh(logits, -MAX_LOGIT, MAX_LOGIT)  # clamp, with one kernel for its gradient
     normaliser = (logits.exp() @ members).log().sum(1)  # Σ_j log Σ_c exp ℓ_jc, all heads in one product
     return normaliser - logits.gather(1, index).sum(1) + beta * kl_divergence(mu, logvar).sum(1)
 
@@ -334,6 +345,64 @@ class TabularVAE(nn.Module):
         causal, last = self.causal(index)
         loss = elbo_loss(logits + causal, index, mu, logvar, self.members, self.config.beta)
         return loss, [*taps, *more, *last]
+
+# %% ../nbs/04_vae.ipynb #s044b
+class PerSample(nn.Module):
+    "Any module whose rows are independent, as one layer: per-row gradients by Opacus's `GradSampleModule`."
+
+    def __init__(self, module: nn.Module):
+        from opacus import GradSampleModule
+        from opacus.validators import ModuleValidator
+
+        super().__init__()
+        ModuleValidator.validate(module, strict=True)
+        self.module, self.config = module, getattr(module, "config", None)
+        self._hooked = (GradSampleModule(module, loss_reduction="sum"),)  # in a tuple: no second set of parameters
+        self._hooked[0].disable_hooks()
+
+    def forward(self, *inputs):  # each (B, …) → output (B, …), taps
+        out = self.module(*inputs)
+        return out, [Tap(self, inputs, out)]
+
+    def squared_norms(self, inputs, g):
+        (hooked,), parameters = self._hooked, list(self.module.parameters())
+        hooked.enable_hooks()
+        with torch.enable_grad(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Full backward hook is firing")  # nothing before this layer needs a gradient
+            hooked(*(a.detach() for a in inputs)).backward(g)
+        hooked.disable_hooks()
+        self.samples = [p.grad_sample for p in parameters]  # what is summed is what was measured
+        for p in parameters:
+            p.grad = p.grad_sample = None
+        return sum(_squares(s) for s in self.samples)
+
+    def summed_gradients(self, inputs, g, factor):
+        samples, self.samples = self.samples, None
+        return [torch.tensordot(factor, s, 1) for s in samples]
+
+# %% ../nbs/04_vae.ipynb #s044c
+class CustomVAE(TabularVAE):
+    "A `TabularVAE` between whose embeddings and heads stand modules of your own."
+
+    def __init__(
+        self,
+        config: VAEConfig,
+        encoder: nn.Module,  # (B, hidden) → (B, 2·latent): means, then log-variances
+        decoder: nn.Module,  # (B, latent) → (B, hidden)
+    ):
+        super().__init__(config)
+        self.posterior, self.hidden = PerSample(encoder), PerSample(decoder)
+
+    def _encode(self, index):
+        pre = self.embed(index)
+        out, taps = self.posterior(pre.relu())
+        mu, logvar = out.chunk(2, 1)
+        return mu, logvar.clamp(-8, 8), [Tap(self.embed, index, pre), *taps]
+
+    def decode(self, z):
+        h, taps = self.hidden(z)
+        out = self.heads(h)
+        return out, [*taps, Tap(self.heads, h, out)]
 
 # %% ../nbs/04_vae.ipynb #c055
 def _move_biases(model, block, logits, target, rounds: int = 8) -> Tensor:
