@@ -19,6 +19,7 @@ import traceback
 import warnings
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -273,7 +274,7 @@ def _check_seed(seed: int | None):
     return seed
 
 
-_Data = _input("DATA", "The table: .csv, .csv.gz, .tsv or .parquet.")
+_Data = _input("DATA", "The table: .csv, .csv.gz, .tsv, .parquet, or a folder of .parquet files.")
 _Model = _input("MODEL", "A model file that fit wrote.")
 _SchemaFile = _option(Path, "--schema", metavar="FILE", help="What is public about the table: .yaml or .json.")
 _Epsilon = _option(float, "--epsilon", metavar="E", help="The privacy budget ε, above 0, at most 100.")
@@ -390,10 +391,26 @@ def _plan(
     _show_plan(synth, synth.plan(rows))
 
 # %% ../nbs/10_cli.ipynb #c044
-def _fit_with_progress(synth, data, tell, checkpoint: Path | None = None) -> None:
+_Workers = _option(int | None, "--workers", metavar="N", help="Share the work out among N Ray workers.")
+_Address = _option(str | None, "--ray-address", metavar="A", help="Of a running Ray cluster. Default: this machine.")
+
+
+def _shared(workers: int | None, address: str | None) -> dict:
+    "Options of the functions for many machines; empty for one process."
+    if workers is None:
+        return _refuse("--ray-address: needs --workers N") if address else {}
+    from dpsynth.distributed import _check_workers
+
+    return {"workers": _check_workers(workers), "address": address}
+
+
+def _fit_with_progress(synth, data, tell, checkpoint: Path | None = None, shared={}) -> None:
     "The one call that trains; the bar shows the ε spent so far."
+    if shared:
+        from dpsynth.distributed import fit_distributed
     tell("reading and counting")
-    synth.fit(
+    fit = partial(fit_distributed, synth, **shared) if shared else synth.fit
+    fit(
         data,
         progress=lambda step, total, spent: tell(f"training, ε = {spent:.2f} spent", step, total),
         checkpoint=checkpoint,
@@ -418,11 +435,11 @@ def _checkpoint(path: Path | None, resume: bool, inputs: tuple) -> Path | None: 
     return final
 
 
-def _fit_and_save(synth, data: Path, path: Path, checkpoint: Path | None) -> None:
+def _fit_and_save(synth, data: Path, path: Path, checkpoint: Path | None, shared: dict) -> None:
     "Train, then write; the file is there when it is complete."
     try:
         with _progress() as tell:
-            _fit_with_progress(synth, data, tell, checkpoint)
+            _fit_with_progress(synth, data, tell, checkpoint, shared)
     except KeyboardInterrupt:
         if checkpoint:
             raise KeyboardInterrupt(f"interrupted; --resume goes on from {checkpoint.name}") from None
@@ -448,21 +465,24 @@ def _fit(
     seed: _Seed = None,
     checkpoint: _CheckpointOut = None,
     resume: _Resume = False,
+    workers: _Workers = None,
+    ray_address: _Address = None,
 ):
     """Train a model within ε and write it with its certificate.
 
     Every read of the table is charged to a ledger first; the ledger is printed. With --checkpoint FILE the
     ledger and what it paid for are files, and after a crash --resume goes on: what was charged stays spent.
+    A table of 64 MiB or more is read in pieces. With --workers the gradients are computed by so many Ray workers.
     """
     from dpsynth.synthesizer import model_digest
 
-    path = _output("--out", out, inputs=(data, schema))
+    path, shared = _output("--out", out, inputs=(data, schema)), _shared(workers, ray_address)
     kept = _checkpoint(checkpoint, resume, (data, schema, out))
     if kept == path:
         _refuse("--checkpoint: the same file as --out")
     options = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "target": target, "seed": seed}
     synth = _synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
-    _fit_and_save(synth, data, path, kept)
+    _fit_and_save(synth, data, path, kept, shared)
     c = synth.certificate
     _show_ledger("Spent", c.ledger, c.epsilon_spent, c)
     if kept and (wasted := synth.ledger_.wasted):
@@ -547,11 +567,26 @@ def _write_table(frame, schema, path: Path) -> None:
 # %% ../nbs/10_cli.ipynb #c053
 _Count = _option(int, "-n", metavar="N", help="Rows.")
 _TableOut = _option(
-    Path | None, "--out", "-o", metavar="FILE", help="A .csv or .parquet file. Without it: CSV to stdout."
+    Path | None, "--out", "-o", metavar="FILE", help="A .csv or .parquet file; with --workers a new folder. Without it: CSV to stdout."
 )
 _Where = _option(
     list[str], "--where", metavar="CONDITION", help="Only rows like 'A=x', 'A in x,y', 'age>=30'; may be repeated."
 )
+
+
+def _sample_in_parts(model: Path, n: int, out: Path | None, where, seed: int | None, shared: dict) -> None:
+    "A Parquet dataset in a new folder, its parts drawn by workers."
+    from dpsynth.distributed import sample_distributed
+    from dpsynth.synthesizer import DPVAESynthesizer
+
+    if out is None or out.exists():
+        _refuse(f"--out: {str(out)!r} is there; with --workers it is a new folder" if out else "--workers: needs --out FOLDER")
+    synth = DPVAESynthesizer.load(model)
+    asked = _conditions(where, synth.schema)
+    with _progress() as tell, _writing(out.resolve()) as part:
+        tell("sampling", 0, n)
+        sample_distributed(synth, n, part, where=asked, seed=seed, progress=lambda done, n: tell("sampling", done, n), **shared)
+    print(f"{out}: {n:,} rows in {len(list(out.glob('*.parquet'))):,} files")
 
 
 def _sampled(model: Path, n: int, where, seed: int | None):  # (table, its schema)
@@ -566,11 +601,13 @@ def _sampled(model: Path, n: int, where, seed: int | None):  # (table, its schem
 
 # %% ../nbs/10_cli.ipynb #c054
 @_command("sample", 'dpsynth sample model.dpsynth -n 500 --where "Product Type=D" -o rows.csv')
-def _sample(model: _Model, n: _Count, out: _TableOut = None, where: _Where = [], seed: _Seed = None):
+def _sample(model: _Model, n: _Count, out: _TableOut = None, where: _Where = [], seed: _Seed = None, workers: _Workers = None, ray_address: _Address = None):
     """Draw a synthetic table from a model.
 
     As often as you like: it costs no privacy. In CSV an apostrophe disarms a text that looks like a formula.
     """
+    if shared := _shared(workers, ray_address):
+        return _sample_in_parts(model, n, out, where, seed, shared)
     path = out and _output("--out", out, (".csv", ".parquet"), (model,))
     frame, schema = _sampled(model, n, where, seed)
     if path is None:
