@@ -631,7 +631,8 @@ def _read_float(column: Float, cells: pd.Series) -> pd.Series:
 def _read_integer(column: Integer, cells: pd.Series) -> pd.Series:
     "Numbers rounded to whole ones."
     whole = np.rint(_numbers(cells))
-    return pd.Series(np.where(np.abs(whole) <= 2**53, whole, np.nan), index=cells.index).astype("Int64")
+    gone = ~(np.abs(whole) <= 2**53)  # NaN too
+    return pd.Series(pd.arrays.IntegerArray(np.where(gone, 0, whole).astype(np.int64), gone), index=cells.index)
 
 # %% ../nbs/01_loading.ipynb #c039
 _WORDS = {**dict.fromkeys("true yes y t on 1".split(), True), **dict.fromkeys("false no n f off 0".split(), False)}
