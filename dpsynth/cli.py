@@ -366,6 +366,19 @@ def _show_plan(synth, plan) -> None:
     note = "" if expected["settled"].all() else _ASSUMED
     heads = "column", "codes", "TVD"
     _show("Expected error of the shares, from noise alone", errors, heads, right=(1, 2), note=note)
+    if rows > 1:
+        _show_rows_per_unit(synth, plan)
+
+
+def _show_rows_per_unit(synth, plan) -> None:
+    "Print what other numbers of rows of a user would do."
+    from dpsynth.synthesizer import rows_per_unit_errors
+
+    ks = sorted({1, 2, 5, 10, 20, 50, plan.rows_per_unit})
+    errors = rows_per_unit_errors(synth.schema, plan.units, plan.budget, ks, synth.workload, bool(synth.target), synth.unit in synth.schema)
+    lines = [(k, f"{a:.4f}", f"{b:.4f}") for k, a, b in errors.itertuples()]
+    heads = "rows of a user kept", "TVD if each brings one", "if each brings as many"
+    _show("Mean error of the shares, by the rows of a user that are kept", lines, heads, right=(0, 1, 2))
 
 # %% ../nbs/10_cli.ipynb #c039
 _N = _option(int, "--rows", metavar="N", help="Rows of the table; with --unit the number of units.")
@@ -551,9 +564,10 @@ def _as_written(frame, schema):
     frame = frame.copy()
     for name, column in schema.items():
         if column.type == "datetime":
-            frame[name] = frame[name].dt.strftime("%Y-%m-%d" if column.resolution == "day" else "%Y-%m-%d %H:%M:%S")
-        elif column.type == "categorical" and frame[name].dtype == object:
-            frame[name] = frame[name].map(_defuse, na_action="ignore")
+            time = "" if column.resolution == "day" else " %H:%M:%S" + "%z" * bool(column.timezone)
+            frame[name] = frame[name].dt.strftime(f"%Y-%m-%d{time}")
+        elif column.type in ("categorical", "id"):
+            frame[name] = frame[name].astype(object).map(lambda v: _defuse(v) if isinstance(v, str) else v, na_action="ignore")
     return frame.rename(columns=_defuse)
 
 
@@ -597,7 +611,7 @@ def _sampled(model: Path, n: int, where, seed: int | None):  # (table, its schem
     asked = _conditions(where, synth.schema)
     with _progress() as tell:
         tell("sampling")
-        return synth.sample(n, where=asked, seed=seed), synth.schema
+        return synth.sample(n, where=asked, seed=seed, kind="pandas"), synth.schema
 
 # %% ../nbs/10_cli.ipynb #c054
 @_command("sample", 'dpsynth sample model.dpsynth -n 500 --where "Product Type=D" -o rows.csv')
