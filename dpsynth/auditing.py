@@ -190,7 +190,7 @@ def _watched_sum(tape, original):
         if tape.batch is None:
             tape.fault("clipped_gradient_sum: called outside of a noisy step")
         else:
-            tape.batch.append(total)
+            tape.batch.append(total.clone())  # the noise may be added in place
         return total
 
     return clipped_gradient_sum
