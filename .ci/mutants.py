@@ -51,7 +51,7 @@ MUTANTS = [
     ("marginals: k forgotten", MECHANISMS, ("calibration", "spend.noise_multiplier * k * np.linalg.norm(a) / a", "spend.noise_multiplier * np.linalg.norm(a) / a")),
     ("marginals: real counts returned", MECHANISMS, ("calibration", "        tables[c] = gaussian_histogram(", "        tables[c] = counts + 0 * gaussian_histogram(")),
     ("latent prior: moments not clipped", MECHANISMS, ("calibration", "    each *= np.minimum(1, bound /", "    each *= np.minimum(1e9, 1 + 0 * bound /")),
-    ("latent prior: not a number kept", MECHANISMS, ("calibration", "    each[~np.isfinite(each).all(1)] = 0\n", "")),
+    ("latent prior: not a number kept", MECHANISMS, ("calibration", "        each[~np.isfinite(each).all(1)] = 0\n", "")),
     ("latent prior: divided by the real count", MECHANISMS, ("calibration", "spend.noise_multiplier, k * bound, rng) / rows", "spend.noise_multiplier, k * bound, rng) / len(mu)")),
     ("selection: scaled by the real count", MECHANISMS, ("calibration", "np.abs(real - rows * model)", "np.abs(real - len(codes) * model)")),
     ("selection: as if for one pair", MECHANISMS, ("calibration", "k * math.sqrt(len(scores)), rng)", "k, rng)")),
@@ -59,7 +59,7 @@ MUTANTS = [
     ("raw bounds", REPLAY, ("preprocessing", "_read_bounds(counts, columns[name], scale) for", "_read_bounds((_bound_cells(frame[name], columns[name]) > 0) * 1e9, columns[name], 1.0) for")),
     ("raw categories", REPLAY, ("preprocessing", "keep = noisy > _threshold(spend, columns, k)", "keep = noisy > -np.inf")),
     ("threshold without the tail of the noise", REPLAY, ("preprocessing", "return k + 1 + spend.noise_multiplier * k * math.sqrt(columns) * norm.isf(spend.delta / (k * columns))", "return k + 1 + 0 * norm.isf(spend.delta)")),
-    ("bins from the real histogram", REPLAY, ("preprocessing", "minlength=grid.cells)\n            noisy[name] = gaussian_histogram(", "minlength=grid.cells)\n            noisy[name] = counts + 0 * gaussian_histogram(")),
+    ("bins from the real histogram", REPLAY, ("preprocessing", "_parts(frame[name]))\n            noisy[name] = gaussian_histogram(", "_parts(frame[name]))\n            noisy[name] = counts + 0 * gaussian_histogram(")),
     ("bounds: k forgotten", REPLAY, ("preprocessing", "`bounds` release, and their scale.\"\n        sensitivity, noisy = k * math.sqrt(len(read)), {}", "`bounds` release, and their scale.\"\n        sensitivity, noisy = math.sqrt(len(read)), {}")),
     ("discovery uncharged", REPLAY, ("preprocessing", 'ledger.release(spends["bounds"], lambda', '(lambda spend, make: make(spend))(spends["bounds"], lambda')),
     # the ledger and what is kept
@@ -68,10 +68,10 @@ MUTANTS = [
     ("accountant forgets the releases beside training", NOISE, ("privacy", "    if mu:\n        plds.append(", "    if mu > 1e9:\n        plds.append(")),
     ("accountant counts half of the steps", NOISE, ("privacy", "return one.self_compose(steps)", "return one.self_compose(max(1, steps // 2))")),
     ("user bound not enforced", REPLAY, ("loading", "kept = np.arange(len(index)) - first[index] < k", "kept = np.arange(len(index)) >= 0")),
-    ("sizes from the real number of rows", REPLAY, ("synthesizer", "self.plan(_units(n_units, int(unit_index[-1]) + 1))", "self.plan(len(frame))")),
-    ("exact number of rows in the file", REPLAY, ("synthesizer", "self.plan_, self.ledger_ = plan, ledger", "self.plan_, self.ledger_, self.rows_ = plan, ledger, len(frame)"), ("synthesizer", '"certificate": self.certificate.to_dict(),', '"certificate": self.certificate.to_dict(), "rows": self.rows_,')),
+    ("sizes from the real number of rows", REPLAY, ("synthesizer", "self.plan(_units(n_units, int(unit_index[-1]) + 1))", "self.plan(len(table))")),
+    ("exact number of rows in the file", REPLAY, ("synthesizer", "self.plan_, self.ledger_ = plan, ledger", "self.plan_, self.ledger_, self.rows_ = plan, ledger, len(table)"), ("synthesizer", '"certificate": self.certificate.to_dict(),', '"certificate": self.certificate.to_dict(), "rows": self.rows_,')),
     ("real rows in the pool of calibration", REPLAY, ("synthesizer", "    weights = cal.rake(cal.cells(pool), weights, 4)", "    pool[: len(codes)] = codes[: len(pool)]\n    weights = cal.rake(cal.cells(pool), weights, 4)")),
-    ("real posterior sampled at generation", REPLAY, ("synthesizer", "        return fit_latent_prior(mu.double()", "        network.real_mu = mu.numpy()\n        return fit_latent_prior(mu.double()"), ("synthesizer", "    z = torch.from_numpy(z.astype(np.float32))", "    z = model.network.real_mu[rng.integers(0, len(model.network.real_mu), n)] if hasattr(model.network, 'real_mu') else z\n    z = torch.from_numpy(z.astype(np.float32))")),
+    ("real posterior sampled at generation", REPLAY, ("synthesizer", "        yield mu.double().numpy()", "        network.real_mu = mu.numpy()\n        yield mu.double().numpy()"), ("synthesizer", "    z = torch.from_numpy(z.astype(np.float32))", "    z = model.network.real_mu[rng.integers(0, len(model.network.real_mu), n)] if hasattr(model.network, 'real_mu') else z\n    z = torch.from_numpy(z.astype(np.float32))")),
 ]
 
 

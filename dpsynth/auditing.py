@@ -509,7 +509,7 @@ def _prior_case(rng, tape):
     def run(moments, noise):
         tape.charge(spend)
         with np.errstate(all="ignore"):
-            return calibration.fit_latent_prior(moments[:, :L], np.abs(moments[:, L:]), spend, noise, n, k)
+            return calibration.fit_latent_prior([(moments[:, :L], np.abs(moments[:, L:]))], spend, noise, n, k)
 
     return run, moments, mine
 

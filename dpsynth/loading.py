@@ -469,11 +469,10 @@ def _read_float(column: Float, cells: pd.Series) -> pd.Series:
 
 
 def _read_integer(column: Integer, cells: pd.Series) -> pd.Series:
-    "Numbers rounded to whole ones; nothing if not one is whole, because then the type is wrong."
-    x = _numbers(cells)
-    whole = np.rint(x)
-    x = np.where((np.abs(whole) <= 2**53) & (x == whole).any(), whole, np.nan)
-    return pd.Series(x, index=cells.index).astype("Int64")
+    "Numbers rounded to whole ones."
+    whole = np.rint(_numbers(cells))
+    gone = ~(np.abs(whole) <= 2**53)  # NaN too
+    return pd.Series(pd.arrays.IntegerArray(np.where(gone, 0, whole).astype(np.int64), gone), index=cells.index)
 
 # %% ../nbs/01_loading.ipynb #c039
 _WORDS = {**dict.fromkeys("true yes y t on 1".split(), True), **dict.fromkeys("false no n f off 0".split(), False)}
@@ -489,15 +488,13 @@ def _read_datetime(column: Datetime, cells: pd.Series) -> pd.Series:
 
 
 def _read_categorical(column: Categorical, cells: pd.Series) -> pd.Series:
-    "Texts as declared categories. Others stay text; nothing if not one is declared, because then the list is wrong."
+    "Texts as declared categories. Others stay text."
     if column.discovers:
         return cells
     declared = {_label(_defuse(str(c))): c for c in column.categories} | {_label(c): c for c in column.categories}
     if type(column.categories[0]) is int:  # pandas writes 1 as 1.0 where a column has gaps
         cells = cells.map(lambda t: t if t in declared or not _NUMBER.fullmatch(t) else _text(float(t)))
-    known = any(t in declared or t == "other" for t in cells)  # 'other' is what a synthetic table has
-    found = [declared.get(t, t) for t in cells] if known else None
-    return pd.Series(found, index=cells.index, dtype=object)
+    return pd.Series([declared.get(t, t) for t in cells], index=cells.index, dtype=object)
 
 
 _READERS = {
@@ -527,19 +524,55 @@ def _is_native(cells: pd.Series, column: _Column) -> bool:
     return column.type in ("integer", "float") and number
 
 
-def _conform_column(name: str, cells: pd.Series, column: _Column, missing) -> pd.Series:
-    "One column with its declared type."
-    read = _READERS[column.type]
-    if _is_native(cells, column):
-        typed, present = read(column, cells), cells.notna().any()
-    else:
-        keep = [_label(c) for c in getattr(column, "categories", [])]
-        codes, texts = _distinct_texts(cells, missing, keep)
-        typed, present = read(column, texts).reindex(codes).reset_index(drop=True), len(texts) > 0
-    if present and not typed.notna().any():
+def _fits(column: _Column, cells: pd.Series, typed: pd.Series) -> bool:
+    "Whether one cell at least is whole, or a declared category, or of the type: if none is, the declaration is wrong."
+    if column.type == "integer":
+        x = _numbers(cells)
+        return bool(typed.notna().any() and (x == np.rint(x)).any())
+    if column.type == "categorical" and not column.discovers:
+        return bool(typed.isin([*column.categories, "other"]).any())  # 'other' is what a synthetic table has
+    return bool(typed.notna().any())
+
+
+def _check_column(name: str, column: _Column, present: bool, fits: bool) -> None:
+    "Refuse a column whose present cells are all of another type, or that is empty and must not be."
+    if present and not fits:
         raise InputError(f"column {name!r}: no value {_COMPLAINTS[column.type]}")
     if not present and not column.nullable:
         raise InputError(f"column {name!r}: every cell is missing although nullable is false")
+
+# %% ../nbs/01_loading.ipynb #sc41
+def _spread(typed: pd.Series, codes: np.ndarray, short: bool) -> pd.Series:
+    "Distinct cells at their places; with `short` texts stay a dictionary with a code a row."
+    if not short or typed.dtype != object:
+        return typed.reindex(codes).reset_index(drop=True)
+    at, distinct = pd.factorize(typed)
+    place = np.full(codes.max(initial=-1) + 2, -1, np.int32)  # the last is that of code -1
+    place[typed.index] = at
+    return pd.Series(pd.Categorical.from_codes(place[codes], distinct))
+
+
+def _read_column(
+    cells: pd.Series,
+    column: _Column,
+    missing,  # texts that stand for a missing cell
+    short: bool = False,  # whether texts may come back as a pandas Categorical
+) -> tuple[pd.Series, bool, bool]:  # typed cells; whether one is present; whether one fits the declaration
+    "One column with its declared type."
+    read = _READERS[column.type]
+    if _is_native(cells, column):
+        typed = read(column, cells)
+        return typed, bool(cells.notna().any()), _fits(column, cells, typed)
+    keep = [_label(c) for c in getattr(column, "categories", [])]
+    codes, texts = _distinct_texts(cells, missing, keep)
+    typed = read(column, texts)
+    return _spread(typed, codes, short), len(texts) > 0, _fits(column, texts, typed)
+
+
+def _conform_column(name: str, cells: pd.Series, column: _Column, missing) -> pd.Series:
+    "One column with its declared type, checked."
+    typed, present, fits = _read_column(cells, column, missing)
+    _check_column(name, column, present, fits)
     return typed
 
 # %% ../nbs/01_loading.ipynb #c043
@@ -625,21 +658,40 @@ def _read_csv(path: Path) -> pa.Table:
     try:
         return pa.csv.read_csv(path, parse_options=parse, convert_options=pa.csv.ConvertOptions(column_types=text))
     except (pa.ArrowException, OSError) as error:
-        ragged = re.search(r"Expected (\d+) columns, got (\d+)", str(error))
-        for symptom, words in _CSV_FAULTS.items():
-            if symptom in str(error):
-                raise InputError(f"{path}: {words}") from None
+        fault = _csv_fault(path, error)
+    raise fault
+
+
+def _csv_fault(path: Path, error: Exception) -> InputError:
+    "What PyArrow says about a delimited file, without the cells that it quotes."
+    ragged = re.search(r"Expected (\d+) columns, got (\d+)", str(error))
+    for symptom, words in _CSV_FAULTS.items():
+        if symptom in str(error):
+            return InputError(f"{path}: {words}")
     if ragged:
-        raise InputError(f"{path}: a row has {ragged[2]} cells where the header has {ragged[1]}")
-    raise InputError(f"{path}: not a CSV file in UTF-8")
+        return InputError(f"{path}: a row has {ragged[2]} cells where the header has {ragged[1]}")
+    return InputError(f"{path}: not a CSV file in UTF-8")
+
+
+def _open_folder(path: Path) -> pa.dataset.Dataset:
+    "The Parquet files in a folder as one table; names such as 'year=2024' of folders inside it are a column."
+    try:
+        files = pa.dataset.dataset(path, format="parquet", partitioning="hive", exclude_invalid_files=False)
+        if not files.files:
+            raise InputError(f"{path}: no Parquet file in this folder")
+        return files
+    except (pa.ArrowException, OSError):
+        raise InputError(f"{path}: not a folder of Parquet files that are alike") from None
 
 
 def _read_file(path: Path) -> pa.Table:
     "A file, by its suffix."
     try:
-        there = path.is_file()
+        there, folder = path.is_file(), path.is_dir()
     except (OSError, ValueError):  # too long for a name
-        there = False
+        there = folder = False
+    if folder:
+        return _open_folder(path).to_table()
     if not there:  # a table's own text, given in place of a path, is not repeated
         raise InputError(f"{path if str(path).isprintable() and len(str(path)) < 300 else 'data'}: no such file")
     try:

@@ -226,6 +226,10 @@ class _Grid:
     def cell(self, x):  # (n,) values inside the bounds
         return np.clip(((x - self.lower) / self.width).astype(np.int64), 0, self.cells - 1)
 
+    def count(self, values):  # (n,) numbers, NaN where missing → (cells,)
+        x = np.clip(np.asarray(values, dtype=float), self.lower, self.upper)
+        return np.bincount(self.cell(x[~np.isnan(x)]), minlength=self.cells)
+
     def _part(self, cell, low=None, high=None):  # → where to draw in each cell: its start and length, or that of a part
         if not self.integer:
             start, half = self.starts[cell], 0.0 if self.decimals is None else 0.5 * 10.0**-self.decimals
@@ -542,8 +546,17 @@ _NUMBER_EDGES = np.concatenate([-_POWERS[::-1], [0.0], _POWERS])
 _MONTH_EDGES = pd.date_range("1900-01-01", "2101-01-01", freq="MS")
 
 
+def _parts(values):
+    "The pieces of a column: a Series is one, a column that is read in chunks has many."
+    return [values] if isinstance(values, (pd.Series, np.ndarray)) else values
+
+
 def _bound_cells(values, column) -> np.ndarray:
     "Counts in the public cells of a number or a date."
+    return sum(_part_cells(part, column) for part in _parts(values))
+
+
+def _part_cells(values, column) -> np.ndarray:
     if _is_number(column):
         x = np.asarray(pd.to_numeric(values), dtype=float)
         x = x[np.isfinite(x)]
@@ -584,9 +597,25 @@ def _threshold(spend: Spend, columns: int, k: int) -> float:
 
 def _value_counts(values, column) -> pd.Series:
     "Counts of the values that occur; sorted, because the order of rows would be a trace."
-    present = pd.Series(values).dropna()
-    present = present.astype(float) if _is_number(column) else present.astype(str).str.strip()
-    return present.value_counts(sort=False).sort_index()
+    total = []
+    for part in _parts(values):
+        total.append(_part_counts(part, column))
+        if len(total) > 1 and sum(map(len, total[1:])) > len(total[0]):
+            total = [_added(total)]
+    return _added(total)
+
+
+def _part_counts(values, column) -> pd.Series:
+    counts = pd.Series(values).value_counts(sort=False)
+    counts = counts[counts > 0]  # a dictionary may know values that do not occur
+    counts.index = counts.index.astype(float) if _is_number(column) else counts.index.astype(str).str.strip()
+    return counts
+
+
+def _added(counts: list) -> pd.Series:
+    "Counts of pieces added up, in the order of the values."
+    together = pd.concat(counts).astype(np.int64)
+    return together.groupby(level=0).sum()
 
 
 def _read_values(values, column, spend, columns, k, rng) -> dict:
@@ -626,7 +655,7 @@ class TableEncoder:
 
     def fit(
         self,
-        frame: pd.DataFrame,  # typed by read_table, bounded to k rows a unit, without the unit column
+        frame,  # DataFrame or ChunkedTable: typed, bounded to k rows a unit, without the unit column
         spends: dict,  # release name → Spend, one for each of `discovery_releases`
         ledger: Ledger,
         rng: np.random.Generator,  # from secure_generator
@@ -674,20 +703,23 @@ class TableEncoder:
         sensitivity, noisy = k * math.sqrt(len(read)), {}
         for name in read:
             grid = _Grid(columns[name])
-            x = np.clip(np.asarray(frame[name], dtype=float), grid.lower, grid.upper)
-            counts = np.bincount(grid.cell(x[~np.isnan(x)]), minlength=grid.cells)
+            counts = sum(grid.count(part) for part in _parts(frame[name]))
             noisy[name] = gaussian_histogram(counts, spend.noise_multiplier, sensitivity, rng), spend.noise_multiplier * sensitivity
         return noisy
 
     def transform(
         self,
         frame: pd.DataFrame,  # columns as in the schema
-    ) -> np.ndarray:  # (n, fields) int32 codes
+        dtype=np.int32,  # of the codes; must hold the largest cardinality
+    ) -> np.ndarray:  # (n, fields) codes
         "Codes of a table. Out-of-range numbers are clipped, unknown categories become `other`."
         if absent := [n for n in self.schema.columns if n not in frame]:
             raise InputError(f"column {absent[0]!r} is in the schema but not in the data")
-        parts = [coder.encode(frame[name]) for name, coder in self.coders.items()]
-        return np.concatenate(parts, axis=1).astype(np.int32)
+        codes, at = np.empty((len(frame), len(self.fields)), dtype), 0
+        for name, coder in self.coders.items():
+            codes[:, at : at + len(coder.fields)] = coder.encode(frame[name])
+            at += len(coder.fields)
+        return codes
 
     def shares(
         self,

@@ -18,7 +18,7 @@ import os
 import platform
 import re
 import zipfile
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property, lru_cache
 from importlib.metadata import version
@@ -65,6 +65,7 @@ from dpsynth.privacy import (
     secure_generator,
     sync_folder,
 )
+from .streaming import ChunkedTable, bound_chunks, code_matrix, columns_of, is_large, private_folder
 from .training import DPTrainer, TrainingPlan, one_thread
 from .vae import TabularVAE, VAEConfig, sample_codes
 
@@ -245,19 +246,26 @@ def _marginal(noisy: dict, j: int, sizes) -> np.ndarray:
     return project_to_simplex(counts / max(counts.sum(), 1.0))
 
 # %% ../nbs/09_synthesizer.ipynb #c016
-def _train(codes, unit_index, encoder, noisy, plan, target, seed, ledger, rng, rows, tick):
+@torch.no_grad()
+def _posteriors(network, codes):
+    "Means and variances of all rows, part after part."
+    for at in range(0, len(codes), 2**16):
+        mu, logvar = network.encode(torch.from_numpy(codes[at : at + 2**16]))
+        yield mu.double().numpy(), logvar.double().exp().numpy()
+
+
+def _train(codes, unit_index, encoder, noisy, plan, target, seed, ledger, rng, rows, tick, trainer):
     "Network and latent prior: two releases."
     order, sizes, k = _head_order(encoder, target), encoder.cardinalities, plan.rows_per_unit
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = TabularVAE(VAEConfig(tuple(sizes[j] for j in order), **plan.network))
     network.set_marginals([_marginal(noisy, j, sizes) for j in order])
-    DPTrainer(network, affordable_training(plan, ledger.spends), rng).fit(codes[:, order], unit_index, ledger, tick)
+    ordered = columns_of(codes, order)
+    trainer(network, affordable_training(plan, ledger.spends), rng).fit(ordered, unit_index, ledger, tick)
 
     def moments(spend):
-        with torch.no_grad():
-            mu, logvar = network.encode(torch.from_numpy(codes[:, order]))
-        return fit_latent_prior(mu.double().numpy(), logvar.double().exp().numpy(), spend, rng, rows, k)
+        return fit_latent_prior(_posteriors(network, ordered), spend, rng, rows, k)
 
     prior = ledger.release(plan.releases["latent prior"], moments)
     standard = np.zeros(network.config.latent), np.eye(network.config.latent)
@@ -959,35 +967,44 @@ class DPVAESynthesizer(BaseEstimator):
 
     def fit(
         self,
-        data,  # DataFrame, path of a CSV or Parquet file, pyarrow Table or Dataset
+        data,  # DataFrame, path of a CSV or Parquet file or folder, pyarrow Table or Dataset; large files are read in pieces
         y=None,  # ignored, a habit of scikit-learn
         n_units: int = None,  # public number of units, those without a row included; None: those in the data
         progress=None,  # called with (step, steps, ε of what is done so far), in place of the bar
         checkpoint=None,  # a path: go on there if a fit of this plan was killed, else begin
+        trainer=DPTrainer,  # called with network, training plan and generator; another may share out the work
     ):
         "Learn the table. Whatever leaves a trace is charged to the ledger before it is read."
         budget, rng, k = self._check(), self.insecure_test_rng or secure_generator(), self.max_rows_per_unit
-        frame = read_table(data, self.schema, unit=self.unit)
-        frame, unit_index = bound_contributions(frame, self.unit, k, rng)
-        plan = self.plan(_units(n_units, int(unit_index[-1]) + 1))
-        ledger = Ledger(budget) if checkpoint is None else Checkpoint(plan, checkpoint, self._public(plan))
-        with closing(ledger):
-            self.released_ = self._learn(frame, unit_index, plan, ledger, rng, progress)
+        with ExitStack() as stack:
+            table, unit_index = self._rows(data, checkpoint, rng, stack)
+            plan = self.plan(_units(n_units, int(unit_index[-1]) + 1))
+            ledger = stack.enter_context(closing(Ledger(budget) if checkpoint is None else Checkpoint(plan, checkpoint, self._public(plan))))
+            self.released_ = self._learn(table, unit_index, plan, ledger, rng, progress, trainer)
         self.plan_, self.ledger_ = plan, ledger
         self.certificate = Certificate.of(ledger, self.unit, k, rng)
         return self
 
-    def _learn(self, frame, unit_index, plan, ledger, rng, progress) -> Released:
+    def _rows(self, data, checkpoint, rng, stack):
+        "At most k rows of each unit, as a DataFrame or in pieces, and the unit of each. Spends nothing."
+        if not is_large(data):
+            frame = read_table(data, self.schema, unit=self.unit)
+            return bound_contributions(frame, self.unit, self.max_rows_per_unit, rng)
+        folder = stack.enter_context(private_folder(checkpoint))
+        table = ChunkedTable(data, self.schema, self.unit, folder, verbose=self.verbose).check()
+        return table, bound_chunks(table, self.max_rows_per_unit, rng)
+
+    def _learn(self, table, unit_index, plan, ledger, rng, progress, trainer) -> Released:
         "All releases in their order."
         k = plan.rows_per_unit
         release = lambda name, make: ledger.release(plan.releases[name], make)
-        encoder = TableEncoder(self.schema).fit(frame, plan.releases, ledger, rng, k)
-        codes = encoder.transform(frame)
+        encoder = TableEncoder(self.schema).fit(table, plan.releases, ledger, rng, k)
+        codes = code_matrix(encoder, table)
         noisy, scales = _counts(codes, encoder, self.workload, release, rng, k)
         rows = plan.units if k == 1 else max(1, int(next(reversed(noisy.values())).sum()))
         with _Ticker(plan, ledger, progress, self.verbose) as tick:
             seed = int(self._generator(0).integers(2**31))
-            model = _train(codes, unit_index, encoder, noisy, plan, self.target, seed, ledger, rng, rows, tick)
+            model = _train(codes, unit_index, encoder, noisy, plan, self.target, seed, ledger, rng, rows, tick, trainer)
         _calibrate(model, codes, noisy, scales, plan, self.target, release, rng, rows, self._generator(2))
         return model
 

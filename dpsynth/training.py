@@ -227,12 +227,15 @@ class DPTrainer:
         done = max(0.0, (step - p.warmup) / max(p.steps - p.warmup, 1))
         return p.learning_rate * min(1.0, (step + 1) / max(p.warmup, 1)) * (0.525 + 0.475 * math.cos(math.pi * done))
 
+    def clipped_sum(self, codes: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        "(P,) sum of the clipped gradients of a batch: what another trainer may have computed elsewhere."
+        p = self.plan
+        return clipped_gradient_sum(self.model, codes, noise, p.max_grad_norm / p.rows_per_unit)
+
     def noisy_gradient(self, codes: torch.Tensor) -> torch.Tensor:
         "(P,) clipped sum of a batch (which may be empty) + noise of scale σC, over the expected batch."
         p = self.plan
-        total = clipped_gradient_sum(
-            self.model, codes, self._normal(len(codes), self.model.config.latent), p.max_grad_norm / p.rows_per_unit
-        )
+        total = self.clipped_sum(codes, self._normal(len(codes), self.model.config.latent))
         noise = self._normal(len(total)).mul_(p.noise_multiplier * p.max_grad_norm).mul_(self.mask)
         return total.add_(noise).div_(p.expected_batch)
 
@@ -245,16 +248,20 @@ class DPTrainer:
         spread = (self.second / (1 - 0.999**t)).sqrt_().add_(1e-8)
         self.flat.addcdiv_(self.first, spread, value=-self.learning_rate(step) / (1 - 0.9**t))
 
+    def hold(self, codes):
+        "Rows that can be had by number: a tensor of those in memory; others are gathered when a batch needs them."
+        return torch.from_numpy(np.ascontiguousarray(codes)) if type(codes) is np.ndarray else _Gathered(codes)
+
     def fit(
         self,
-        codes: np.ndarray,  # (rows, fields), rows of one unit contiguous
-        unit_index: np.ndarray,  # (rows,) unit of each row, ascending; a unit may have none
+        codes,  # (rows, fields), rows of one unit contiguous; an array, or what gives rows by number as one does
+        unit_index,  # (rows,) unit of each row, ascending; a unit may have none. A range(rows) where row i is unit i
         ledger: Ledger,
         progress=None,  # called with the number of steps done
     ):  # the model
         "Take the planned steps, in blocks that are charged before they begin."
-        p, data = self.plan, torch.from_numpy(np.ascontiguousarray(codes))
-        starts = np.searchsorted(unit_index, np.arange(p.units + 1))
+        p, data = self.plan, self.hold(codes)
+        starts = unit_index if isinstance(unit_index, range) else np.searchsorted(unit_index, np.arange(p.units + 1))
         state = {"flat": self.flat, "first": self.first, "second": self.second, "updates": self.updates}
         with one_thread():
             for block in ledger.blocks(p.spend, state):
@@ -265,7 +272,19 @@ class DPTrainer:
         return self.model
 
 
+class _Gathered:
+    "Rows of a matrix that is not in memory, as a tensor."
+
+    def __init__(self, codes):
+        self.codes = codes
+
+    def __getitem__(self, rows: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(np.asarray(self.codes[rows.numpy()], np.int32))
+
+
 def _rows_of(units, starts) -> np.ndarray:
     "Rows of the drawn units, unit after unit."
+    if isinstance(starts, range):
+        return units[units < len(starts)]
     lengths = starts[units + 1] - starts[units]
     return np.repeat(starts[units] - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())

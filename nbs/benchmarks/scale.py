@@ -1,0 +1,157 @@
+"""Time and memory of large tables: one row of scale.csv for each part of each run.
+
+  python nbs/benchmarks/scale.py --rows 1000000 10000000 100000000     fit tables of so many rows, on disk
+  python nbs/benchmarks/scale.py --rows 1000000 --unit                 the same, every row of one of rows/2 users
+  python nbs/benchmarks/scale.py --workers                             training on one and on two workers, in turn
+
+A table of 14 columns in the domains of UCI Adult is generated as one Parquet file (about 18 bytes a row), in a
+temporary folder (--folder), and removed afterwards. A fit is a process of its own on one core; its peak memory is
+what the system reports for it, pages of mapped files included. Rows of scale.csv with the same run are replaced.
+"""
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+HERE = Path(__file__).resolve().parent
+GROUP = 2**20  # rows generated at a time: a row group
+
+
+def adult_schema():
+    "The 14 columns: Adult without the text of `education`, which `education-num` repeats."
+    from dpsynth import Schema
+
+    columns = dict(Schema.load(HERE.parent / "how_to" / "adult.yaml").items())
+    return Schema({name: c for name, c in columns.items() if name != "education"})
+
+
+def make_group(schema, rows: int, rng, users: int = 0) -> pa.Table:
+    "Rows whose columns all depend on one hidden class of six."
+    hidden, out = rng.integers(0, 6, rows), {}
+    for name, column in schema.items():
+        if column.type == "categorical":
+            k = len(column.categories)
+            shift = np.minimum(rng.exponential(1 + k / 8, rows).astype(np.int32), k - 1)
+            codes = pa.array((shift + hidden * (len(name) % 3)) % k, pa.int32(), mask=rng.random(rows) < 0.02 * column.nullable)
+            out[name] = pa.DictionaryArray.from_arrays(codes, pa.array(column.categories)).cast(pa.string())
+        else:
+            span = column.upper - column.lower
+            x = column.lower + span * np.clip(rng.normal(0.2 + 0.08 * hidden, 0.15, rows), 0, 1)
+            x = np.where(rng.random(rows) < 0.9, 0, x) if name.startswith("capital") else x
+            out[name] = pa.array(x.astype(np.int64))
+    if users:
+        out["user"] = pa.array(rng.integers(0, users, rows))
+    return pa.table(out)
+
+
+def make_table(path: Path, rows: int, unit: bool, seed: int = 0) -> None:
+    "The Parquet file, a row group at a time."
+    schema, rng = adult_schema(), np.random.default_rng(seed)
+    writer = None
+    for at in range(0, rows, GROUP):
+        group = make_group(schema, min(GROUP, rows - at), rng, rows // 2 if unit else 0)
+        writer = writer or pq.ParquetWriter(path, group.schema)
+        writer.write_table(group, row_group_size=GROUP)
+    writer.close()
+
+
+class Stopwatch:
+    "Wall and CPU seconds of each function that is wrapped, by the name of the part it stands for."
+
+    def __init__(self):
+        self.parts = {}
+
+    def wrap(self, owner, name: str, part: str) -> None:
+        original = getattr(owner, name)
+
+        def timed(*args, **kwargs):
+            wall, cpu = time.monotonic(), time.process_time()
+            try:
+                return original(*args, **kwargs)
+            finally:
+                before = self.parts.get(part, (0.0, 0.0))
+                self.parts[part] = before[0] + time.monotonic() - wall, before[1] + time.process_time() - cpu
+
+        setattr(owner, name, timed)
+
+
+def fit(path: Path, unit: bool, epsilon: float) -> dict:
+    "Fit in this process: seconds of each part, peak memory, size of the table and of its codes."
+    import torch
+
+    from dpsynth import DPVAESynthesizer, streaming, synthesizer
+    from dpsynth.preprocessing import TableEncoder
+
+    torch.set_num_threads(1)
+    pa.set_cpu_count(1)
+    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    watch = Stopwatch()
+    streaming.IN_MEMORY_BYTES = 0
+    watch.wrap(synthesizer.ChunkedTable, "check", "check")
+    watch.wrap(synthesizer, "bound_chunks", "bound")
+    watch.wrap(TableEncoder, "fit", "discover")
+    watch.wrap(synthesizer, "code_matrix", "encode")
+    watch.wrap(synthesizer, "measure_marginals", "count")
+    watch.wrap(synthesizer, "select_pairs", "select pairs")
+    watch.wrap(synthesizer.DPTrainer, "fit", "train")
+    watch.wrap(synthesizer, "fit_latent_prior", "latent prior")
+    watch.wrap(DPVAESynthesizer, "fit", "fit")
+    synth = DPVAESynthesizer(adult_schema(), epsilon, 1e-9, unit="user" if unit else None, target="income-per-year", verbose=False)
+    synth.fit(path)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    steps = synth.plan_.training.steps
+    return {"parts": watch.parts, "peak_mb": peak / 1024, "base_mb": base / 1024, "steps": steps, "batch": synth.plan_.training.expected_batch}
+
+
+def record(run: str, rows: list) -> None:
+    "Put the rows of a run into scale.csv in place of what it held of that run."
+    file = HERE / "scale.csv"
+    old = pd.read_csv(file) if file.exists() else pd.DataFrame(columns=["run"])
+    new = pd.concat([old[old["run"] != run], pd.DataFrame(rows).assign(run=run)], ignore_index=True)
+    first = ["run", "part"]
+    new[[*first, *[c for c in new if c not in first]]].to_csv(file, index=False, float_format="%.6g")
+
+
+def run_fit(rows: int, unit: bool, epsilon: float, folder: str) -> None:
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        path = Path(place) / "table.parquet"
+        start = time.monotonic()
+        make_table(path, rows, unit)
+        print(f"{rows:,} rows generated in {time.monotonic() - start:.0f} s, {path.stat().st_size / 1e6:,.0f} MB", flush=True)
+        command = [sys.executable, __file__, "--child", str(path), "--epsilon", str(epsilon), *["--unit"] * unit]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, env={**os.environ, "TMPDIR": place})
+        found = json.loads(done.stdout.splitlines()[-1])
+        common = {"rows": rows, "columns": 14, "steps": found["steps"], "batch": found["batch"], "peak_mb": found["peak_mb"], "file_mb": path.stat().st_size / 1e6}
+    out = [{"part": p, "wall_s": w, "cpu_s": c, "rows_per_cpu_s": rows / c, **common} for p, (w, c) in found["parts"].items()]
+    record(f"fit{' by user' * unit} {rows}", out)
+    print(pd.DataFrame(out)[["part", "wall_s", "cpu_s", "rows_per_cpu_s"]].to_string(index=False), f"\npeak {found['peak_mb']:,.0f} MB", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, nargs="*", default=[])
+    parser.add_argument("--unit", action="store_true", help="users of about two rows each")
+    parser.add_argument("--epsilon", type=float, default=1.0)
+    parser.add_argument("--folder", help="where the tables are made")
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.child:
+        return print(json.dumps(fit(given.child, given.unit, given.epsilon)))
+    for rows in given.rows:
+        run_fit(rows, given.unit, given.epsilon, given.folder)
+
+
+if __name__ == "__main__":
+    main()
