@@ -196,6 +196,11 @@ def _show(
         table.add_row(*(Text(_one_line(cell)) for cell in row))
     _console().print(Text(title, "bold"), table, *[Text(note)] * bool(note), "", sep="\n")
 
+
+def _next(*words, after: str = "") -> None:
+    "Say which command comes next; words in capitals are for the reader to fill in."
+    print(f"next: {after}{shlex.join(map(str, words))}")
+
 # %% ../nbs/10_cli.ipynb #c021
 _MECHANISMS = {"gaussian": "Gaussian", "poisson-subsampled gaussian": "sampled Gaussian"}
 
@@ -244,11 +249,6 @@ def _progress():  # tell(words, done=0, total=None)
         yield lambda words, done=0, total=None: bar.update(
             task, description=words, completed=done, total=total
         )
-
-# %% ../nbs/10_cli.ipynb #sn02
-def _next(*words, after: str = "") -> None:
-    "Say which command comes next; words in capitals are for the reader to fill in."
-    print(f"next: {after}{shlex.join(map(str, words))}")
 
 # %% ../nbs/10_cli.ipynb #c024
 def _command(name: str, example: str):
@@ -348,6 +348,13 @@ def _schema(
 
 # %% ../nbs/10_cli.ipynb #c038
 _ASSUMED = "~ assumed: fit settles the codes of these columns from noisy counts"
+_BAR = 24  # characters of the longest bar
+
+
+def _bar(share: float) -> str:  # 0 to 1
+    "A bar in eighths of a character."
+    eighths = round(8 * _BAR * share)
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
 
 
 def _show_plan(synth, plan) -> None:
@@ -359,12 +366,14 @@ def _show_plan(synth, plan) -> None:
     noise = f"noise σ = {t.noise_multiplier:.3f} on gradients clipped to {t.max_grad_norm:g}"
     _console().print(f"{batch}; {noise}\n", soft_wrap=True)
     expected = plan.expected_tvd(synth.schema, synth.workload)
+    most = expected["expected_tvd"].max()
     errors = [
-        (field, f"{'' if settled else '~'}{codes}", f"{tvd:.4f}")
+        (field, f"{'' if settled else '~'}{codes}", f"{tvd:.4f}", _bar(tvd / most))
         for field, codes, settled, tvd in expected.itertuples()
     ]
+    errors.append(("mean", "", f"{expected['expected_tvd'].mean():.4f}", ""))
     note = "" if expected["settled"].all() else _ASSUMED
-    heads = "column", "codes", "TVD"
+    heads = "column", "codes", "TVD", ""
     _show("Expected error of the shares, from noise alone", errors, heads, right=(1, 2), note=note)
     if rows > 1:
         _show_rows_per_unit(synth, plan)
@@ -383,6 +392,32 @@ def _show_rows_per_unit(synth, plan) -> None:
 # %% ../nbs/10_cli.ipynb #c039
 _N = _option(int, "--rows", metavar="N", help="Rows of the table; with --unit the number of units.")
 
+_TargetError = _option(float | None, "--target-error", metavar="T", help="Say which ε a mean error of T needs.")
+
+
+def _epsilon_for(synth, rows: int, error: float) -> float:
+    "Smallest ε, to one percent, at which the mean expected TVD is at most `error`."
+    from dpsynth.privacy import MAX_EPSILON
+
+    def mean(epsilon):
+        plan = synth.set_params(epsilon=epsilon).plan(rows)
+        return plan.expected_tvd(synth.schema, synth.workload)["expected_tvd"].mean()
+
+    if not 0 < error < 1:
+        _refuse("--target-error: must be between 0 and 1")
+    low = high = synth.epsilon
+    with _progress() as tell:
+        tell("looking for ε")
+        while mean(high) > error:
+            low, high = high, 2 * high
+            if high > MAX_EPSILON:
+                _refuse(f"--target-error: {error:g} is not reached at any ε up to {low:g}, for {rows:,} units")
+        while low == high or high > 1.01 * low:
+            middle = low / 2 if low == high else math.sqrt(low * high)
+            met = mean(middle) <= error
+            low, high = (low if low < high else middle, middle) if met else (middle, high)
+    return high
+
 
 @_command("plan", "dpsynth plan --schema schema.yaml --rows 100000 --epsilon 2")
 def _plan(
@@ -394,14 +429,20 @@ def _plan(
     max_rows_per_unit: _UnitRows = 1,
     workload: _Workload = [],
     target: _Target = None,
+    target_error: _TargetError = None,
 ):
     """Show what fit would spend. Reads no data.
 
-    Prints the ledger, the sizes of the training, and what the noise alone does to the shares.
+    Prints the ledger, the sizes of the training, and what the noise alone does to the shares of each column;
+    with --target-error the smallest ε that brings the mean of these errors down to it.
     """
     options = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "target": target}
     synth = _synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
-    _show_plan(synth, synth.plan(rows))
+    plan = synth.plan(rows)
+    needed = None if target_error is None else _epsilon_for(synth, rows, target_error)
+    _show_plan(synth, plan)
+    if needed:
+        print(f"a mean error of {target_error:g} needs ε = {needed:.3g}")
 
 # %% ../nbs/10_cli.ipynb #c044
 _Workers = _option(int | None, "--workers", metavar="N", help="Share the work out among N Ray workers.")
