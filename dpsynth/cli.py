@@ -564,6 +564,11 @@ def _range_end(name: str, column, sign: str, text: str) -> tuple:  # (lower, upp
     from dpsynth.loading import _check_lower, _check_upper
 
     low = sign.startswith(">")
+    if getattr(column, "ordered", False):
+        listed = list(map(str, column.categories))
+        at = listed.index(text) + (len(sign) == 1) * (1 if low else -1) if text in listed else -1
+        value = listed[at] if 0 <= at < len(listed) else _refuse(f"--where: column {name!r} has no such value in the schema")
+        return (value, None) if low else (None, value)
     try:
         if column.type == "datetime":  # a date is its whole day
             value = (_check_lower if low == (len(sign) == 2) else _check_upper)("", text)
@@ -591,10 +596,11 @@ def _conditions(
             ends.setdefault(name, []).append(_range_end(name, schema[name], sign, value))
     if both := [name for name in values if name in ends]:
         _refuse(f"--where: column {both[0]!r}: give values or a range, not both")
-    ranges = {
-        name: (max((a for a, _ in found if a is not None), default=None), min((b for _, b in found if b is not None), default=None))
-        for name, found in ends.items()
-    }
+    ranges = {}
+    for name, found in ends.items():
+        place = (lambda v: list(map(str, schema[name].categories)).index(v)) if getattr(schema[name], "ordered", False) else None
+        lower, upper = ([e[i] for e in found if e[i] is not None] for i in range(2))
+        ranges[name] = max(lower, key=place, default=None), min(upper, key=place, default=None)
     return {name: found[0] if len(found) == 1 else found for name, found in values.items()} | ranges
 
 # %% ../nbs/10_cli.ipynb #c052

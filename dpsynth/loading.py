@@ -87,7 +87,10 @@ _DTYPES = {  # what `dtype` may say, by type
     "float": r"float(32|64)|Float(32|64)|(float|double)\[pyarrow\]",
     "datetime": r"datetime64\[(s|ms|us|ns)\]|timestamp\[(s|ms|us|ns)\]\[pyarrow\]",
     "boolean": r"object|bool|boolean|bool\[pyarrow\]",
+    "id": r"object|string|(large_)?string\[pyarrow\]",
 }
+
+_NEVER_MISSING = re.compile(r"u?int[0-9]+|bool")
 
 
 def _check_dtype(column: _Column) -> None:
@@ -96,7 +99,7 @@ def _check_dtype(column: _Column) -> None:
         return
     if not isinstance(column.dtype, str) or not re.fullmatch(_DTYPES[column.type], column.dtype):
         raise InputError(f"dtype must be the name of a pandas dtype for {column.type} cells, such as {column.usual_dtype}")
-    if column.nullable and re.fullmatch(r"u?int[0-9]+|bool", column.dtype):
+    if column.nullable and _NEVER_MISSING.fullmatch(column.dtype):
         raise InputError(f"dtype {column.dtype} has no missing cells: give {column.usual_dtype}, or nullable: false")
 
 
@@ -196,9 +199,14 @@ class Categorical(_Column):
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
+def _is_instant(cells: pd.Series) -> bool:
+    "Whether a column holds instants: of NumPy, with a time zone, or of Arrow."
+    return getattr(cells.dtype, "kind", "") == "M"
+
+
 def _instants(cells: pd.Series) -> pd.Series:
     "ISO 8601 text or instants as datetime64[s], in UTC where an offset is given; what is neither is NaT."
-    if not pd.api.types.is_datetime64_any_dtype(cells):
+    if not _is_instant(cells):
         cells = cells.where(cells.str.match(r"[0-9]{4}"), None)  # pandas would read 'now' as an instant
     utc = pd.to_datetime(cells, errors="coerce", format="ISO8601", utc=True)
     return utc.dt.tz_localize(None).astype("datetime64[s]")
@@ -264,11 +272,13 @@ class Id(_Column):
     "A column of identifiers: never read, never modelled; a sample gets fresh ones, no two alike."
 
     pattern: str  # the public shape: # is a digit, @ a capital letter, * a hexadecimal digit, the rest as it is
+    dtype: str = None  # pandas dtype of what is sampled; None: object
 
     type: ClassVar[str] = "id"
     nullable: ClassVar[bool] = False
 
     def __post_init__(self):
+        _check_dtype(self)
         if not isinstance(self.pattern, str) or not self.pattern.isprintable() or not 1 <= self.room <= 1e60:
             raise InputError("pattern must be text with at least one of # (digit), @ (letter), * (hexadecimal digit)")
 
@@ -652,7 +662,7 @@ def _read_datetime(column: Datetime, cells: pd.Series) -> pd.Series:
         return _instants(cells)
     at = _instants(cells)
     moved = at.dt.tz_localize("UTC").dt.tz_convert(column.timezone).dt.tz_localize(None)
-    if pd.api.types.is_datetime64_any_dtype(cells):
+    if _is_instant(cells):
         return moved if cells.dt.tz is not None else at
     return at.mask(cells.str.contains(_OFFSET, regex=True).fillna(False).astype(bool), moved)
 
@@ -689,7 +699,7 @@ def _is_native(cells: pd.Series, column: _Column) -> bool:
     "Whether the cells have the column's kind already."
     types = pd.api.types
     if column.type == "datetime":
-        return types.is_datetime64_any_dtype(cells)
+        return _is_instant(cells)
     number = types.is_numeric_dtype(cells) and not (types.is_bool_dtype(cells) or types.is_complex_dtype(cells))
     return column.type in ("integer", "float") and number
 
@@ -905,7 +915,7 @@ def _infer_column(cells: pd.Series, missing) -> pd.Series:
     "A column with the narrowest type that every present cell reads as."
     codes, texts = _distinct_texts(cells, missing)
     typed = texts
-    if pd.api.types.is_datetime64_any_dtype(cells):
+    if _is_instant(cells):
         return _instants(cells)
     if texts.str.fullmatch(r"[-+]?(?:0|[1-9][0-9]{0,14})").all():
         typed = texts.astype("int64").astype("Int64") if len(texts) else texts
@@ -1052,7 +1062,7 @@ def _draft_column(cells: pd.Series) -> _Column:
     types = pd.api.types
     if types.is_bool_dtype(cells):
         return Boolean()
-    if types.is_datetime64_any_dtype(cells):
+    if _is_instant(cells):
         return Datetime(_DISCOVER, _DISCOVER)
     if types.is_integer_dtype(cells):
         return Integer(_DISCOVER, _DISCOVER)
@@ -1098,7 +1108,7 @@ def _id_or_text(texts, n_rows: int):
 
 def _declared(column: _Column, dtype) -> _Column:
     "The column with what a dtype says that pandas does not let values decide."
-    if dtype is None or column.type == "id" or str(dtype) in ("object", "int64", "float64", "bool"):
+    if dtype is None or str(dtype) in ("object", "int64", "float64", "bool"):
         return column
     if isinstance(dtype, pd.CategoricalDtype):
         listed = column.type == "categorical" and not column.discovers
@@ -1109,8 +1119,9 @@ def _declared(column: _Column, dtype) -> _Column:
     name = re.sub(r", tz=[^]]*|, [^]]*(?=\]$)", "", str(dtype))
     zone = str(zone) if str(zone) in zoneinfo.available_timezones() else "UTC" if zone else None
     extra = {"timezone": zone} if zone and column.type == "datetime" else {}
-    known = re.fullmatch(_DTYPES[column.type], name) and name != column.usual_dtype
-    return replace(column, **extra, **({"dtype": name} if known else {}))
+    if re.fullmatch(_DTYPES[column.type], name) and name != column.usual_dtype:
+        extra |= {"dtype": name} | ({"nullable": False} if _NEVER_MISSING.fullmatch(name) else {})
+    return replace(column, **extra)
 
 # %% ../nbs/01_loading.ipynb #c088
 def _column_from_data(cells: pd.Series) -> _Column:

@@ -863,7 +863,7 @@ class TableEncoder:
     ) -> pd.DataFrame:  # columns and dtypes as in the schema
         "Decoded cells in the form that the schema declares, with fresh ids."
         out = {name: _dressed(cells, self.resolved[name]) for name, cells in frame.items()}
-        ids = {n: c.fresh(len(frame), rng) for n, c in self.schema.items() if isinstance(c, Id)}
+        ids = {n: _dressed(c.fresh(len(frame), rng), c) for n, c in self.schema.items() if isinstance(c, Id)}
         return pd.DataFrame({name: (ids | out)[name] for name in self.schema})
 
     def inverse_transform(

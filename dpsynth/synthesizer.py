@@ -469,20 +469,23 @@ IMPUTE_DRAWS = 128  # completions of a row, of which one is chosen
 
 
 def _complete(model: Released, frame: pd.DataFrame, codes: np.ndarray, gone: np.ndarray, rng):  # codes, cells of constrained columns
-    "(n, fields) codes with those that are `gone` drawn given the others. A filled cell is neither missing nor `other`."
-    masks = []
+    "Codes with those that are `gone` drawn given the others. A cell is never `other`, and stays missing only where constraints leave nothing else."
+    masks, schema = [], model.encoder.resolved
+    ruled = constrained(schema)
     for j, f in enumerate(model.encoder.fields):
-        usable = 1.0 - np.isin(np.arange(f.cardinality), f.structural)
+        stays = f.column in ruled and schema[f.column].nullable
+        usable = 1.0 - np.isin(np.arange(f.cardinality - stays), f.structural)
+        usable = np.append(usable, 1.0) if stays else usable
         known = np.arange(f.cardinality) == codes[:, j, None]
         vectors = np.where(gone[:, j, None], usable, known)
         masks.append(torch.from_numpy(vectors).float().repeat_interleave(IMPUTE_DRAWS, 0))
     pool, log_weight = _pool(model, len(masks[0]), rng, masks)
     score = log_weight + np.log(np.maximum(model.multipliers(pool), 1e-30)) + rng.gumbel(size=len(pool))  # its largest is a draw by weight
-    cells, schema = None, model.encoder.resolved
-    if schema.constraints:
-        given = frame.loc[frame.index.repeat(IMPUTE_DRAWS), constrained(schema)].reset_index(drop=True)
-        cells = given.where(given.notna(), model.encoder.decode(pool, rng, None, list(given)))
-        score -= 1e6 * contradictions(schema, cells)  # chosen only where all are contradictions
+    cells = None
+    if ruled:
+        given = frame.loc[frame.index.repeat(IMPUTE_DRAWS), ruled].reset_index(drop=True)
+        cells = given.where(given.notna(), model.encoder.decode(pool, rng, None, ruled))
+        score -= 1e6 * contradictions(schema, cells) + 1e3 * cells.isna().sum(axis=1).to_numpy()
     best = score.reshape(-1, IMPUTE_DRAWS).argmax(1) + np.arange(len(codes)) * IMPUTE_DRAWS
     return _rows_of_pool(pool, cells, best)
 
@@ -496,11 +499,11 @@ def _repaired(model: Released, frame: pd.DataFrame, cells) -> pd.DataFrame:
     return frame
 
 
-def _users(ids, rows_per_unit: np.ndarray, n: int, rng) -> np.ndarray:
+def _users(ids, rows_per_unit: np.ndarray, n: int, rng) -> pd.Series:
     "(n,) ids of users with as many rows each as was learned, in random order. The last user gets what is left."
     ends = np.cumsum(1 + rng.choice(len(rows_per_unit), n, p=rows_per_unit / rows_per_unit.sum()))
     user = np.searchsorted(ends, np.arange(n), side="right")
-    return ids.fresh(int(user[-1]) + 1, rng).to_numpy()[rng.permutation(user)]
+    return ids.fresh(int(user[-1]) + 1, rng)[rng.permutation(user)].reset_index(drop=True)
 
 
 _KINDS = ("pandas", "arrow", "polars")
@@ -1148,7 +1151,8 @@ class DPVAESynthesizer(BaseEstimator):
         frame = _repaired(model, encoder.decode(np.concatenate(codes)[order], rng, asked), cells)
         frame = encoder.dress(frame, rng)
         if self._grouped and not asked:
-            frame[self.unit] = _users(self.schema[self.unit], model.rows_per_unit, n, rng)
+            users = _users(self.schema[self.unit], model.rows_per_unit, n, rng)
+            frame[self.unit] = users.astype(frame[self.unit].dtype)
         return _as_kind(frame, kind or self.kind_)
 
     def impute(
