@@ -38,6 +38,7 @@ from dpsynth.loading import (
     _read_column,
     _read_file,
     _respell,
+    wanted_names,
 )
 from .preprocessing import TableEncoder
 from .privacy import InputError, sync_folder
@@ -191,7 +192,8 @@ class ChunkedTable:
         missing: tuple = _MISSING,
         verbose: bool = False,  # a progress bar for each pass over all columns
     ):
-        self.schema, self.unit, self.folder, self.missing, self.verbose = schema, unit, folder, missing, verbose
+        self.wanted, self.unit = wanted_names(schema, unit), unit
+        self.schema, self.folder, self.missing, self.verbose = schema.modelled, folder, missing, verbose
         try:
             fragments, self.arrow = open_parquet(source, folder)
             self.groups = [g for f in fragments for g in f.split_by_row_group()]
@@ -206,12 +208,9 @@ class ChunkedTable:
 
     def _name(self):
         "Find each declared column among the file's, however it is typed there."
-        if self.unit is not None and self.unit in self.schema:
-            raise InputError(f"unit {self.unit!r}: also a column of the schema; take it out there, an identifier is never modelled")
-        wanted = [*self.schema, *([] if self.unit is None else [self.unit])]
         given = [n for n in self.arrow.names if not _INDEX.fullmatch(n)]
-        spelled = list(_respell(pd.DataFrame(columns=[n.strip() for n in given]), wanted).columns)
-        _check_names(spelled, wanted)
+        spelled = list(_respell(pd.DataFrame(columns=[n.strip() for n in given]), self.wanted).columns)
+        _check_names(spelled, self.wanted)
         self.named = dict(zip(spelled, given))
 
     def __len__(self):
