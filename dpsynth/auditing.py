@@ -190,7 +190,7 @@ def _watched_sum(tape, original):
         if tape.batch is None:
             tape.fault("clipped_gradient_sum: called outside of a noisy step")
         else:
-            tape.batch.append(total.clone())  # the noise may be added in place
+            tape.batch.append(total.clone())  # the trainer adds noise in place
         return total
 
     return clipped_gradient_sum
@@ -773,8 +773,9 @@ def _tracing(trace: _Trace):
         return output
 
     def clipped_gradient_sum(*args):
-        trace.sums.append(add(*args))
-        return trace.sums[-1]
+        total = add(*args)
+        trace.sums.append(total.clone())
+        return total
 
     def charge(self, spend):
         trace.spend = entry(self, spend)

@@ -41,17 +41,25 @@ def _cluster(
     except ImportError:
         raise InputError("workers: needs Ray: pip install 'dpsynth[distributed]'") from None
     if ray.is_initialized():
-        yield ray
+        yield _with_room(ray, workers)
         return
-    here = {"num_cpus": workers, "include_dashboard": False} if address is None else {"address": address}
-    try:
-        ray.init(**here, log_to_driver=False, logging_level="error", configure_logging=False)
-    except Exception as error:
-        raise JobError(f"workers: Ray does not start or cannot be reached ({type(error).__name__})") from None
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
+    with tempfile.TemporaryDirectory(prefix="dpsynth-", ignore_cleanup_errors=True) as folder:  # what Ray writes here is private
+        here = {"num_cpus": workers, "include_dashboard": False, "_temp_dir": folder} if address is None else {"address": address}
+        try:
+            ray.init(**here, log_to_driver=False, logging_level="error", configure_logging=False)
+        except Exception as error:
+            raise JobError(f"workers: Ray does not start or cannot be reached ({type(error).__name__})") from None
+        try:
+            yield _with_room(ray, workers)
+        finally:
+            ray.shutdown()
+
+
+def _with_room(ray, workers: int):
+    "Refuse more workers than the cluster has processors for: they would be waited for without end."
+    if workers > (room := int(ray.cluster_resources().get("CPU", 0))):
+        raise InputError(f"workers: the cluster has room for {room}")
+    return ray
 
 # %% ../nbs/11_distributed.ipynb #d021
 class _Worker:
@@ -94,7 +102,7 @@ class RayTrainer(DPTrainer):
         super().__init__(model, plan, rng)
         import ray
 
-        self.ray, self.workers, self.lost = ray, _check_workers(workers), 0
+        self.ray, self.workers, self.lost, self.actors = ray, _check_workers(workers), 0, []
 
     def hold(self, codes):
         "Deal the rows out in equal parts, side by side."
@@ -132,8 +140,13 @@ class RayTrainer(DPTrainer):
         try:
             return super().fit(codes, unit_index, ledger, progress)
         finally:
-            for actor in getattr(self, "actors", ()):
-                self.ray.kill(actor)
+            self.dismiss()
+
+    def dismiss(self) -> None:
+        "Let the workers go, and with them the rows."
+        for actor in self.actors:
+            self.ray.kill(actor)
+        self.actors, self.parts = [], []
 
 # %% ../nbs/11_distributed.ipynb #d024
 def fit_distributed(
