@@ -34,7 +34,7 @@ setup(
     packages=find_packages(include=["dpsynth", "dpsynth.*"]),
     python_requires=">=" + cfg["min_python"],
     install_requires=cfg["requirements"].split(),
-    extras_require={"dev": cfg["dev_requirements"].split()},
+    extras_require={extra: cfg[f"{extra}_requirements"].split() for extra in ("dev", "distributed")},
     entry_points={
         "console_scripts": cfg["console_scripts"].split(),
         "nbdev": [f'{cfg["lib_name"]}={cfg["lib_path"]}._modidx:d'],  # lets nbdev link names to their docs

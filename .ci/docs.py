@@ -267,7 +267,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as tmp:
         src = Path(tmp) / "src"
         for p in done.rglob("*"):
-            if p.is_file() and p.suffix not in (".ipynb", ".yml", ".css"):
+            if p.is_file() and p.suffix not in (".ipynb", ".yml", ".css", ".js"):
                 (src / p.relative_to(done)).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(p, src / p.relative_to(done))
         for p, nb in books.items():
@@ -278,10 +278,13 @@ def main() -> int:
             target.parent.mkdir(parents=True, exist_ok=True)
             nbformat.write(nb, target)
         (src / "_static").mkdir(parents=True)
-        shutil.copy("nbs/styles.css", src / "_static")
+        for asset in ("styles.css", "keyboard.js"):
+            shutil.copy(f"nbs/{asset}", src / "_static")
         (src / "conf.py").write_text(CONF.format(title=config.title, copyright=config.copyright, root=str(ROOT / ".ci")), "utf-8")
         built = Path(tmp) / "site"  # MyST-NB leaves a folder beside it
         status = sphinx_build(["-q", "-W", "-j", "1", "-d", f"{tmp}/trees", "-b", "html", str(src), str(built)])
+        for p in built.rglob("*.html"):  # furo's captions are headings that do not say of which level
+            p.write_text(p.read_text("utf-8").replace('class="caption" role="heading"', 'class="caption" role="heading" aria-level="2"'), "utf-8")
         shutil.move(built, site)
     sources(site / "source")
     bad = broken_links(site)
@@ -299,7 +302,7 @@ copyright = {copyright!r}
 extensions = ["myst_nb", "docs"]
 html_theme = "furo"
 html_math_renderer = "mathml"
-html_static_path, html_css_files = ["_static"], ["styles.css"]
+html_static_path, html_css_files, html_js_files = ["_static"], ["styles.css"], ["keyboard.js"]
 html_use_index = html_copy_source = html_show_sourcelink = html_show_sphinx = False
 pygments_dark_style = "github-dark"
 nb_execution_mode = "off"

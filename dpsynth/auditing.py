@@ -28,7 +28,7 @@ from scipy.stats import beta, chi2, norm, normaltest
 from sklearn.base import clone
 
 from . import calibration, loading, preprocessing, privacy, training, vae
-from .loading import Categorical, Datetime, Float, Integer, Schema
+from .loading import Categorical, Datetime, Float, Id, Integer, Schema
 from .privacy import InputError, Ledger, PrivacyBudget, Spend, compose_epsilon, secure_generator
 from .vae import TabularVAE, VAEConfig
 
@@ -190,7 +190,7 @@ def _watched_sum(tape, original):
         if tape.batch is None:
             tape.fault("clipped_gradient_sum: called outside of a noisy step")
         else:
-            tape.batch.append(total)
+            tape.batch.append(total.clone())  # the trainer adds noise in place
         return total
 
     return clipped_gradient_sum
@@ -625,7 +625,7 @@ def _scenarios(make) -> list:  # (synthesizer, table, units)
         (make(_CLOSED, workload=[("city", "tariff"), ("city", "age")], **options), _crafted(40), range(40)),
         (make(_CLOSED, target="tariff", **options), _crafted(33), range(33)),
         (make(_OPEN, max_rows_per_unit=1, **by_user), heavy, users),
-        (make(_OPEN, max_rows_per_unit=5, **by_user), heavy, users),
+        (make(Schema({"user": Id("u######"), **_OPEN.columns}), max_rows_per_unit=5, **by_user), heavy, users),  # the rows of users are counted
         (make(_CLOSED, max_rows_per_unit=3, workload=[("city", "age")], **by_user), _with_heavy_user(40, 50), None),
     ]
 
@@ -773,8 +773,9 @@ def _tracing(trace: _Trace):
         return output
 
     def clipped_gradient_sum(*args):
-        trace.sums.append(add(*args))
-        return trace.sums[-1]
+        total = add(*args)
+        trace.sums.append(total.clone())
+        return total
 
     def charge(self, spend):
         trace.spend = entry(self, spend)

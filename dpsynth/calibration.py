@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ROWS_AT_ONCE', 'CELLS_AT_ONCE', 'MAX_TILT', 'clique_size', 'clique_cells', 'clique_counts', 'release_scales',
-           'measure_marginals', 'project_to_simplex', 'shrink', 'Calibration', 'add_targets', 'fit_latent_prior',
-           'select_pairs', 'systematic_resample', 'swap_rows']
+           'measure_marginals', 'measure_rows_per_unit', 'project_to_simplex', 'shrink', 'Calibration', 'add_targets',
+           'fit_latent_prior', 'select_pairs', 'systematic_resample', 'swap_rows']
 
 # %% ../nbs/06_calibration.ipynb #c003
 import math
@@ -68,6 +68,18 @@ def measure_marginals(
     for c, counts in zip(cliques, clique_counts(codes, cliques, sizes)):
         tables[c] = gaussian_histogram(counts, spend.noise_multiplier, scales[c] / spend.noise_multiplier, rng)
     return tables
+
+# %% ../nbs/06_calibration.ipynb #t011b
+def measure_rows_per_unit(
+    unit_index: np.ndarray,  # (n,) number of each row's unit, from 0; at most k rows a unit
+    k: int,  # rows a unit, at most
+    spend: Spend,  # charged before this call
+    rng: np.random.Generator,  # from secure_generator
+) -> np.ndarray:  # (k,) probabilities of 1 … k rows
+    "How many rows units bring: one Gaussian release of L2 sensitivity 1, projected to the simplex."
+    counts = np.bincount(np.bincount(unit_index), minlength=k + 1)[1 : k + 1]
+    noisy = gaussian_histogram(counts, spend.noise_multiplier, 1.0, rng)
+    return project_to_simplex(noisy / max(noisy.sum(), 1))
 
 # %% ../nbs/06_calibration.ipynb #c013
 def project_to_simplex(

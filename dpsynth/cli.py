@@ -19,6 +19,7 @@ import traceback
 import warnings
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -195,6 +196,11 @@ def _show(
         table.add_row(*(Text(_one_line(cell)) for cell in row))
     _console().print(Text(title, "bold"), table, *[Text(note)] * bool(note), "", sep="\n")
 
+
+def _next(*words, after: str = "") -> None:
+    "Say which command comes next; words in capitals are for the reader to fill in."
+    print(f"next: {after}{shlex.join(map(str, words))}")
+
 # %% ../nbs/10_cli.ipynb #c021
 _MECHANISMS = {"gaussian": "Gaussian", "poisson-subsampled gaussian": "sampled Gaussian"}
 
@@ -244,11 +250,6 @@ def _progress():  # tell(words, done=0, total=None)
             task, description=words, completed=done, total=total
         )
 
-# %% ../nbs/10_cli.ipynb #sn02
-def _next(*words, after: str = "") -> None:
-    "Say which command comes next; words in capitals are for the reader to fill in."
-    print(f"next: {after}{shlex.join(map(str, words))}")
-
 # %% ../nbs/10_cli.ipynb #c024
 def _command(name: str, example: str):
     "Make a function a command; its help ends with an example."
@@ -273,7 +274,7 @@ def _check_seed(seed: int | None):
     return seed
 
 
-_Data = _input("DATA", "The table: .csv, .csv.gz, .tsv or .parquet.")
+_Data = _input("DATA", "The table: .csv, .csv.gz, .tsv, .parquet, or a folder of .parquet files.")
 _Model = _input("MODEL", "A model file that fit wrote.")
 _SchemaFile = _option(Path, "--schema", metavar="FILE", help="What is public about the table: .yaml or .json.")
 _Epsilon = _option(float, "--epsilon", metavar="E", help="The privacy budget ε, above 0, at most 100.")
@@ -347,6 +348,13 @@ def _schema(
 
 # %% ../nbs/10_cli.ipynb #c038
 _ASSUMED = "~ assumed: fit settles the codes of these columns from noisy counts"
+_BAR = 24  # characters of the longest bar
+
+
+def _bar(share: float) -> str:  # 0 to 1
+    "A bar in eighths of a character."
+    eighths = round(8 * _BAR * share)
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
 
 
 def _show_plan(synth, plan) -> None:
@@ -358,16 +366,57 @@ def _show_plan(synth, plan) -> None:
     noise = f"noise σ = {t.noise_multiplier:.3f} on gradients clipped to {t.max_grad_norm:g}"
     _console().print(f"{batch}; {noise}\n", soft_wrap=True)
     expected = plan.expected_tvd(synth.schema, synth.workload)
+    most = expected["expected_tvd"].max()
     errors = [
-        (field, f"{'' if settled else '~'}{codes}", f"{tvd:.4f}")
+        (field, f"{'' if settled else '~'}{codes}", f"{tvd:.4f}", _bar(tvd / most))
         for field, codes, settled, tvd in expected.itertuples()
     ]
+    errors.append(("mean", "", f"{expected['expected_tvd'].mean():.4f}", ""))
     note = "" if expected["settled"].all() else _ASSUMED
-    heads = "column", "codes", "TVD"
+    heads = "column", "codes", "TVD", ""
     _show("Expected error of the shares, from noise alone", errors, heads, right=(1, 2), note=note)
+    if rows > 1:
+        _show_rows_per_unit(synth, plan)
+
+
+def _show_rows_per_unit(synth, plan) -> None:
+    "Print what other numbers of rows of a user would do."
+    from dpsynth.synthesizer import rows_per_unit_errors
+
+    ks = sorted({1, 2, 5, 10, 20, 50, plan.rows_per_unit})
+    errors = rows_per_unit_errors(synth.schema, plan.units, plan.budget, ks, synth.workload, bool(synth.target), synth.unit in synth.schema)
+    lines = [(k, f"{a:.4f}", f"{b:.4f}") for k, a, b in errors.itertuples()]
+    heads = "rows of a user kept", "TVD if each brings one", "if each brings as many"
+    _show("Mean error of the shares, by the rows of a user that are kept", lines, heads, right=(0, 1, 2))
 
 # %% ../nbs/10_cli.ipynb #c039
 _N = _option(int, "--rows", metavar="N", help="Rows of the table; with --unit the number of units.")
+
+_TargetError = _option(float | None, "--target-error", metavar="T", help="Say which ε a mean error of T needs.")
+
+
+def _epsilon_for(synth, rows: int, error: float) -> float:
+    "Smallest ε, to one percent, at which the mean expected TVD is at most `error`."
+    from dpsynth.privacy import MAX_EPSILON
+
+    def mean(epsilon):
+        plan = synth.set_params(epsilon=epsilon).plan(rows)
+        return plan.expected_tvd(synth.schema, synth.workload)["expected_tvd"].mean()
+
+    if not 0 < error < 1:
+        _refuse("--target-error: must be between 0 and 1")
+    low = high = synth.epsilon
+    with _progress() as tell:
+        tell("looking for ε")
+        while mean(high) > error:
+            low, high = high, 2 * high
+            if high > MAX_EPSILON:
+                _refuse(f"--target-error: {error:g} is not reached at any ε up to {low:g}, for {rows:,} units")
+        while low == high or high > 1.01 * low:
+            middle = low / 2 if low == high else math.sqrt(low * high)
+            met = mean(middle) <= error
+            low, high = (low if low < high else middle, middle) if met else (middle, high)
+    return high
 
 
 @_command("plan", "dpsynth plan --schema schema.yaml --rows 100000 --epsilon 2")
@@ -380,20 +429,42 @@ def _plan(
     max_rows_per_unit: _UnitRows = 1,
     workload: _Workload = [],
     target: _Target = None,
+    target_error: _TargetError = None,
 ):
     """Show what fit would spend. Reads no data.
 
-    Prints the ledger, the sizes of the training, and what the noise alone does to the shares.
+    Prints the ledger, the sizes of the training, and what the noise alone does to the shares of each column;
+    with --target-error the smallest ε that brings the mean of these errors down to it.
     """
     options = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "target": target}
     synth = _synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
-    _show_plan(synth, synth.plan(rows))
+    plan = synth.plan(rows)
+    needed = None if target_error is None else _epsilon_for(synth, rows, target_error)
+    _show_plan(synth, plan)
+    if needed:
+        print(f"a mean error of {target_error:g} needs ε = {needed:.3g}")
 
 # %% ../nbs/10_cli.ipynb #c044
-def _fit_with_progress(synth, data, tell, checkpoint: Path | None = None) -> None:
+_Workers = _option(int | None, "--workers", metavar="N", help="Share the work out among N Ray workers.")
+_Address = _option(str | None, "--ray-address", metavar="A", help="Of a running Ray cluster. Default: this machine.")
+
+
+def _shared(workers: int | None, address: str | None) -> dict:
+    "Options of the functions for many machines; empty for one process."
+    if workers is None:
+        return _refuse("--ray-address: needs --workers N") if address else {}
+    from dpsynth.distributed import _check_workers
+
+    return {"workers": _check_workers(workers), "address": address}
+
+
+def _fit_with_progress(synth, data, tell, checkpoint: Path | None = None, shared={}) -> None:
     "The one call that trains; the bar shows the ε spent so far."
+    if shared:
+        from dpsynth.distributed import fit_distributed
     tell("reading and counting")
-    synth.fit(
+    fit = partial(fit_distributed, synth, **shared) if shared else synth.fit
+    fit(
         data,
         progress=lambda step, total, spent: tell(f"training, ε = {spent:.2f} spent", step, total),
         checkpoint=checkpoint,
@@ -418,11 +489,11 @@ def _checkpoint(path: Path | None, resume: bool, inputs: tuple) -> Path | None: 
     return final
 
 
-def _fit_and_save(synth, data: Path, path: Path, checkpoint: Path | None) -> None:
+def _fit_and_save(synth, data: Path, path: Path, checkpoint: Path | None, shared: dict) -> None:
     "Train, then write; the file is there when it is complete."
     try:
         with _progress() as tell:
-            _fit_with_progress(synth, data, tell, checkpoint)
+            _fit_with_progress(synth, data, tell, checkpoint, shared)
     except KeyboardInterrupt:
         if checkpoint:
             raise KeyboardInterrupt(f"interrupted; --resume goes on from {checkpoint.name}") from None
@@ -448,21 +519,24 @@ def _fit(
     seed: _Seed = None,
     checkpoint: _CheckpointOut = None,
     resume: _Resume = False,
+    workers: _Workers = None,
+    ray_address: _Address = None,
 ):
     """Train a model within ε and write it with its certificate.
 
     Every read of the table is charged to a ledger first; the ledger is printed. With --checkpoint FILE the
     ledger and what it paid for are files, and after a crash --resume goes on: what was charged stays spent.
+    A table of 64 MiB or more is read in pieces. With --workers the gradients are computed by so many Ray workers.
     """
     from dpsynth.synthesizer import model_digest
 
-    path = _output("--out", out, inputs=(data, schema))
+    path, shared = _output("--out", out, inputs=(data, schema)), _shared(workers, ray_address)
     kept = _checkpoint(checkpoint, resume, (data, schema, out))
     if kept == path:
         _refuse("--checkpoint: the same file as --out")
     options = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "target": target, "seed": seed}
     synth = _synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
-    _fit_and_save(synth, data, path, kept)
+    _fit_and_save(synth, data, path, kept, shared)
     c = synth.certificate
     _show_ledger("Spent", c.ledger, c.epsilon_spent, c)
     if kept and (wasted := synth.ledger_.wasted):
@@ -490,6 +564,11 @@ def _range_end(name: str, column, sign: str, text: str) -> tuple:  # (lower, upp
     from dpsynth.loading import _check_lower, _check_upper
 
     low = sign.startswith(">")
+    if getattr(column, "ordered", False):
+        listed = list(map(str, column.categories))
+        at = listed.index(text) + (len(sign) == 1) * (1 if low else -1) if text in listed else -1
+        value = listed[at] if 0 <= at < len(listed) else _refuse(f"--where: column {name!r} has no such value in the schema")
+        return (value, None) if low else (None, value)
     try:
         if column.type == "datetime":  # a date is its whole day
             value = (_check_lower if low == (len(sign) == 2) else _check_upper)("", text)
@@ -517,10 +596,11 @@ def _conditions(
             ends.setdefault(name, []).append(_range_end(name, schema[name], sign, value))
     if both := [name for name in values if name in ends]:
         _refuse(f"--where: column {both[0]!r}: give values or a range, not both")
-    ranges = {
-        name: (max((a for a, _ in found if a is not None), default=None), min((b for _, b in found if b is not None), default=None))
-        for name, found in ends.items()
-    }
+    ranges = {}
+    for name, found in ends.items():
+        place = (lambda v: list(map(str, schema[name].categories)).index(v)) if getattr(schema[name], "ordered", False) else None
+        lower, upper = ([e[i] for e in found if e[i] is not None] for i in range(2))
+        ranges[name] = max(lower, key=place, default=None), min(upper, key=place, default=None)
     return {name: found[0] if len(found) == 1 else found for name, found in values.items()} | ranges
 
 # %% ../nbs/10_cli.ipynb #c052
@@ -531,9 +611,10 @@ def _as_written(frame, schema):
     frame = frame.copy()
     for name, column in schema.items():
         if column.type == "datetime":
-            frame[name] = frame[name].dt.strftime("%Y-%m-%d" if column.resolution == "day" else "%Y-%m-%d %H:%M:%S")
-        elif column.type == "categorical" and frame[name].dtype == object:
-            frame[name] = frame[name].map(_defuse, na_action="ignore")
+            time = "" if column.resolution == "day" else " %H:%M:%S" + "%z" * bool(column.timezone)
+            frame[name] = frame[name].dt.strftime(f"%Y-%m-%d{time}")
+        elif column.type in ("categorical", "id"):
+            frame[name] = frame[name].astype(object).map(lambda v: _defuse(v) if isinstance(v, str) else v, na_action="ignore")
     return frame.rename(columns=_defuse)
 
 
@@ -569,11 +650,26 @@ def _write_table(pieces, schema, path: Path) -> None:
 # %% ../nbs/10_cli.ipynb #c053
 _Count = _option(int, "-n", metavar="N", help="Rows.")
 _TableOut = _option(
-    Path | None, "--out", "-o", metavar="FILE", help="A .csv or .parquet file. Without it: CSV to stdout."
+    Path | None, "--out", "-o", metavar="FILE", help="A .csv or .parquet file; with --workers a new folder. Without it: CSV to stdout."
 )
 _Where = _option(
     list[str], "--where", metavar="CONDITION", help="Only rows like 'A=x', 'A in x,y', 'age>=30'; may be repeated."
 )
+
+
+def _sample_in_parts(model: Path, n: int, out: Path | None, where, seed: int | None, shared: dict) -> None:
+    "A Parquet dataset in a new folder, its parts drawn by workers."
+    from dpsynth.distributed import sample_distributed
+    from dpsynth.synthesizer import DPVAESynthesizer
+
+    if out is None or out.exists():
+        _refuse(f"--out: {str(out)!r} is there; with --workers it is a new folder" if out else "--workers: needs --out FOLDER")
+    synth = DPVAESynthesizer.load(model)
+    asked = _conditions(where, synth.schema)
+    with _progress() as tell, _writing(out.resolve()) as part:
+        tell("sampling", 0, n)
+        sample_distributed(synth, n, part, where=asked, seed=seed, progress=lambda done, n: tell("sampling", done, n), **shared)
+    print(f"{out}: {n:,} rows in {len(list(out.glob('*.parquet'))):,} files")
 
 
 def _sampled(model: Path, n: int, where, seed: int | None):  # (pieces of the table, its schema)
@@ -595,11 +691,13 @@ def _told(pieces, n: int, tell):
 
 # %% ../nbs/10_cli.ipynb #c054
 @_command("sample", 'dpsynth sample model.dpsynth -n 500 --where "Product Type=D" -o rows.csv')
-def _sample(model: _Model, n: _Count, out: _TableOut = None, where: _Where = [], seed: _Seed = None):
+def _sample(model: _Model, n: _Count, out: _TableOut = None, where: _Where = [], seed: _Seed = None, workers: _Workers = None, ray_address: _Address = None):
     """Draw a synthetic table from a model.
 
     As often as you like, and as much: it costs no privacy, and memory for a piece at a time. In CSV an apostrophe disarms a text that looks like a formula.
     """
+    if shared := _shared(workers, ray_address):
+        return _sample_in_parts(model, n, out, where, seed, shared)
     path = out and _output("--out", out, (".csv", ".parquet"), (model,))
     pieces, schema = _sampled(model, n, where, seed)
     if path is None:

@@ -4,14 +4,18 @@
 
 # %% auto #0
 __all__ = ['DIRECT_VALUES', 'FINE_CELLS', 'MAX_ATOMS', 'MAX_DATES', 'USUAL_CODES', 'Field', 'Condition', 'axis', 'holds',
-           'condition', 'Discretizer', 'discovery_releases', 'TableEncoder', 'planned_fields']
+           'condition', 'contradictions', 'constrained', 'check_constraints', 'Discretizer', 'discovery_releases',
+           'TableEncoder', 'planned_fields']
 
 # %% ../nbs/03_preprocessing.ipynb #c003
 import math
+import re
+import zoneinfo
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from scipy.stats import norm
 
 from dpsynth.loading import (
@@ -19,6 +23,7 @@ from dpsynth.loading import (
     Categorical,
     Datetime,
     Float,
+    Id,
     Integer,
     Schema,
     _check_lower,
@@ -57,7 +62,10 @@ def axis(
 ) -> np.ndarray:  # (n,) float64, NaN where missing
     "Where each cell is on its column's axis: numbers as they are, instants in seconds, categories by position; `other` is last."
     if isinstance(column, Datetime):
-        at = pd.to_datetime(pd.Series(cells)).dt.as_unit("s")
+        at = pd.to_datetime(pd.Series(cells))
+        if at.dt.tz is not None:
+            at = at.dt.tz_convert(column.timezone or "UTC").dt.tz_localize(None)
+        at = at.astype("datetime64[s]")
         return np.where(at.isna(), np.nan, at.astype("int64").astype(float))
     if isinstance(column, (Integer, Float)):
         return pd.to_numeric(pd.Series(cells)).to_numpy(float, na_value=np.nan)
@@ -95,7 +103,8 @@ def _number_span(column, low, high):  # ends of a range, the same for a value; N
 def _instant_span(column, low, high):
     "A closed interval of instants, in seconds. A date stands for its whole day, an instant for a step of the resolution."
     step = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}[column.resolution]
-    ends = [column.lower if low is None else _check_lower("", low), column.upper if high is None else _check_upper("", high)]
+    wall = [v.astimezone(zoneinfo.ZoneInfo(column.timezone)).replace(tzinfo=None) if column.timezone and getattr(v, "tzinfo", None) else v for v in (low, high)]
+    ends = [column.lower if low is None else _check_lower("", wall[0]), column.upper if high is None else _check_upper("", wall[1])]
     (low, high), (first, last) = _seconds(ends), _seconds([column.lower, column.upper])
     if low == high:
         low, high = low // step * step, low // step * step + step - 1
@@ -103,13 +112,15 @@ def _instant_span(column, low, high):
 
 
 def _category_spans(column, low, high):
-    "Positions of one category; of a range, in a list of whole numbers."
+    "Positions of one category; of a range, in an ordered list or among whole numbers."
     names = [False, True] if isinstance(column, Boolean) else column.categories
     place = {_text(c): i for i, c in enumerate(names)}
     if isinstance(names[0], str):
         place.setdefault("other", len(names))
     if low is not None and high is not None and _text(low) == _text(high):
         return [(place[_text(low)],) * 2] if _text(low) in place else []
+    if getattr(column, "ordered", False):
+        return [(0 if low is None else place[_text(low)], len(names) - 1 if high is None else place[_text(high)])]
     low, high = -math.inf if low is None else float(low), math.inf if high is None else float(high)
     return [(i, i) for i, c in enumerate(names) if low <= c <= high]
 
@@ -127,7 +138,7 @@ def _merged(spans) -> np.ndarray:  # (k, 2)
 
 def _has_order(column) -> bool:
     "Whether a range of the column means something."
-    return not isinstance(column, (Categorical, Boolean)) or isinstance(column, Categorical) and type(column.categories[0]) is int
+    return not isinstance(column, (Categorical, Boolean)) or isinstance(column, Categorical) and (column.ordered or type(column.categories[0]) is int)
 
 
 def _spans(column, low, high) -> list:
@@ -137,7 +148,7 @@ def _spans(column, low, high) -> list:
             return _category_spans(column, low, high)
         low, high = (_instant_span if isinstance(column, Datetime) else _number_span)(column, low, high)
         return [(low, high)] if low <= high else []
-    except (TypeError, ValueError, OverflowError):  # InputError among them
+    except (KeyError, TypeError, ValueError, OverflowError):  # InputError among them
         return []
 
 
@@ -147,6 +158,11 @@ def _ranges(wanted) -> tuple:  # pairs of ends; whether a missing cell is meant
         return [wanted], False
     values = list(wanted) if isinstance(wanted, (list, set, frozenset, np.ndarray, pd.Index, pd.Series)) else [wanted]
     return [(v, v) for v in values if not pd.isna(v)], any(map(pd.isna, values))
+
+
+def _as_range(value):
+    "What a constraint holds as `condition` takes it: a mapping is a range."
+    return (value.get("lower"), value.get("upper")) if isinstance(value, dict) else value
 
 
 def condition(
@@ -169,6 +185,50 @@ def condition(
         raise InputError(f"{what} is never missing: nullable is false")
     return Condition(_merged([s for found in spans for s in found]), missing)
 
+# %% ../nbs/03_preprocessing.ipynb #t006h
+def _all_hold(schema: Schema, asked: dict, frame: pd.DataFrame, what: str) -> np.ndarray:  # (n,) bool
+    "Rows in which every column has a value that is asked for."
+    good = np.ones(len(frame), bool)
+    for name, value in asked.items():
+        try:
+            good &= holds(condition(name, schema[name], _as_range(value), what), schema[name], frame[name])
+        except InputError:  # a value that was not discovered: no cell has it
+            good[:] = False
+    return good
+
+
+def contradictions(
+    schema: Schema,  # without gaps
+    frame: pd.DataFrame,  # at least the columns that constraints name; typed by `read_table`, or sampled
+) -> np.ndarray:  # (n,) bool
+    "Which rows break at least one of the schema's constraints."
+    broken = np.zeros(len(frame), bool)
+    for i, c in enumerate(schema.constraints, 1):
+        what = f"constraint {i}"
+        if "less_or_equal" in c:
+            places = [axis(schema[n], frame[n]) for n in c["less_or_equal"]]
+            broken |= np.logical_or.reduce([a > b for a, b in zip(places, places[1:])])  # never where one is missing
+        elif "never" in c:
+            broken |= _all_hold(schema, c["never"], frame, what)
+        else:
+            broken |= _all_hold(schema, c["if"], frame, what) & ~_all_hold(schema, c["then"], frame, what)
+    return broken
+
+
+def constrained(schema: Schema) -> list:
+    "The columns that constraints name, in the schema's order."
+    named = {n for c in schema.constraints for part in c.values() for n in part}
+    return [n for n in schema if n in named]
+
+
+def check_constraints(schema: Schema) -> None:
+    "Refuse a constraint that asks for what a declared column cannot be."
+    for i, c in enumerate(schema.constraints, 1):
+        for part in (p for p in c.values() if isinstance(p, dict)):
+            for name, value in part.items():
+                if not schema[name].discovers:
+                    condition(name, schema[name], _as_range(value), f"constraint {i}")
+
 # %% ../nbs/03_preprocessing.ipynb #c008
 class _CategoryCoder:
     "Codes of a categorical or boolean column: the categories in schema order, then other, then missing."
@@ -179,7 +239,8 @@ class _CategoryCoder:
         self.nullable, k = column.nullable, len(self.categories)
         self.text = bool(k == 0 or isinstance(self.categories[0], str))
         self.other, self.missing = k, (k + 1 if self.nullable else k)
-        never = () if self.text or self.nullable else (self.other,)
+        listed = getattr(column, "ordered", False) or column.dtype == "category"  # the dtype knows no other category
+        never = (self.other,) if (self.text and listed) or not (self.text or self.nullable) else ()
         structural = (k, k + 1) if self.nullable else (k,)
         self.fields = (Field(name, name, k + 1 + self.nullable, structural, never),)
 
@@ -626,6 +687,33 @@ def _read_values(values, column, spend, columns, k, rng) -> dict:
     found = dict(zip(counts.index[keep].tolist(), noisy[keep].tolist()))
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
+# %% ../nbs/03_preprocessing.ipynb #t036b
+def _dressed(values: pd.Series, column) -> pd.Series:
+    "Decoded cells in the form that the schema declares: dtype, order, time zone."
+    dtype = getattr(column, "dtype", None)
+    if isinstance(column, Datetime) and column.timezone:  # an hour that the clocks skip becomes the next; one that they show twice is the first
+        twice = np.ones(len(values), bool)
+        values = values.dt.tz_localize(column.timezone, ambiguous=twice, nonexistent="shift_forward")
+    if getattr(column, "ordered", False) or dtype == "category":
+        names = None if isinstance(column, Boolean) else column.categories
+        return pd.Series(pd.Categorical(values, categories=names, ordered=column.ordered), name=values.name)
+    if dtype is None or dtype == "object":
+        return values
+    if isinstance(column, Integer) and (width := re.match(r"[uU]?[iI]nt[0-9]+", dtype)):
+        limits = np.iinfo(width[0].lower())
+        values = values.clip(max(limits.min, -(2**53)), min(limits.max, 2**53))  # a bound that was discovered may lie outside
+    return values.astype(_pandas_dtype(column))
+
+
+def _pandas_dtype(column):
+    "The declared dtype, its time zone included."
+    name, zone = column.dtype, getattr(column, "timezone", None)
+    if unit := re.fullmatch(r"timestamp\[(\w+)\]\[pyarrow\]", name):
+        return pd.ArrowDtype(pa.timestamp(unit[1], zone))
+    if name in ("string[pyarrow]", "large_string[pyarrow]"):
+        return pd.ArrowDtype(pa.string() if name[0] == "s" else pa.large_string())
+    return name.replace("]", f", {zone}]") if zone else name
+
 # %% ../nbs/03_preprocessing.ipynb #c038
 class TableEncoder:
     "A table's code book: DataFrame ⇄ integer codes."
@@ -641,7 +729,7 @@ class TableEncoder:
     def _build(self, schema, fitted):
         "Resolved schema and one coder a column."
         self.resolved, self.coders = schema, {}
-        for name, column in schema.columns.items():
+        for name, column in schema.modelled.items():
             kinds = {Datetime: _DatetimeCoder, Categorical: _CategoryCoder, Boolean: _CategoryCoder}
             make = kinds.get(type(column), Discretizer)
             self.coders[name] = fitted.get(name) or make(name, column)
@@ -681,7 +769,7 @@ class TableEncoder:
             noisy = ledger.release(spends["histogram"], lambda spend: self._bins(frame, read, columns, spend, rng, k))
             for name, (counts, scale) in noisy.items():
                 fitted[name] = Discretizer.fit(name, columns[name], counts, values.get(name, {}), scale)
-        return self._build(Schema(columns), fitted)
+        return self._build(Schema(columns, self.schema.constraints), fitted)
 
     @staticmethod
     def _bounds(frame, read, columns, spend, rng, k):
@@ -713,7 +801,7 @@ class TableEncoder:
         dtype=np.int32,  # of the codes; must hold the largest cardinality
     ) -> np.ndarray:  # (n, fields) codes
         "Codes of a table. Out-of-range numbers are clipped, unknown categories become `other`."
-        if absent := [n for n in self.schema.columns if n not in frame]:
+        if absent := [n for n in self.coders if n not in frame]:
             raise InputError(f"column {absent[0]!r} is in the schema but not in the data")
         codes, at = np.empty((len(frame), len(self.fields)), dtype), 0
         for name, coder in self.coders.items():
@@ -750,21 +838,41 @@ class TableEncoder:
                 p *= coder.chance(part, conditions[name].spans).sum(1) + gone
         return p
 
-    def inverse_transform(
+    def decode(
         self,
         codes: np.ndarray,  # (n, fields)
         rng: np.random.Generator,  # draws inside bins; any generator, this is post-processing
         conditions: dict = None,  # column → `Condition` that its cells shall satisfy; the codes must allow it
-    ) -> pd.DataFrame:  # columns and dtypes as in the schema
-        "A table from codes."
+        only=None,  # columns that are wanted; None: all
+    ) -> pd.DataFrame:  # as `read_table` gives it: without ids, time zones, declared dtypes
+        "Cells drawn from codes."
         out, at = {}, 0
         for name, coder in self.coders.items():
             part = np.asarray(codes[:, at : at + len(coder.fields)], np.int64)
-            asked = (conditions or {}).get(name)
-            bounds = _choose_spans(coder, part, asked.spans, rng) if asked and len(asked.spans) else ()
-            out[name] = coder.decode(part, rng, *bounds)
             at += len(coder.fields)
+            if only is None or name in only:
+                asked = (conditions or {}).get(name)
+                bounds = _choose_spans(coder, part, asked.spans, rng) if asked and len(asked.spans) else ()
+                out[name] = coder.decode(part, rng, *bounds)
         return pd.DataFrame(out, copy=False)
+
+    def dress(
+        self,
+        frame: pd.DataFrame,  # from `decode`
+        rng: np.random.Generator,
+    ) -> pd.DataFrame:  # columns and dtypes as in the schema
+        "Decoded cells in the form that the schema declares, with fresh ids."
+        out = {name: _dressed(cells, self.resolved[name]) for name, cells in frame.items()}
+        ids = {n: _dressed(c.fresh(len(frame), rng), c) for n, c in self.schema.items() if isinstance(c, Id)}
+        return pd.DataFrame({name: (ids | out)[name] for name in self.schema}, copy=False)
+
+    def inverse_transform(
+        self,
+        codes: np.ndarray,  # (n, fields)
+        rng: np.random.Generator,  # draws inside bins; any generator, this is post-processing
+    ) -> pd.DataFrame:  # columns and dtypes as in the schema
+        "A table from codes."
+        return self.dress(self.decode(codes, rng), rng)
 
     def to_dict(self) -> dict:
         "Strict JSON: the given schema, the resolved one, and what was learned of numbers."
@@ -775,7 +883,8 @@ class TableEncoder:
     def from_dict(cls, saved: dict):
         "The encoder that `to_dict` described; what it cannot have described is refused."
         self, resolved = cls(Schema.from_dict(saved["schema"])), Schema.from_dict(saved["resolved"])
-        kinds = [[(name, type(column)) for name, column in schema.items()] for schema in (self.schema, resolved)]
+        form = lambda c: (type(c), *(getattr(c, key, None) for key in ("nullable", "pattern", "dtype", "timezone", "ordered")))
+        kinds = [([(name, *form(column)) for name, column in schema.items()], schema.constraints) for schema in (self.schema, resolved)]
         if kinds[0] != kinds[1] or resolved.discovers or set(saved) != {"schema", "resolved", "numbers"}:
             raise InputError("the code book does not fit its schema")
         return self._build(resolved, {n: Discretizer.from_state(n, resolved[n], s) for n, s in saved["numbers"].items()})
@@ -789,7 +898,7 @@ def planned_fields(
 ) -> tuple:  # one Field each; `settled` is False where the number of codes is assumed
     "The coded fields of a table as far as the schema alone tells: what plans are made from."
     found = []
-    for name, column in schema.columns.items():
+    for name, column in schema.modelled.items():
         alone = Schema({name: column})
         if discovery_releases(alone):
             found.append(Field(name, name, USUAL_CODES, settled=False))

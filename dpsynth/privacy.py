@@ -155,7 +155,8 @@ def compose_epsilon(
     total = plds[0]
     for p in plds[1:]:
         total = total.compose(p)
-    return float(total.get_epsilon_for_delta(delta))
+    with np.errstate(over="ignore"):  # a quotient of masses may pass the largest number: then it is the larger, as it should
+        return float(total.get_epsilon_for_delta(delta))
 
 # %% ../nbs/00_privacy.ipynb #c022
 def epsilon_by_prv(

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PAIR_ROUNDS', 'PAIR_SHARE', 'MAX_CELLS', 'MANY', 'LEAST_ROWS', 'IMPUTE_DRAWS', 'NOT_COVERED', 'FORMAT',
-           'MAX_FILE_BYTES', 'MAX_FIELDS', 'Plan', 'make_plan', 'Released', 'Certificate', 'model_digest',
-           'affordable_training', 'Checkpoint', 'DPVAESynthesizer']
+           'MAX_FILE_BYTES', 'MAX_FIELDS', 'Plan', 'make_plan', 'rows_per_unit_errors', 'Released', 'Certificate',
+           'model_digest', 'affordable_training', 'Checkpoint', 'DPVAESynthesizer']
 
 # %% ../nbs/09_synthesizer.ipynb #c003
 import glob
@@ -27,6 +27,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset
 import torch
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
@@ -40,15 +42,24 @@ from dpsynth.calibration import (
     clique_size,
     fit_latent_prior,
     measure_marginals,
+    measure_rows_per_unit,
     project_to_simplex,
     release_scales,
     select_pairs,
     swap_rows,
     systematic_resample,
 )
-from .loading import Schema, bound_contributions, read_table
+from .loading import Schema, _load, _respell, bound_contributions, read_table
 from .pages import html_page, html_section, html_table
-from .preprocessing import TableEncoder, condition, discovery_releases, planned_fields
+from dpsynth.preprocessing import (
+    TableEncoder,
+    check_constraints,
+    condition,
+    constrained,
+    contradictions,
+    discovery_releases,
+    planned_fields,
+)
 from dpsynth.privacy import (
     InputError,
     JobError,
@@ -151,17 +162,26 @@ def _ones_share(sizes, mass: float) -> float:
     return float(np.clip(0.3 * (error / 0.0023) ** 0.25, 0.2, 0.8))
 
 
-def _shares(schema: Schema, workload, target: bool, pairs: int, mass: float) -> dict:
+def _shares(schema: Schema, workload, target: bool, pairs: int, mass: float, grouped: bool) -> dict:
     "Share of μ² of each release, in the order of their charges; what is left trains the network. `mass` is units × μ."
     discovery = {"bounds": 0.01, "values": 0.02, "histogram": 0.03}
-    shares = {name: discovery[name] for name in discovery_releases(schema)}
+    shares = {name: discovery[name] for name in discovery_releases(schema)} | ({"rows per unit": 0.02} if grouped else {})
     if workload:
-        rest = set(schema.columns) - {n for clique in workload for n in clique}
+        rest = set(schema.modelled) - {n for clique in workload for n in clique}
         return shares | ({"workload": 0.70, "1-way marginals": 0.10} if rest else {"workload": 0.80}) | {"latent prior": 0.01}
     sizes = [f.cardinality for f in planned_fields(schema)]
     pair_shares = {"latent prior": 0.01} | _pair_shares(len(sizes), target, pairs)
     ones = min(_ones_share(sizes, mass), 0.9 - sum(shares.values()) - sum(pair_shares.values()))
     return shares | {"1-way marginals": ones} | pair_shares
+
+
+def _releases(schema, units, budget, workload, target, grouped):  # (name → Spend, pairs in a round, share of training)
+    "All releases beside training, in the order of their charges."
+    mu = gaussian_mu(budget)
+    pairs = int(np.clip(round(14 * (units * mu / 9000) ** 0.35), 6, 30))
+    shares = _shares(schema, workload, target, pairs, units * mu, grouped)
+    delta = {"values": budget.delta / 20}
+    return {n: Spend(n, 1 / (mu * math.sqrt(s)), delta=delta.get(n, 0.0)) for n, s in shares.items()}, pairs, 1 - sum(shares.values())
 
 
 def make_plan(
@@ -171,17 +191,13 @@ def make_plan(
     rows_per_unit: int = 1,  # k
     workload=(),  # tuples of columns
     target: bool = False,  # whether a column to predict is declared
+    grouped: bool = False,  # whether the synthetic table shall have users of several rows
 ) -> Plan:
     "Divide a budget. Steps and rate follow the signal that is left for training: units × its part of μ."
     budget.check_units(units)
     mu = gaussian_mu(budget)
-    pairs = int(np.clip(round(14 * (units * mu / 9000) ** 0.35), 6, 30))
-    shares = _shares(schema, workload, target, pairs, units * mu)
-    releases = {
-        name: Spend(name, 1 / (mu * math.sqrt(share)), delta=budget.delta / 20 if name == "values" else 0.0)
-        for name, share in shares.items()
-    }
-    signal = units * mu * math.sqrt(1 - sum(shares.values()))
+    releases, pairs, left = _releases(schema, units, budget, workload, target, grouped)
+    signal = units * mu * math.sqrt(left)
     steps = int(np.clip(round(1000 * (signal / 750) ** 0.3), 300, 3000))
     sampling_rate = min(1024, max(units // 16, 1)) / units
     sigma = calibrate_noise(budget, sampling_rate, steps, releases.values())
@@ -190,6 +206,25 @@ def make_plan(
     rate = 0.07 * (signal**2 / parameters) ** 0.12 / math.sqrt(steps)
     training = TrainingPlan(steps, sampling_rate, sigma, units, rate, rows_per_unit=rows_per_unit)
     return Plan(budget, units, rows_per_unit, releases, training, pairs, network)
+
+# %% ../nbs/09_synthesizer.ipynb #t009b
+def rows_per_unit_errors(
+    schema: Schema,
+    units: int,  # public
+    budget: PrivacyBudget,
+    ks,  # numbers of rows a unit, at most
+    workload=(),  # tuples of columns
+    target: bool = False,
+    grouped: bool = False,  # whether the synthetic table shall have users of several rows
+) -> pd.DataFrame:  # index k; columns `one row each`, `k rows each`: mean expected TVD of the fields
+    "What noise alone does to the shares of a column for several k, at both ends of what users may bring. Reads no data."
+    budget.check_units(units)
+    rows = []
+    for k in ks:
+        releases = _releases(schema, units, budget, workload, target, grouped and k > 1)[0]
+        error = Plan(budget, units, k, releases, None, 0, {}).expected_tvd(schema, workload)["expected_tvd"]
+        rows.append((error.mean(), (error / k).mean()))
+    return pd.DataFrame(rows, columns=["one row each", "k rows each"], index=pd.Index(ks, name="k"))
 
 # %% ../nbs/09_synthesizer.ipynb #c013
 @dataclass
@@ -200,6 +235,7 @@ class Released:
     network: TabularVAE
     prior: tuple  # mean (L,), covariance (L, L)
     calibration: Calibration
+    rows_per_unit: np.ndarray = None  # (k,) probabilities, where users were counted
 
     @cached_property
     def usual(self) -> tuple:  # ceiling of a row's multiplier; mean multiplier under it
@@ -301,6 +337,7 @@ def _calibrate(model: Released, codes, noisy, scales, plan, target, release, rng
     _forbid(cal, model.encoder.fields)
     _pool(model, 16_384, post, targets=[_marginal(cal.targets, j, sizes) for j in range(len(sizes))])
     pool = _pool(model, size, post)[0]
+    weights = weights * _permitted(model, pool, post)[1]
     weights = cal.rake(cal.cells(pool), weights, 4)
     candidates = _pairs(sizes)
     for r in range(1, PAIR_ROUNDS + 1):
@@ -351,6 +388,22 @@ def _pool(model: Released, n: int, rng, allowed=None, targets=None):
             codes[model.order, part] = drawn.numpy().T
     return codes.T, log_weight  # a column's codes lie side by side
 
+
+def _permitted(model: Released, pool, rng, asked=None):  # (cells of constrained columns, (n,) 1 where no constraint is broken)
+    "Which rows of a pool keep the constraints, judged on cells drawn for it. None and ones without constraints."
+    schema = model.encoder.resolved
+    if not schema.constraints:
+        return None, np.ones(len(pool))
+    cells = model.encoder.decode(pool, rng, asked, constrained(schema))
+    good = ~contradictions(schema, cells)
+    if not good.any():
+        raise InputError("constraints: the model gives no row that keeps them" + (" and the condition" if asked else ""))
+    return cells, good.astype(float)
+
+
+def _rows_of_pool(pool, cells, chosen):
+    return pool[chosen], None if cells is None else cells.iloc[chosen].reset_index(drop=True)
+
 # %% ../nbs/09_synthesizer.ipynb #s019a
 def _row_order(codes, sizes) -> np.ndarray:
     "(n,) positions of the rows in ascending order, column after column."
@@ -364,42 +417,44 @@ def _row_order(codes, sizes) -> np.ndarray:
     return np.argsort(keys[0]) if len(keys) == 1 else np.lexsort(keys[::-1])
 
 
-def _draw(model: Released, n: int, rng) -> np.ndarray:
+def _draw(model: Released, n: int, rng):  # codes, cells of constrained columns
     "(n, fields) codes: pool, weights, systematic resampling, swaps."
     sizes = model.encoder.cardinalities
     pool = _pool(model, int(np.clip(8 * n, 20_000, 4 * n + 160_000)), rng)[0]
-    weights = Calibration(sizes, model.calibration.targets).rake(model.calibration.cells(pool), np.ones(len(pool)), 8)
+    cells, start = _permitted(model, pool, rng)
+    weights = Calibration(sizes, model.calibration.targets).rake(model.calibration.cells(pool), start, 8)
     chosen = systematic_resample(weights, n, _row_order(pool, sizes), rng)
     if n >= 500:
         pairs = _pairs(sizes)
         pairs = pairs if len(pairs) <= 300 else [c for c in model.calibration.targets if len(c) == 2]
         chosen = swap_rows(chosen, pool, weights, sizes, pairs, rng)
-    return pool[chosen]
+    return _rows_of_pool(pool, cells, chosen)
 
 # %% ../nbs/09_synthesizer.ipynb #s019c
 MANY = 50_000  # rows from which on a pool of little more than the wanted rows is enough
 
 
-def _draw_many(model: Released, n: int, rng) -> np.ndarray:
+def _draw_many(model: Released, n: int, rng):  # codes, cells of constrained columns
     "(n, fields) codes of a piece of a large table: pool, multipliers, a round of raking, systematic resampling."
     sizes = model.encoder.cardinalities
     pool = _pool(model, n + n // 20, rng)[0]
-    cells, raking = model.calibration.cells(pool), Calibration(sizes, model.calibration.targets)
-    weights = raking.rake(cells, np.maximum(model.multipliers(pool), 1e-9), 1)
-    if 1 / np.square(weights).sum() < 0.5 * len(pool):  # the multipliers fit badly: without them
-        weights = Calibration(sizes, model.calibration.targets).rake(cells, np.ones(len(pool)), 8)
-    return pool[systematic_resample(weights, n, _row_order(pool, sizes), rng)]
+    cells, start = _permitted(model, pool, rng)
+    at, raking = model.calibration.cells(pool), Calibration(sizes, model.calibration.targets)
+    weights = raking.rake(at, start * np.maximum(model.multipliers(pool), 1e-9), 1)
+    if 1 / np.square(weights).sum() < 0.5 * start.sum():  # the multipliers fit badly: without them
+        weights = Calibration(sizes, model.calibration.targets).rake(at, start, 8)
+    return _rows_of_pool(pool, cells, systematic_resample(weights, n, _row_order(pool, sizes), rng))
 
 
 def _pieces(model: Released, n: int, rng, asked: dict):
-    "Codes of a table, piece by piece: (at most a chunk, fields) arrays in random order. A table's size decides how it is drawn."
+    "Codes and constrained cells of a table, piece by piece, in random order. A table's size decides how it is drawn."
     fields = len(model.encoder.fields)
     chunk = max(_chunk(fields), MANY) if n > MANY and not asked else _chunk(fields)
     count = -(-n // chunk)
     for i in range(count):
         m = n * (i + 1) // count - n * i // count
-        codes = _draw_where(model, m, rng, asked) if asked else (_draw_many if n > MANY else _draw)(model, m, rng)
-        yield codes[rng.permutation(m)]
+        codes, cells = _draw_where(model, m, rng, asked) if asked else (_draw_many if n > MANY else _draw)(model, m, rng)
+        yield _rows_of_pool(codes, cells, rng.permutation(m))
 
 # %% ../nbs/09_synthesizer.ipynb #c020
 def _conditions(encoder: TableEncoder, where) -> dict:  # column → `Condition`
@@ -413,13 +468,14 @@ def _conditions(encoder: TableEncoder, where) -> dict:  # column → `Condition`
 
 
 def _conditioned(model: Released, size: int, rng, asked: dict):
-    "A pool inside the conditions, and its weights: likelihood of what was asked × multipliers. Their mean is the probability."
+    "A pool inside the conditions, its constrained cells, and weights: likelihood of what was asked × multipliers. Their mean is the probability."
     vectors = model.encoder.shares(asked)
     if not all(v is None or v.any() for v in vectors):
         raise _never(asked)
     masks = [None if v is None else torch.from_numpy(v).float() for v in vectors]
     pool, log_weight = _pool(model, size, rng, masks)
-    return pool, np.exp(log_weight) * model.encoder.chance(pool, asked) * model.multipliers(pool)
+    cells, start = _permitted(model, pool, rng, asked)
+    return pool, cells, start * np.exp(log_weight) * model.encoder.chance(pool, asked) * model.multipliers(pool)
 
 # %% ../nbs/09_synthesizer.ipynb #c021
 def _listed(names) -> str:
@@ -433,37 +489,85 @@ def _never(asked) -> InputError:
 LEAST_ROWS = 100  # effective rows of a pool under a condition: with fewer the model has not enough to say
 
 
-def _draw_where(model: Released, n: int, rng, asked: dict) -> np.ndarray:
+def _draw_where(model: Released, n: int, rng, asked: dict):  # codes, cells of constrained columns
     "(n, fields) codes under conditions. Two pools at most: the second as large as the first says it must be."
     size, most = int(np.clip(8 * n, 8_000, _chunk(len(model.order)))), 8 * _chunk(len(model.order))
-    pool, weights = _conditioned(model, size, rng, asked)
+    pool, cells, weights = _conditioned(model, size, rng, asked)
     effective = weights.sum() ** 2 / max(np.square(weights).sum(), 1e-300)
     if effective < 3 * n and size < most:
         size = int(np.clip(size * 4 * n / max(effective, 1), 2 * size, most))
-        pool, weights = _conditioned(model, size, rng, asked)
+        pool, cells, weights = _conditioned(model, size, rng, asked)
         effective = weights.sum() ** 2 / max(np.square(weights).sum(), 1e-300)
     if not weights.sum() > 0:
         raise _never(asked)
     if effective < LEAST_ROWS:
         raise InputError(f"where: the model gives {_listed(asked)} a probability of about {weights.mean():.0e}, too little to sample from")
-    return pool[systematic_resample(weights, n, _row_order(pool, model.encoder.cardinalities), rng)]
+    return _rows_of_pool(pool, cells, systematic_resample(weights, n, _row_order(pool, model.encoder.cardinalities), rng))
 
 # %% ../nbs/09_synthesizer.ipynb #t021b
 IMPUTE_DRAWS = 128  # completions of a row, of which one is chosen
 
 
-def _complete(model: Released, codes: np.ndarray, gone: np.ndarray, rng) -> np.ndarray:
-    "(n, fields) codes with those that are `gone` drawn given the others. A filled cell is neither missing nor `other`."
-    masks = []
+def _complete(model: Released, frame: pd.DataFrame, codes: np.ndarray, gone: np.ndarray, rng):  # codes, cells of constrained columns
+    "Codes with those that are `gone` drawn given the others. A cell is never `other`, and stays missing only where constraints leave nothing else."
+    masks, schema = [], model.encoder.resolved
+    ruled = constrained(schema)
     for j, f in enumerate(model.encoder.fields):
-        usable = 1.0 - np.isin(np.arange(f.cardinality), f.structural)
+        stays = f.column in ruled and schema[f.column].nullable
+        usable = 1.0 - np.isin(np.arange(f.cardinality - stays), f.structural)
+        usable = np.append(usable, 1.0) if stays else usable
         known = np.arange(f.cardinality) == codes[:, j, None]
         vectors = np.where(gone[:, j, None], usable, known)
         masks.append(torch.from_numpy(vectors).float().repeat_interleave(IMPUTE_DRAWS, 0))
     pool, log_weight = _pool(model, len(masks[0]), rng, masks)
     score = log_weight + np.log(np.maximum(model.multipliers(pool), 1e-30)) + rng.gumbel(size=len(pool))  # its largest is a draw by weight
+    cells = None
+    if ruled:
+        given = frame.loc[frame.index.repeat(IMPUTE_DRAWS), ruled].reset_index(drop=True)
+        cells = given.where(given.notna(), model.encoder.decode(pool, rng, None, ruled))
+        score -= 1e6 * contradictions(schema, cells) + 1e3 * cells.isna().sum(axis=1).to_numpy()
     best = score.reshape(-1, IMPUTE_DRAWS).argmax(1) + np.arange(len(codes)) * IMPUTE_DRAWS
-    return pool[best]
+    return _rows_of_pool(pool, cells, best)
+
+# %% ../nbs/09_synthesizer.ipynb #t021d
+def _repaired(model: Released, frame: pd.DataFrame, cells) -> pd.DataFrame:
+    "The rows with the pool's cells where newly drawn ones contradict a constraint."
+    if cells is not None:
+        broken = contradictions(model.encoder.resolved, frame)
+        for name in cells:
+            frame[name] = frame[name].mask(broken, cells[name])
+    return frame
+
+
+def _users(ids, rows_per_unit: np.ndarray, n: int, rng) -> pd.Series:
+    "(n,) ids of users with as many rows each as was learned, in random order. The last user gets what is left."
+    ends = np.cumsum(1 + rng.choice(len(rows_per_unit), n, p=rows_per_unit / rows_per_unit.sum()))
+    user = np.searchsorted(ends, np.arange(n), side="right")
+    return ids.fresh(int(user[-1]) + 1, rng)[rng.permutation(user)].reset_index(drop=True)
+
+
+_KINDS = ("pandas", "arrow", "polars")
+
+
+def _kind(data) -> str:
+    "What kind of table this is."
+    if isinstance(data, (pa.Table, pa.dataset.Dataset)):
+        return "arrow"
+    return "polars" if type(data).__module__.split(".")[0] == "polars" else "pandas"
+
+
+def _as_kind(frame: pd.DataFrame, kind: str):
+    "A DataFrame as a table of another kind."
+    if kind == "pandas":
+        return frame
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata()
+    if kind == "arrow":
+        return table
+    try:
+        import polars
+    except ImportError:
+        raise InputError("kind: polars is not installed; 'pandas' and 'arrow' need nothing") from None
+    return polars.from_arrow(table)
 
 # %% ../nbs/09_synthesizer.ipynb #c023
 NOT_COVERED = ("operator logs and errors", "evaluate", "raw exploratory analysis", "timing", "uncharged tuning runs")
@@ -763,6 +867,8 @@ def _model_tensors(model: Released) -> dict:
     "Name → array of all that is not JSON in a model file."
     tensors = {f"network.{n}": t.detach().numpy() for n, t in model.network.state_dict().items()}
     tensors |= {"prior.mean": model.prior[0], "prior.covariance": model.prior[1]}
+    if model.rows_per_unit is not None:
+        tensors["units.rows"] = np.asarray(model.rows_per_unit, np.float64)
     for kind in ("targets", "tilts"):
         tables = getattr(model.calibration, kind)
         tensors |= {f"{kind}.{'-'.join(map(str, c))}": np.asarray(t, np.float64) for c, t in tables.items()}
@@ -819,11 +925,11 @@ def _tables_of(sizes, tensors: dict) -> dict:
     return tables
 
 # %% ../nbs/09_synthesizer.ipynb #c026b
-_GROUPS = ("network", "prior", "targets", "tilts")
+_GROUPS = ("network", "prior", "targets", "tilts", "units")
 
 
-def _unpack(body: dict, tensors: dict, target) -> Released:
-    "The released parts from a model file's members, none of which is believed."
+def _unpack(body: dict, tensors: dict, target, k: int) -> Released:
+    "The released parts from a model file's members, none of which is believed; `k` is the most rows of a user, 0 where users were not counted."
     encoder = TableEncoder.from_dict(body["encoder"])
     order, sizes = _head_order(encoder, target), encoder.cardinalities
     parts = {group: {} for group in _GROUPS}
@@ -840,7 +946,10 @@ def _unpack(body: dict, tensors: dict, target) -> Released:
     tables = {kind: _tables_of(sizes, parts[kind]) for kind in ("targets", "tilts")}
     if set(tables["tilts"]) - set(tables["targets"]) or not all(t.sum() > 0 for t in tables["targets"].values()):
         raise InputError("no targets of a calibration")
-    return Released(encoder, order, network, (prior["mean"], prior["covariance"]), Calibration(sizes, **tables))
+    rows = parts["units"].get("rows")
+    if set(parts["units"]) != ({"rows"} if k else set()) or k and (rows.shape != (k,) or (rows < 0).any() or abs(rows.sum() - 1) > 1e-6):
+        raise InputError("no distribution of the rows of users")
+    return Released(encoder, order, network, (prior["mean"], prior["covariance"]), Calibration(sizes, **tables), rows)
 
 # %% ../nbs/09_synthesizer.ipynb #ck02
 def affordable_training(
@@ -1002,7 +1111,7 @@ class DPVAESynthesizer(BaseEstimator):
         n_units: int,  # public number of units
     ) -> Plan:
         "What `fit` will spend on a table of so many units. Reads no data."
-        return make_plan(self.schema, n_units, self._check(), self.max_rows_per_unit, self.workload, bool(self.target))
+        return make_plan(self.schema, n_units, self._check(), self.max_rows_per_unit, self.workload, bool(self.target), self._grouped)
 
     def fit(
         self,
@@ -1021,6 +1130,7 @@ class DPVAESynthesizer(BaseEstimator):
             ledger = stack.enter_context(closing(Ledger(budget) if checkpoint is None else Checkpoint(plan, checkpoint, self._public(plan))))
             self.released_ = self._learn(table, unit_index, plan, ledger, rng, progress, trainer)
         self.plan_, self.ledger_ = plan, ledger
+        self.kind_ = _kind(data)
         self.certificate = Certificate.of(ledger, self.unit, k, rng)
         return self
 
@@ -1038,12 +1148,14 @@ class DPVAESynthesizer(BaseEstimator):
         k = plan.rows_per_unit
         release = lambda name, make: ledger.release(plan.releases[name], make)
         encoder = TableEncoder(self.schema).fit(table, plan.releases, ledger, rng, k)
+        per_unit = release("rows per unit", lambda spend: measure_rows_per_unit(unit_index, k, spend, rng)) if self._grouped else None
         codes = code_matrix(encoder, table)
         noisy, scales = _counts(codes, encoder, self.workload, release, rng, k)
         rows = plan.units if k == 1 else max(1, int(next(reversed(noisy.values())).sum()))
         with _Ticker(plan, ledger, progress, self.verbose) as tick:
             seed = int(self._generator(0).integers(2**31))
             model = _train(codes, unit_index, encoder, noisy, plan, self.target, seed, ledger, rng, rows, tick, trainer)
+        model.rows_per_unit = per_unit
         _calibrate(model, codes, noisy, scales, plan, self.target, release, rng, rows, self._generator(2))
         return model
 
@@ -1058,18 +1170,25 @@ class DPVAESynthesizer(BaseEstimator):
         n: int,  # rows
         where: dict = None,  # column → value, list of values, or range (lower, upper), which rows have; None: missing
         seed: int = None,  # in place of the synthesizer's
-    ) -> pd.DataFrame:  # columns and dtypes as in the schema
-        "A synthetic table. Post-processing: it costs nothing, as often as you like."
+        kind: str = None,  # 'pandas', 'arrow' or 'polars'; None: that of the table that was fitted
+    ):  # table with columns and dtypes as in the schema
+        """A synthetic table. Post-processing: it costs nothing, as often as you like.
+
+        Where the unit is an id of the schema and users bring several rows, rows get ids of users who have as many rows
+        as was learned, in random order; the last user gets what is left. Under `where` each row has an id of its own."""
+        if kind not in (None, *_KINDS):
+            raise InputError(f"kind must be one of {', '.join(_KINDS)}")
         pieces, parts = self.sample_chunks(n, where, seed), []
         with tqdm(total=int(n), desc="sampling", unit="row", disable=not self.verbose or n < 500_000, leave=False) as bar:
             for piece in pieces:
                 parts.append(piece)
                 bar.update(len(piece))
-        return pd.DataFrame({c: pd.concat([p[c] for p in parts], ignore_index=True) for c in parts[0]}, copy=False)
+        frame = pd.DataFrame({c: pd.concat([p[c] for p in parts], ignore_index=True) for c in parts[0]}, copy=False)
+        return _as_kind(frame, kind or self.kind_)
 
     def sample_chunks(
         self,
-        n: int,  # rows in all; as many as you like, the memory it takes does not grow with them
+        n: int,  # rows in all; but for the ids of a schema that has some, memory does not grow with them
         where: dict = None,  # as in `sample`
         seed: int = None,  # in place of the synthesizer's
     ):  # yields DataFrames, of at most 200,000 rows each
@@ -1078,28 +1197,48 @@ class DPVAESynthesizer(BaseEstimator):
             raise InputError("sample: fit or load a model first")
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
             raise InputError("n must be a whole number of at least 1")
-        encoder, rng, asked = self.released_.encoder, self._generator(1, seed), _conditions(self.released_.encoder, where)
-        return (encoder.inverse_transform(codes, rng, asked) for codes in _pieces(self.released_, int(n), rng, asked))
+        rng = self._generator(1, seed)
+        return self._chunks(int(n), rng, _conditions(self.released_.encoder, where))
+
+    def _chunks(self, n: int, rng, asked: dict):
+        "Pieces with their cells decoded and dressed; no id is given twice in the whole table."
+        model, encoder, at = self.released_, self.released_.encoder, 0
+        grouped = self.unit if self._grouped and not asked else None
+        ids = {name: c.fresh(n, rng) for name, c in self.schema.items() if c.type == "id" and name != grouped}
+        if grouped:
+            ids[grouped] = _users(self.schema[grouped], model.rows_per_unit, n, rng)
+        for codes, cells in _pieces(model, n, rng, asked):
+            frame = encoder.dress(_repaired(model, encoder.decode(codes, rng, asked), cells), rng)
+            for name, given in ids.items():
+                frame[name] = given.iloc[at : at + len(frame)].reset_index(drop=True).astype(frame[name].dtype)
+            at += len(frame)
+            yield frame
 
     def impute(
         self,
-        data,  # as `fit` takes it, without a unit: its missing cells are filled
+        data,  # as `fit` takes it, in memory: its missing cells are filled
         seed: int = None,  # in place of the synthesizer's
     ) -> pd.DataFrame:  # columns as in the schema, rows in their order
         "The given rows with missing cells drawn given those that are there. The result holds the given rows: it is as private as they are."
         if not hasattr(self, "released_"):
             raise InputError("impute: fit or load a model first")
-        gaps = Schema({name: replace(column, nullable=True) for name, column in self.schema.items()})
-        model, frame, rng = self.released_, read_table(data, gaps), self._generator(3, seed)
+        source = _respell(_load(data), list(self.schema))
+        gaps = Schema({name: replace(column, nullable=True, dtype=None) for name, column in self.schema.modelled.items()})
+        ids = [name for name in self.schema if name not in gaps and name in source]
+        model, frame, rng = self.released_, read_table(source.drop(columns=ids), gaps), self._generator(3, seed)
         codes = model.encoder.transform(frame)
         gone = np.column_stack([frame[f.column].isna() for f in model.encoder.fields])
         rows, step = np.flatnonzero(gone.any(1)), max(_at_once(model) // IMPUTE_DRAWS, 1)
+        cells = []
         for at in tqdm(range(0, len(rows), step), desc="imputing", disable=not self.verbose, leave=False):
             part = rows[at : at + step]
-            codes[part] = _complete(model, codes[part], gone[part], rng)
-        filled = model.encoder.inverse_transform(codes, rng)
-        for name in filled:
-            filled[name] = frame[name].where(frame[name].notna(), filled[name]).astype(filled[name].dtype)
+            codes[part], drawn = _complete(model, frame.iloc[part], codes[part], gone[part], rng)
+            cells.append(drawn)
+        filled = model.encoder.decode(codes, rng)
+        filled = pd.DataFrame({n: frame[n].where(frame[n].notna(), filled[n]).astype(filled[n].dtype) for n in filled})
+        if cells and cells[0] is not None:
+            filled = _repaired(model, filled, pd.concat(cells, ignore_index=True).set_axis(rows).reindex(filled.index))
+        filled = model.encoder.dress(filled, rng).assign(**{name: source[name] for name in ids})
         return filled.set_axis(data.index) if isinstance(data, pd.DataFrame) else filled
 
     def save(
@@ -1114,6 +1253,7 @@ class DPVAESynthesizer(BaseEstimator):
             "encoder": self.released_.encoder.to_dict(),
             "network": {n: v for n, v in asdict(self.released_.network.config).items() if n != "cardinalities"},
             "certificate": self.certificate.to_dict(),
+            "table": self.kind_,
         }
         _write_atomically(Path(path), _pack("model", body, _model_tensors(self.released_)))
 
@@ -1126,14 +1266,15 @@ class DPVAESynthesizer(BaseEstimator):
         members = _read_members(Path(path), "model")
         try:
             body, tensors = _strict_json(members["model.json"]), load_tensors(members["tensors.safetensors"])
-            _check_types(body, dict.fromkeys(("params", "encoder", "network", "certificate"), dict))
+            _check_types(body, dict.fromkeys(("params", "encoder", "network", "certificate"), dict) | {"table": str})
             _check_types(body["params"], _PARAMS)
             params = body["params"] | {"workload": [tuple(c) for c in body["params"]["workload"]]}
             self = cls(Schema.from_dict(body["encoder"]["schema"]), **params)
             budget, self.certificate = self._check(), Certificate.from_dict(body["certificate"])
             if (budget.epsilon, budget.delta) != (self.certificate.epsilon, self.certificate.delta):
                 raise InputError("certificate: of another budget")
-            self.released_ = _unpack(body, tensors, self.target)
+            self.released_ = _unpack(body, tensors, self.target, self.max_rows_per_unit if self._grouped else 0)
+            self.kind_ = _KINDS[_KINDS.index(body["table"])]
         except Exception:
             raise InputError(f"{Path(path).name} is not a complete dpsynth model file") from None
         return self
@@ -1142,6 +1283,11 @@ class DPVAESynthesizer(BaseEstimator):
         "Randomness of post-processing, seeded when the user gave a seed."
         seed = self.seed if seed is None else seed
         return np.random.default_rng(None if seed is None else [seed, purpose])
+
+    @property
+    def _grouped(self) -> bool:
+        "Whether the synthetic table has users of several rows: the unit is an id of the schema, and k is above 1."
+        return self.unit in self.schema and self.max_rows_per_unit > 1
 
     def _check(self) -> PrivacyBudget:
         "Options that make sense together, before any data is read."
@@ -1152,14 +1298,15 @@ class DPVAESynthesizer(BaseEstimator):
             raise InputError("max_rows_per_unit must be a whole number of at least 1")
         if not (self.seed is None or isinstance(self.seed, (int, np.integer)) and not isinstance(self.seed, bool) and 0 <= self.seed < 2**63):
             raise InputError("seed must be a whole number from 0 to 2^63 - 1")
-        if self.unit is not None and self.unit in self.schema.columns:
-            raise InputError(f"unit: column {self.unit!r} must not be in the schema, it is dropped")
+        if self.unit in self.schema and self.schema[self.unit].type != "id":
+            raise InputError(f"unit: column {self.unit!r} must not be in the schema except as an id: it is never modelled")
+        check_constraints(self.schema)
         if self.unit is None and k != 1:
             raise InputError("max_rows_per_unit needs a unit column")
         named = [("workload", n) for clique in self.workload for n in clique] + [("target", self.target)] * bool(self.target)
         for option, name in named:
-            if name not in self.schema.columns:
-                raise InputError(f"{option}: no column {name!r} in the schema")
+            if name not in self.schema.modelled:
+                raise InputError(f"{option}: no column {name!r} in the schema" + " that is modelled" * (name in self.schema))
         if any(len(set(clique)) < len(clique) for clique in self.workload):
             raise InputError("workload: a column is named twice")
         return PrivacyBudget(self.epsilon, self.delta)

@@ -229,7 +229,8 @@ class DPTrainer:
 
     def clipped_sum(self, codes: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         "(P,) sum of the clipped gradients of a batch: what another trainer may have computed elsewhere."
-        return clipped_gradient_sum(self.model, codes, noise, self.plan.max_grad_norm / self.plan.rows_per_unit)
+        p = self.plan
+        return clipped_gradient_sum(self.model, codes, noise, p.max_grad_norm / p.rows_per_unit)
 
     def noisy_gradient(self, codes: torch.Tensor) -> torch.Tensor:
         "(P,) clipped sum of a batch (which may be empty) + noise of scale σC, over the expected batch."

@@ -139,11 +139,48 @@ def run_fit(rows: int, unit: bool, epsilon: float, folder: str) -> None:
     print(pd.DataFrame(out)[["part", "wall_s", "cpu_s", "rows_per_cpu_s"]].to_string(index=False), f"\npeak {found['peak_mb']:,.0f} MB", flush=True)
 
 
+def train_in_turn(batch: int, rounds: int) -> None:
+    "Steps on one worker and on two, in turn, so that whatever else the machine does falls on both."
+    from functools import partial
+
+    import torch
+
+    from dpsynth.distributed import RayTrainer, _cluster
+    from dpsynth.preprocessing import planned_fields
+    from dpsynth.privacy import secure_generator
+    from dpsynth.training import DPTrainer, TrainingPlan
+    from dpsynth.vae import TabularVAE, VAEConfig
+
+    torch.set_num_threads(1)
+    sizes = tuple(f.cardinality for f in planned_fields(adult_schema()))
+    codes = np.stack([np.random.default_rng(j).integers(0, k, 1_000_000) for j, k in enumerate(sizes)], 1).astype(np.uint8)
+    plan = TrainingPlan(rounds, batch / len(codes), 1.0, len(codes))
+    times = {}
+    with _cluster(3):
+        trainers = {0: DPTrainer, 1: partial(RayTrainer, workers=1), 2: partial(RayTrainer, workers=2)}
+        trainers = {n: make(TabularVAE(VAEConfig(sizes, latent=8, hidden=64, gain=4.0)), plan, secure_generator()) for n, make in trainers.items()}
+        held = {n: t.hold(codes) for n, t in trainers.items()}
+        for step in range(rounds + 2):
+            for n, trainer in trainers.items():
+                rows = torch.from_numpy(np.random.default_rng(step).choice(len(codes), batch, replace=False))
+                start = time.monotonic()
+                trainer.step(min(step, rounds - 1), held[n][rows])
+                times.setdefault(n, []).append(time.monotonic() - start)
+        for n in (1, 2):
+            trainers[n].dismiss()
+    median = {n: float(np.median(t[2:])) for n, t in times.items()}  # the first steps wait for the workers to start
+    ratio = float(np.median(np.array(times[1][2:]) / np.array(times[2][2:])))
+    rows = [{"part": f"step, {n} workers" if n else "step, no workers", "wall_s": m, "batch": batch, "steps": rounds} for n, m in median.items()]
+    record(f"workers {batch}", [*rows, {"part": "one worker over two", "wall_s": ratio, "batch": batch, "steps": rounds}])
+    print(f"batch {batch:,}:", ", ".join(f"{n} workers {1e3 * m:,.1f} ms" for n, m in median.items()), f"; one over two {ratio:.2f}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="*", default=[])
     parser.add_argument("--unit", action="store_true", help="users of about two rows each")
     parser.add_argument("--epsilon", type=float, default=1.0)
+    parser.add_argument("--workers", action="store_true", help="training steps on one worker and on two")
     parser.add_argument("--folder", help="where the tables are made")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -151,6 +188,8 @@ def main() -> None:
         return print(json.dumps(fit(given.child, given.unit, given.epsilon)))
     for rows in given.rows:
         run_fit(rows, given.unit, given.epsilon, given.folder)
+    for batch, rounds in ((1_024, 40), (16_384, 20)) if given.workers else ():
+        train_in_turn(batch, rounds)
 
 
 if __name__ == "__main__":
