@@ -6,6 +6,7 @@
 __all__ = ['MAX_LOSSES', 'RayTrainer', 'fit_distributed', 'sample_distributed']
 
 # %% ../nbs/11_distributed.ipynb #d004
+import logging
 import os
 import tempfile
 from contextlib import contextmanager
@@ -28,6 +29,12 @@ def _check_workers(workers) -> int:
     return int(workers)
 
 
+_HERE = {  # of Ray on this machine: what it would put into shared memory goes with the message; a worker counts as much as any process
+    "max_direct_call_object_size": 2**23,
+    "worker_niceness": 0,
+}
+
+
 @contextmanager
 def _cluster(
     workers: int,
@@ -40,11 +47,12 @@ def _cluster(
         import ray
     except ImportError:
         raise InputError("workers: needs Ray: pip install 'dpsynth[distributed]'") from None
+    logging.getLogger("ray").setLevel(logging.ERROR)
     if ray.is_initialized():
         yield _with_room(ray, workers)
         return
     with tempfile.TemporaryDirectory(prefix="dpsynth-", ignore_cleanup_errors=True) as folder:  # what Ray writes here is private
-        here = {"num_cpus": workers, "include_dashboard": False, "_temp_dir": folder} if address is None else {"address": address}
+        here = {"num_cpus": workers, "include_dashboard": False, "_temp_dir": folder, "_system_config": _HERE} if address is None else {"address": address}
         try:
             ray.init(**here, log_to_driver=False, logging_level="error", configure_logging=False)
         except Exception as error:
@@ -117,7 +125,7 @@ class RayTrainer(DPTrainer):
 
     def clipped_sum(self, codes, noise):
         "(P,) sum of the workers' sums. A lost worker is replaced, and the new one is asked for the same rows."
-        weights, owner = self.ray.put(self.flat.numpy()), np.searchsorted(self.edges, codes.rows, side="right") - 1
+        weights, owner = self.flat.numpy(), np.searchsorted(self.edges, codes.rows, side="right") - 1
         ask = lambda i: self.actors[i].clipped_sum.remote(weights, codes.rows[owner == i] - self.edges[i], noise.numpy()[owner == i])
         asked, total = [ask(i) for i in range(self.workers)], torch.zeros(len(self.flat), dtype=torch.float64)
         for i in range(self.workers):

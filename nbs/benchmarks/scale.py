@@ -140,11 +140,16 @@ def run_fit(rows: int, unit: bool, epsilon: float, folder: str) -> None:
 
 
 def train_in_turn(batch: int, rounds: int) -> None:
-    "Steps on one worker and on two, in turn, so that whatever else the machine does falls on both."
+    """Steps on one worker and on two, in turn, so that whatever else the machine does falls on both.
+
+    wall_s is time on the clock; cpu_s is processor time on the longest path: the driver's, and that of the busiest
+    worker. On a machine with a free core for each they differ by the messages' way alone.
+    """
     from functools import partial
 
     import torch
 
+    from dpsynth import distributed
     from dpsynth.distributed import RayTrainer, _cluster
     from dpsynth.preprocessing import planned_fields
     from dpsynth.privacy import secure_generator
@@ -155,7 +160,18 @@ def train_in_turn(batch: int, rounds: int) -> None:
     sizes = tuple(f.cardinality for f in planned_fields(adult_schema()))
     codes = np.stack([np.random.default_rng(j).integers(0, k, 1_000_000) for j, k in enumerate(sizes)], 1).astype(np.uint8)
     plan = TrainingPlan(rounds, batch / len(codes), 1.0, len(codes))
-    times = {}
+    times, cpu = {}, {}
+
+    class Timed(distributed._Worker):
+        def seconds(self):
+            return time.process_time()
+
+    def spent(trainer):
+        "Processor seconds so far: of this process, and of each worker."
+        asked = [a.seconds.remote() for a in getattr(trainer, "actors", ())]
+        return time.process_time(), [trainer.ray.get(a) for a in asked]
+
+    distributed._Worker = Timed
     with _cluster(3):
         trainers = {0: DPTrainer, 1: partial(RayTrainer, workers=1), 2: partial(RayTrainer, workers=2)}
         trainers = {n: make(TabularVAE(VAEConfig(sizes, latent=8, hidden=64, gain=4.0)), plan, secure_generator()) for n, make in trainers.items()}
@@ -163,16 +179,21 @@ def train_in_turn(batch: int, rounds: int) -> None:
         for step in range(rounds + 2):
             for n, trainer in trainers.items():
                 rows = torch.from_numpy(np.random.default_rng(step).choice(len(codes), batch, replace=False))
-                start = time.monotonic()
+                before, start = spent(trainer), time.monotonic()
+                here = time.process_time()
                 trainer.step(min(step, rounds - 1), held[n][rows])
                 times.setdefault(n, []).append(time.monotonic() - start)
+                here, after = time.process_time() - here, spent(trainer)[1]
+                cpu.setdefault(n, []).append(here + max([b - a for a, b in zip(before[1], after)], default=0.0))
         for n in (1, 2):
             trainers[n].dismiss()
-    median = {n: float(np.median(t[2:])) for n, t in times.items()}  # the first steps wait for the workers to start
-    ratio = float(np.median(np.array(times[1][2:]) / np.array(times[2][2:])))
-    rows = [{"part": f"step, {n} workers" if n else "step, no workers", "wall_s": m, "batch": batch, "steps": rounds} for n, m in median.items()]
-    record(f"workers {batch}", [*rows, {"part": "one worker over two", "wall_s": ratio, "batch": batch, "steps": rounds}])
-    print(f"batch {batch:,}:", ", ".join(f"{n} workers {1e3 * m:,.1f} ms" for n, m in median.items()), f"; one over two {ratio:.2f}", flush=True)
+    rows = []
+    for n in times:  # the first two steps wait for the workers to start
+        rows.append({"part": f"step, {n} workers" if n else "step, no workers", "wall_s": np.median(times[n][2:]), "cpu_s": np.median(cpu[n][2:])})
+    ratio = [float(np.median(np.array(t[1][2:]) / np.array(t[2][2:]))) for t in (times, cpu)]
+    rows.append({"part": "one worker over two", "wall_s": ratio[0], "cpu_s": ratio[1]})
+    record(f"workers {batch}", [{**row, "batch": batch, "steps": rounds} for row in rows])
+    print(f"batch {batch:,}\n{pd.DataFrame(rows).to_string(index=False)}", flush=True)
 
 
 def main() -> None:
@@ -188,7 +209,7 @@ def main() -> None:
         return print(json.dumps(fit(given.child, given.unit, given.epsilon)))
     for rows in given.rows:
         run_fit(rows, given.unit, given.epsilon, given.folder)
-    for batch, rounds in ((1_024, 40), (16_384, 20)) if given.workers else ():
+    for batch, rounds in ((1_024, 20), (16_384, 12)) if given.workers else ():
         train_in_turn(batch, rounds)
 
 
