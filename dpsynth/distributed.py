@@ -173,7 +173,7 @@ def _sample_part(model: bytes, n: int, where: dict, seed) -> bytes:
     "Rows from a model file's bytes, as a Parquet file's bytes."
     with tempfile.TemporaryDirectory() as folder, one_thread():
         (path := Path(folder) / "model.dpsynth").write_bytes(model)
-        frame = DPVAESynthesizer.load(path).sample(n, where=where, seed=seed)
+        frame = DPVAESynthesizer.load(path).sample(n, where=where, seed=seed, kind="pandas")
     sink = pa.BufferOutputStream()
     frame.to_parquet(sink, index=False)
     return sink.getvalue().to_pybytes()
