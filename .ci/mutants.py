@@ -55,6 +55,9 @@ MUTANTS = [
     ("latent prior: divided by the real count", MECHANISMS, ("calibration", "spend.noise_multiplier, k * bound, rng) / rows", "spend.noise_multiplier, k * bound, rng) / len(mu)")),
     ("selection: scaled by the real count", MECHANISMS, ("calibration", "np.abs(real - rows * model)", "np.abs(real - len(codes) * model)")),
     ("selection: as if for one pair", MECHANISMS, ("calibration", "k * math.sqrt(len(scores)), rng)", "k, rng)")),
+    ("rows of users: real counts returned", REPLAY, ("calibration", "noisy = gaussian_histogram(counts, spend.noise_multiplier, 1.0, rng)\n    return project", "noisy = counts + 0 * gaussian_histogram(counts, spend.noise_multiplier, 1.0, rng)\n    return project")),
+    ("rows of users: uncharged", REPLAY, ("synthesizer", 'release("rows per unit", lambda spend: measure_rows_per_unit(unit_index, k, spend, rng))', 'measure_rows_per_unit(unit_index, k, plan.releases["rows per unit"], rng)')),
+    ("rows of users: a sensitivity of 1 for all of their rows", REPLAY, ("calibration", "np.bincount(np.bincount(unit_index), minlength=k + 1)[1 : k + 1]", "np.repeat(np.bincount(np.bincount(unit_index), minlength=k + 1)[1 : k + 1], 1) * np.arange(1, k + 1)")),
     # discovery
     ("raw bounds", REPLAY, ("preprocessing", "_read_bounds(counts, columns[name], scale) for", "_read_bounds((_bound_cells(frame[name], columns[name]) > 0) * 1e9, columns[name], 1.0) for")),
     ("raw categories", REPLAY, ("preprocessing", "keep = noisy > _threshold(spend, columns, k)", "keep = noisy > -np.inf")),

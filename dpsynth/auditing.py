@@ -28,7 +28,7 @@ from scipy.stats import beta, chi2, norm, normaltest
 from sklearn.base import clone
 
 from . import calibration, loading, preprocessing, privacy, training, vae
-from .loading import Categorical, Datetime, Float, Integer, Schema
+from .loading import Categorical, Datetime, Float, Id, Integer, Schema
 from .privacy import InputError, Ledger, PrivacyBudget, Spend, compose_epsilon, secure_generator
 from .vae import TabularVAE, VAEConfig
 
@@ -625,7 +625,7 @@ def _scenarios(make) -> list:  # (synthesizer, table, units)
         (make(_CLOSED, workload=[("city", "tariff"), ("city", "age")], **options), _crafted(40), range(40)),
         (make(_CLOSED, target="tariff", **options), _crafted(33), range(33)),
         (make(_OPEN, max_rows_per_unit=1, **by_user), heavy, users),
-        (make(_OPEN, max_rows_per_unit=5, **by_user), heavy, users),
+        (make(Schema({"user": Id("u######"), **_OPEN.columns}), max_rows_per_unit=5, **by_user), heavy, users),  # the rows of users are counted
         (make(_CLOSED, max_rows_per_unit=3, workload=[("city", "age")], **by_user), _with_heavy_user(40, 50), None),
     ]
 

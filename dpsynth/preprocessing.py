@@ -883,7 +883,8 @@ class TableEncoder:
     def from_dict(cls, saved: dict):
         "The encoder that `to_dict` described; what it cannot have described is refused."
         self, resolved = cls(Schema.from_dict(saved["schema"])), Schema.from_dict(saved["resolved"])
-        kinds = [[(name, type(column)) for name, column in schema.items()] for schema in (self.schema, resolved)]
+        form = lambda c: (type(c), *(getattr(c, key, None) for key in ("nullable", "pattern", "dtype", "timezone", "ordered")))
+        kinds = [([(name, *form(column)) for name, column in schema.items()], schema.constraints) for schema in (self.schema, resolved)]
         if kinds[0] != kinds[1] or resolved.discovers or set(saved) != {"schema", "resolved", "numbers"}:
             raise InputError("the code book does not fit its schema")
         return self._build(resolved, {n: Discretizer.from_state(n, resolved[n], s) for n, s in saved["numbers"].items()})
