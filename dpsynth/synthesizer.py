@@ -687,7 +687,9 @@ class Certificate:
         return "\n".join([*head, *rows, "not covered: " + "; ".join(self.not_covered), f"dpsynth {self.dpsynth_version}"])
 
     def _repr_html_(self):
-        return "".join(text for _, _, text in _certificate_sections(self)[:5])
+        page = "".join(text for _, _, text in _certificate_sections(self)[:5])
+        page = re.sub(r'</?section[^>]*>', "", re.sub(r'<h2 id="[^"]*">(.*?)</h2>', r"<p><strong>\1</strong></p>", page))
+        return re.sub(r'<(td|th scope="\w+")>', r'<\1 style="text-align:left">', page)
 
 # %% ../nbs/09_synthesizer.ipynb #sc03
 _COVERS = {  # what is not covered: in words
