@@ -373,12 +373,19 @@ def _at_once(model: Released) -> int:
     return int(np.clip(2**24 // max(model.network.config.cardinalities), 64, 16_384))
 
 
+def _possible(model: Released, allowed) -> list:
+    "Shares of the codes that may be drawn, one a field, None for all: what is `allowed`, less what must not be generated."
+    fields = model.encoder.fields
+    fit = lambda f: torch.from_numpy(1.0 - np.isin(np.arange(f.cardinality), f.never)).float() if f.never else None
+    return [fit(f) if given is None else given for f, given in zip(fields, allowed or [None] * len(fields))]
+
+
 def _pool(model: Released, n: int, rng, allowed=None, targets=None):
     "n model rows as codes in field order, and their log-weights. With `targets` the heads' biases are moved on the way."
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     mean, root = (a.astype(np.float32) for a in (model.prior[0], np.linalg.cholesky(model.prior[1])))
     z = torch.from_numpy(mean + rng.standard_normal((n, len(mean)), dtype=np.float32) @ root.T)
-    masks, wanted = (None if given is None else [given[j] for j in model.order] for given in (allowed, targets))
+    masks, wanted = (None if given is None else [given[j] for j in model.order] for given in (_possible(model, allowed), targets))
     at_once = _at_once(model) if allowed or targets else min(_at_once(model), 4_096)  # so many stay in the cache
     codes, log_weight = np.empty((len(model.order), n), np.int32), np.empty(n)
     with one_thread():

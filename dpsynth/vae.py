@@ -433,7 +433,7 @@ def sample_codes(
             everything, p = p.sum(1), p * allowed[j]
             log_weight += (p.sum(1) / everything).clamp_min(1e-38).log()
         total = p.cumsum(1)
-        u = torch.rand(len(z), 1, generator=generator) * total[:, -1:]
+        u = torch.rand(len(z), 1, generator=generator) * (total[:, -1:] * (1 - 2**-22))  # below the total, in float32 too
         index[:, j] = (total <= u).sum(1).clamp_max_(p.shape[1] - 1) + block.start
         state = model.causal.add(state, index[:, j])
     return index - model.offsets, log_weight
