@@ -30,6 +30,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset
 import torch
+from fastcore.basics import patch
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 from sklearn.base import BaseEstimator
@@ -80,19 +81,6 @@ from .streaming import ChunkedTable, bound_chunks, code_matrix, columns_of, is_l
 from .training import DPTrainer, TrainingPlan, one_thread
 from .vae import TabularVAE, VAEConfig, sample_codes
 
-# %% ../nbs/09_synthesizer.ipynb #p006a
-def _released_cliques(
-    fields,  # of an encoder or of a plan
-    workload,  # tuples of columns
-) -> tuple:  # cliques of the workload; fields that are counted alone
-    "Which tables of counts are released first: the workload, a date standing for each of its parts, then what is left."
-    parts = {}
-    for j, f in enumerate(fields):
-        parts.setdefault(f.column, []).append(j)
-    declared = [tuple(sorted(c)) for names in workload for c in product(*(parts[n] for n in names))]
-    covered = {j for c in declared for j in c}
-    return list(dict.fromkeys(declared)), [(j,) for j in range(len(fields)) if j not in covered]
-
 # %% ../nbs/09_synthesizer.ipynb #c007
 @dataclass(frozen=True)
 class Plan:
@@ -115,27 +103,42 @@ class Plan:
             ledger.charge(spend)
         return ledger
 
-    def expected_tvd(
-        self,
-        schema: Schema,
-        workload=(),  # tuples of columns
-    ) -> pd.DataFrame:  # a row a field: codes, settled, expected_tvd
-        "Expected total variation of each field's released shares from noise alone, before any shrinkage."
-        fields = planned_fields(schema)
-        sizes, best = [f.cardinality for f in fields], {}
-        for release, cliques in zip(("workload", "1-way marginals"), _released_cliques(fields, workload)):
-            scales = release_scales(cliques, sizes, self.releases[release], self.rows_per_unit) if cliques else {}
-            for clique, scale in scales.items():
-                for j in clique:  # a share is a sum of cells: its noise has standard deviation scale · √(cells / codes)
-                    error = math.sqrt(sizes[j] * clique_size(clique, sizes) / (2 * math.pi)) * scale / self.units
-                    best[j] = min(error, best.get(j, 1.0))
-        rows = [(f.name, f.cardinality, f.settled, best[j]) for j, f in enumerate(fields)]
-        return pd.DataFrame(rows, columns=["field", "codes", "settled", "expected_tvd"]).set_index("field")
-
     def __repr__(self):
         t = self.training
         head = f"{self.units:,} units of at most {self.rows_per_unit} row(s); {t.steps:,} steps, batch {t.expected_batch:,.0f}, σ = {t.noise_multiplier:.3f}"
         return f"{head}\n{self.ledger}"
+
+# %% ../nbs/09_synthesizer.ipynb #c007a
+def _released_cliques(
+    fields,  # of an encoder or of a plan
+    workload,  # tuples of columns
+) -> tuple:  # cliques of the workload; fields that are counted alone
+    "Which tables of counts are released first: the workload, a date standing for each of its parts, then what is left."
+    parts = {}
+    for j, f in enumerate(fields):
+        parts.setdefault(f.column, []).append(j)
+    declared = [tuple(sorted(c)) for names in workload for c in product(*(parts[n] for n in names))]
+    covered = {j for c in declared for j in c}
+    return list(dict.fromkeys(declared)), [(j,) for j in range(len(fields)) if j not in covered]
+
+
+@patch
+def expected_tvd(
+    self: Plan,
+    schema: Schema,
+    workload=(),  # tuples of columns
+) -> pd.DataFrame:  # a row a field: codes, settled, expected_tvd
+    "Expected total variation of each field's released shares from noise alone, before any shrinkage."
+    fields = planned_fields(schema)
+    sizes, best = [f.cardinality for f in fields], {}
+    for release, cliques in zip(("workload", "1-way marginals"), _released_cliques(fields, workload)):
+        scales = release_scales(cliques, sizes, self.releases[release], self.rows_per_unit) if cliques else {}
+        for clique, scale in scales.items():
+            for j in clique:  # a share is a sum of cells: its noise has standard deviation scale · √(cells / codes)
+                error = math.sqrt(sizes[j] * clique_size(clique, sizes) / (2 * math.pi)) * scale / self.units
+                best[j] = min(error, best.get(j, 1.0))
+    rows = [(f.name, f.cardinality, f.settled, best[j]) for j, f in enumerate(fields)]
+    return pd.DataFrame(rows, columns=["field", "codes", "settled", "expected_tvd"]).set_index("field")
 
 # %% ../nbs/09_synthesizer.ipynb #c009
 PAIR_ROUNDS, PAIR_SHARE = 2, 0.12
@@ -161,7 +164,7 @@ def _ones_share(sizes, mass: float) -> float:
     error = np.mean([min(1.0, k * s / (mass * math.sqrt(2 * math.pi))) for k, s in zip(sizes, noise)])
     return float(np.clip(0.3 * (error / 0.0023) ** 0.25, 0.2, 0.8))
 
-
+# %% ../nbs/09_synthesizer.ipynb #c009a
 def _shares(schema: Schema, workload, target: bool, pairs: int, mass: float, grouped: bool) -> dict:
     "Share of μ² of each release, in the order of their charges; what is left trains the network. `mass` is units × μ."
     discovery = {"bounds": 0.01, "values": 0.02, "histogram": 0.03}
@@ -183,7 +186,7 @@ def _releases(schema, units, budget, workload, target, grouped):  # (name → Sp
     delta = {"values": budget.delta / 20}
     return {n: Spend(n, 1 / (mu * math.sqrt(s)), delta=delta.get(n, 0.0)) for n, s in shares.items()}, pairs, 1 - sum(shares.values())
 
-
+# %% ../nbs/09_synthesizer.ipynb #c009b
 def make_plan(
     schema: Schema,
     units: int,  # public
@@ -325,7 +328,7 @@ def _forbid(cal: Calibration, fields) -> None:
                 table[(slice(None),) * axis + (code,)] = 0
         target /= max(target.sum(), 1e-9)
 
-
+# %% ../nbs/09_synthesizer.ipynb #c017a
 def _calibrate(model: Released, codes, noisy, scales, plan, target, release, rng, rows, post):
     "Targets from releases; pairs are chosen, then counted, where the model is furthest off."
     sizes, k, cal = model.encoder.cardinalities, plan.rows_per_unit, model.calibration
@@ -380,6 +383,10 @@ def _possible(model: Released, allowed) -> list:
     return [fit(f) if given is None else given for f, given in zip(fields, allowed or [None] * len(fields))]
 
 
+def _rows_of_pool(pool, cells, chosen):
+    return pool[chosen], None if cells is None else cells.iloc[chosen].reset_index(drop=True)
+
+# %% ../nbs/09_synthesizer.ipynb #c019a
 def _pool(model: Released, n: int, rng, allowed=None, targets=None):
     "n model rows as codes in field order, and their log-weights. With `targets` the heads' biases are moved on the way."
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -406,10 +413,6 @@ def _permitted(model: Released, pool, rng, asked=None):  # (cells of constrained
     if not good.any():
         raise InputError("constraints: the model gives no row that keeps them" + (" and the condition" if asked else ""))
     return cells, good.astype(float)
-
-
-def _rows_of_pool(pool, cells, chosen):
-    return pool[chosen], None if cells is None else cells.iloc[chosen].reset_index(drop=True)
 
 # %% ../nbs/09_synthesizer.ipynb #s019a
 def _row_order(codes, sizes) -> np.ndarray:
@@ -552,7 +555,7 @@ def _users(ids, rows_per_unit: np.ndarray, n: int, rng) -> pd.Series:
     user = np.searchsorted(ends, np.arange(n), side="right")
     return ids.fresh(int(user[-1]) + 1, rng)[rng.permutation(user)].reset_index(drop=True)
 
-
+# %% ../nbs/09_synthesizer.ipynb #t021e
 _KINDS = ("pandas", "arrow", "polars")
 
 
@@ -618,69 +621,6 @@ class Certificate:
     dpsynth_version: str
     software: dict  # name → version: what ran the fit
 
-    @classmethod
-    def of(cls, ledger: Ledger, unit, k: int, rng):
-        "The certificate of a ledger as it stands."
-        return cls(
-            epsilon=float(ledger.budget.epsilon),
-            epsilon_spent=ledger.epsilon,
-            delta=float(ledger.budget.delta),
-            unit=f"user: all rows with the same {unit!r}" if unit else "row",
-            max_rows_per_unit=int(k),
-            adjacency="zero-out, number of units public",
-            accountant="PLD (dp-accounting)",
-            noise_source=noise_source(rng),
-            ledger=tuple(ledger.to_list()),
-            not_covered=NOT_COVERED,
-            dpsynth_version=__version__,
-            software={"Python": platform.python_version(), **{name: version(name) for name in _SOFTWARE}},
-        )
-
-    def to_dict(self) -> dict:
-        "A dict of JSON types."
-        return {**vars(self), "ledger": [dict(r) for r in self.ledger], "not_covered": list(self.not_covered), "software": dict(self.software)}
-
-    @classmethod
-    def from_dict(cls, saved: dict):
-        "The certificate that `to_dict` described; what it cannot have described is refused."
-        _check_types(saved, {f.name: list if f.type is tuple else f.type for f in fields(cls)})
-        for entry in saved["ledger"]:
-            _check_types(entry, _LEDGER_LINE)
-            made = Spend(**{f.name: entry[f.name] for f in fields(Spend)})
-            if made.mechanism != entry["mechanism"] or made.steps > 10**9 or entry["epsilon_alone"] < 0:
-                raise InputError("certificate: no line of a ledger")
-        texts = [*saved["not_covered"], *saved["software"], *saved["software"].values(), *(v for part in (saved, *saved["ledger"]) for v in part.values() if isinstance(v, str))]
-        if not all(isinstance(t, str) and t.isprintable() and len(t) < 1000 for t in texts):
-            raise InputError("certificate: no text of a certificate")
-        if not 0 <= saved["epsilon_spent"] <= saved["epsilon"] + 1e-6 or saved["max_rows_per_unit"] < 1:
-            raise InputError("certificate: more was spent than was promised")
-        return cls(**{**saved, "ledger": tuple(saved["ledger"]), "not_covered": tuple(saved["not_covered"])})
-
-    def attacker(
-        self,
-        false_positive_rate: float = 0.01,  # of the attacker's test
-        by_ledger: bool = False,  # by what was spent, at every (ε, δ) that the ledger implies: sharper, takes a second
-    ) -> dict:  # true_positive_rate, guess_accuracy
-        "Most that whoever has the model file can find out about one unit, knowing everything else."
-        points = [(self.epsilon, self.delta)]
-        if by_ledger:
-            spends = tuple(Spend(**{f.name: r[f.name] for f in fields(Spend)}) for r in self.ledger)
-            points += _implied(spends, self.delta)
-        return {
-            "true_positive_rate": min(max_true_positive_rate(e, d, false_positive_rate) for e, d in points if e < 700),
-            "guess_accuracy": min(max_guess_accuracy(e, d) for e, d in points if e < 700),
-        }
-
-    def to_html(
-        self,
-        name: str = "the model file",
-        digest: str = None,  # SHA-256 of that file, hex
-    ) -> str:
-        "One page for a privacy officer, of the certificate and nothing else: no network, no script."
-        lead = f'<p class="soft">{html.escape(name)}, written by dpsynth {html.escape(self.dpsynth_version)}.</p>'
-        sections = _certificate_sections(self, by_ledger=True)
-        return html_page("Privacy certificate", lead, [*sections, _verify_section(name, digest)])
-
     def __repr__(self):
         head = [
             f"({self.epsilon:g}, {self.delta:g})-differentially private for one {self.unit}",
@@ -697,6 +637,77 @@ class Certificate:
         page = "".join(text for _, _, text in _certificate_sections(self)[:5])
         page = re.sub(r'</?section[^>]*>', "", re.sub(r'<h2 id="[^"]*">(.*?)</h2>', r"<p><strong>\1</strong></p>", page))
         return re.sub(r'<(td|th scope="\w+")>', r'<\1 style="text-align:left">', page)
+
+# %% ../nbs/09_synthesizer.ipynb #sc01a
+@patch(cls_method=True)
+def of(cls: Certificate, ledger: Ledger, unit, k: int, rng):
+    "The certificate of a ledger as it stands."
+    return cls(
+        epsilon=float(ledger.budget.epsilon),
+        epsilon_spent=ledger.epsilon,
+        delta=float(ledger.budget.delta),
+        unit=f"user: all rows with the same {unit!r}" if unit else "row",
+        max_rows_per_unit=int(k),
+        adjacency="zero-out, number of units public",
+        accountant="PLD (dp-accounting)",
+        noise_source=noise_source(rng),
+        ledger=tuple(ledger.to_list()),
+        not_covered=NOT_COVERED,
+        dpsynth_version=__version__,
+        software={"Python": platform.python_version(), **{name: version(name) for name in _SOFTWARE}},
+    )
+
+# %% ../nbs/09_synthesizer.ipynb #sc01b
+@patch
+def to_dict(self: Certificate) -> dict:
+    "A dict of JSON types."
+    return {**vars(self), "ledger": [dict(r) for r in self.ledger], "not_covered": list(self.not_covered), "software": dict(self.software)}
+
+
+@patch(cls_method=True)
+def from_dict(cls: Certificate, saved: dict):
+    "The certificate that `to_dict` described; what it cannot have described is refused."
+    _check_types(saved, {f.name: list if f.type is tuple else f.type for f in fields(cls)})
+    for entry in saved["ledger"]:
+        _check_types(entry, _LEDGER_LINE)
+        made = Spend(**{f.name: entry[f.name] for f in fields(Spend)})
+        if made.mechanism != entry["mechanism"] or made.steps > 10**9 or entry["epsilon_alone"] < 0:
+            raise InputError("certificate: no line of a ledger")
+    texts = [*saved["not_covered"], *saved["software"], *saved["software"].values(), *(v for part in (saved, *saved["ledger"]) for v in part.values() if isinstance(v, str))]
+    if not all(isinstance(t, str) and t.isprintable() and len(t) < 1000 for t in texts):
+        raise InputError("certificate: no text of a certificate")
+    if not 0 <= saved["epsilon_spent"] <= saved["epsilon"] + 1e-6 or saved["max_rows_per_unit"] < 1:
+        raise InputError("certificate: more was spent than was promised")
+    return cls(**{**saved, "ledger": tuple(saved["ledger"]), "not_covered": tuple(saved["not_covered"])})
+
+# %% ../nbs/09_synthesizer.ipynb #sc01c
+@patch
+def attacker(
+    self: Certificate,
+    false_positive_rate: float = 0.01,  # of the attacker's test
+    by_ledger: bool = False,  # by what was spent, at every (ε, δ) that the ledger implies: sharper, takes a second
+) -> dict:  # true_positive_rate, guess_accuracy
+    "Most that whoever has the model file can find out about one unit, knowing everything else."
+    points = [(self.epsilon, self.delta)]
+    if by_ledger:
+        spends = tuple(Spend(**{f.name: r[f.name] for f in fields(Spend)}) for r in self.ledger)
+        points += _implied(spends, self.delta)
+    return {
+        "true_positive_rate": min(max_true_positive_rate(e, d, false_positive_rate) for e, d in points if e < 700),
+        "guess_accuracy": min(max_guess_accuracy(e, d) for e, d in points if e < 700),
+    }
+
+
+@patch
+def to_html(
+    self: Certificate,
+    name: str = "the model file",
+    digest: str = None,  # SHA-256 of that file, hex
+) -> str:
+    "One page for a privacy officer, of the certificate and nothing else: no network, no script."
+    lead = f'<p class="soft">{html.escape(name)}, written by dpsynth {html.escape(self.dpsynth_version)}.</p>'
+    sections = _certificate_sections(self, by_ledger=True)
+    return html_page("Privacy certificate", lead, [*sections, _verify_section(name, digest)])
 
 # %% ../nbs/09_synthesizer.ipynb #sc03
 _COVERS = {  # what is not covered: in words
@@ -737,7 +748,7 @@ def _person_table(c: Certificate, by_ledger: bool) -> str:
     heads = ["the attacker", "without the file", "promised: at most", "by what was spent: at most"]
     return html_table("Success of the best attacker there can be", heads[: 2 + len(columns)], rows)
 
-
+# %% ../nbs/09_synthesizer.ipynb #sc04a
 def _certificate_sections(c: Certificate, by_ledger: bool = False) -> list:
     "Promise, person, unit, ledger, what is not covered, software."
     unit = html.escape(c.unit)
@@ -1029,25 +1040,6 @@ class Checkpoint(Ledger):
             self.close()
             raise
 
-    def _read(self):
-        "The kept results. A checkpoint may be older than its ledger, which alone says what was spent; never newer."
-        members = _read_members(self.path, "checkpoint")
-        try:
-            body, tensors = _strict_json(members["model.json"]), load_tensors(members["tensors.safetensors"])
-            known = body["ledger"] in self.journal.checksums
-            self.kept = {name: _restore(value, tensors) for name, value in body["kept"].items()}
-        except Exception:
-            raise InputError(f"{self.path.name} is not a complete dpsynth checkpoint") from None
-        if not known:
-            raise InputError(f"{self.path.name}: the ledger beside it is older or another fit's, so what was spent cannot be told")
-
-    def _keep(self, name, value):
-        "Remember a result, on disk before this returns."
-        tensors, self.kept = {}, {**self.kept, name: value}
-        kept = {n: _flatten(v, tensors) for n, v in self.kept.items()}
-        content = _pack("checkpoint", {"ledger": self.journal.checksums[-1], "kept": kept}, tensors, zipfile.ZIP_STORED)
-        _write_atomically(self.path, content)
-
     def release(self, spend, make):
         "The kept result; else charge, make and keep it. None where it was lost after training."
         if spend.name not in self.kept:
@@ -1055,21 +1047,6 @@ class Checkpoint(Ledger):
                 return None
             self._keep(spend.name, super().release(spend, make))
         return self.kept[spend.name]
-
-    def _again(self, spend):
-        "A second charge for a lost release, which leaves training half of its steps at least; None after training."
-        order = list(self.plan.releases)
-        if order.index(spend.name) >= order.index("latent prior"):
-            return None
-        now, taken = affordable_training(self.plan, self.spends).steps, self._steps()
-        for halvings in range(24):
-            noisier = replace(spend, noise_multiplier=spend.noise_multiplier * 2 ** (halvings / 2))
-            if affordable_training(self.plan, self.spends, [noisier]).steps >= (now + taken + 1) // 2 > taken:
-                return noisier
-        raise JobError(f"{self.path.name}: '{spend.name}' was lost in crashes and no budget is left to make it again")
-
-    def _steps(self) -> int:
-        return sum(s.steps for s in self.spends if s.name == self.plan.training.spend.name)
 
     def blocks(self, spend, state=None):
         "The steps still to take, from the kept state on; the state is kept after each block."
@@ -1079,22 +1056,60 @@ class Checkpoint(Ledger):
             yield block
             self._keep(spend.name, {name: tensor.numpy() for name, tensor in state.items()})
 
-    @property
-    def wasted(self) -> dict:
-        "What crashes cost: release → times it was charged for nothing; training → steps."
-        training, cost = self.plan.training.spend.name, {}
-        for s in self.spends:
-            cost[s.name] = cost.get(s.name, 0) + s.steps
-        for name, result in self.kept.items():
-            cost[name] -= int(result["updates"][0]) if name == training else 1
-        return {name: n for name, n in cost.items() if n > 0}
+# %% ../nbs/09_synthesizer.ipynb #ck05a
+@patch
+def _read(self: Checkpoint):
+    "The kept results. A checkpoint may be older than its ledger, which alone says what was spent; never newer."
+    members = _read_members(self.path, "checkpoint")
+    try:
+        body, tensors = _strict_json(members["model.json"]), load_tensors(members["tensors.safetensors"])
+        known = body["ledger"] in self.journal.checksums
+        self.kept = {name: _restore(value, tensors) for name, value in body["kept"].items()}
+    except Exception:
+        raise InputError(f"{self.path.name} is not a complete dpsynth checkpoint") from None
+    if not known:
+        raise InputError(f"{self.path.name}: the ledger beside it is older or another fit's, so what was spent cannot be told")
+
+
+@patch
+def _keep(self: Checkpoint, name, value):
+    "Remember a result, on disk before this returns."
+    tensors, self.kept = {}, {**self.kept, name: value}
+    kept = {n: _flatten(v, tensors) for n, v in self.kept.items()}
+    content = _pack("checkpoint", {"ledger": self.journal.checksums[-1], "kept": kept}, tensors, zipfile.ZIP_STORED)
+    _write_atomically(self.path, content)
+
+# %% ../nbs/09_synthesizer.ipynb #ck05b
+@patch
+def _again(self: Checkpoint, spend):
+    "A second charge for a lost release, which leaves training half of its steps at least; None after training."
+    order = list(self.plan.releases)
+    if order.index(spend.name) >= order.index("latent prior"):
+        return None
+    now, taken = affordable_training(self.plan, self.spends).steps, self._steps()
+    for halvings in range(24):
+        noisier = replace(spend, noise_multiplier=spend.noise_multiplier * 2 ** (halvings / 2))
+        if affordable_training(self.plan, self.spends, [noisier]).steps >= (now + taken + 1) // 2 > taken:
+            return noisier
+    raise JobError(f"{self.path.name}: '{spend.name}' was lost in crashes and no budget is left to make it again")
+
+
+@patch
+def _steps(self: Checkpoint) -> int:
+    return sum(s.steps for s in self.spends if s.name == self.plan.training.spend.name)
+
+
+@patch(as_prop=True)
+def wasted(self: Checkpoint) -> dict:
+    "What crashes cost: release → times it was charged for nothing; training → steps."
+    training, cost = self.plan.training.spend.name, {}
+    for s in self.spends:
+        cost[s.name] = cost.get(s.name, 0) + s.steps
+    for name, result in self.kept.items():
+        cost[name] -= int(result["updates"][0]) if name == training else 1
+    return {name: n for name, n in cost.items() if n > 0}
 
 # %% ../nbs/09_synthesizer.ipynb #c028
-_EITHER, _WORDS = (int, float), (str, type(None))
-_PARAMS = {"epsilon": _EITHER, "delta": _EITHER, "unit": _WORDS, "max_rows_per_unit": int, "target": _WORDS}
-_PARAMS |= {"seed": (int, type(None)), "workload": list}
-
-
 class DPVAESynthesizer(BaseEstimator):
     "Learn a table under (ε, δ)-differential privacy and sample synthetic ones. Zero-out neighbours, public number of units."
 
@@ -1114,13 +1129,6 @@ class DPVAESynthesizer(BaseEstimator):
         self.schema, self.epsilon, self.delta, self.unit = schema, epsilon, delta, unit
         self.max_rows_per_unit, self.workload, self.target = max_rows_per_unit, workload, target
         self.seed, self.verbose, self.insecure_test_rng = seed, verbose, insecure_test_rng
-
-    def plan(
-        self,
-        n_units: int,  # public number of units
-    ) -> Plan:
-        "What `fit` will spend on a table of so many units. Reads no data."
-        return make_plan(self.schema, n_units, self._check(), self.max_rows_per_unit, self.workload, bool(self.target), self._grouped)
 
     def fit(
         self,
@@ -1143,182 +1151,218 @@ class DPVAESynthesizer(BaseEstimator):
         self.certificate = Certificate.of(ledger, self.unit, k, rng)
         return self
 
-    def _rows(self, data, checkpoint, rng, stack):
-        "At most k rows of each unit, as a DataFrame or in pieces, and the unit of each. Spends nothing."
-        if not is_large(data):
-            frame = read_table(data, self.schema, unit=self.unit)
-            return bound_contributions(frame, self.unit, self.max_rows_per_unit, rng)
-        folder = stack.enter_context(private_folder(checkpoint))
-        table = ChunkedTable(data, self.schema, self.unit, folder, verbose=self.verbose).check()
-        return table, bound_chunks(table, self.max_rows_per_unit, rng)
+# %% ../nbs/09_synthesizer.ipynb #c028b
+@patch
+def _check(self: DPVAESynthesizer) -> PrivacyBudget:
+    "Options that make sense together, before any data is read."
+    k = self.max_rows_per_unit
+    if not isinstance(self.schema, Schema):
+        raise InputError("schema must be a dpsynth Schema")
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise InputError("max_rows_per_unit must be a whole number of at least 1")
+    if not (self.seed is None or isinstance(self.seed, (int, np.integer)) and not isinstance(self.seed, bool) and 0 <= self.seed < 2**63):
+        raise InputError("seed must be a whole number from 0 to 2^63 - 1")
+    if self.unit in self.schema and self.schema[self.unit].type != "id":
+        raise InputError(f"unit: column {self.unit!r} must not be in the schema except as an id: it is never modelled")
+    check_constraints(self.schema)
+    if self.unit is None and k != 1:
+        raise InputError("max_rows_per_unit needs a unit column")
+    named = [("workload", n) for clique in self.workload for n in clique] + [("target", self.target)] * bool(self.target)
+    for option, name in named:
+        if name not in self.schema.modelled:
+            raise InputError(f"{option}: no column {name!r} in the schema" + " that is modelled" * (name in self.schema))
+    if any(len(set(clique)) < len(clique) for clique in self.workload):
+        raise InputError("workload: a column is named twice")
+    return PrivacyBudget(self.epsilon, self.delta)
 
-    def _learn(self, table, unit_index, plan, ledger, rng, progress, trainer) -> Released:
-        "All releases in their order."
-        k = plan.rows_per_unit
-        release = lambda name, make: ledger.release(plan.releases[name], make)
-        encoder = TableEncoder(self.schema).fit(table, plan.releases, ledger, rng, k)
-        per_unit = release("rows per unit", lambda spend: measure_rows_per_unit(unit_index, k, spend, rng)) if self._grouped else None
-        codes = code_matrix(encoder, table)
-        noisy, scales = _counts(codes, encoder, self.workload, release, rng, k)
-        rows = plan.units if k == 1 else max(1, int(next(reversed(noisy.values())).sum()))
-        with _Ticker(plan, ledger, progress, self.verbose) as tick:
-            seed = int(self._generator(0).integers(2**31))
-            model = _train(codes, unit_index, encoder, noisy, plan, self.target, seed, ledger, rng, rows, tick, trainer)
-        model.rows_per_unit = per_unit
-        _calibrate(model, codes, noisy, scales, plan, self.target, release, rng, rows, self._generator(2))
-        return model
+# %% ../nbs/09_synthesizer.ipynb #c028c
+@patch
+def plan(
+    self: DPVAESynthesizer,
+    n_units: int,  # public number of units
+) -> Plan:
+    "What `fit` will spend on a table of so many units. Reads no data."
+    return make_plan(self.schema, n_units, self._check(), self.max_rows_per_unit, self.workload, bool(self.target), self._grouped)
 
-    def _public(self, plan: Plan) -> dict:
-        "What a checkpoint may only be continued with: all public, and no count of rows where a unit is a user."
-        asked = {n: getattr(self, n) for n in ("unit", "target", "epsilon", "delta")} | {"workload": [list(c) for c in self.workload]}
-        planned = asdict(plan.training) | {"releases": [asdict(s) for s in plan.releases.values()], "pairs": plan.pairs, "network": plan.network}
-        return {"dpsynth_version": __version__, "schema": self.schema.to_dict(), **asked, "units": plan.units, **planned}
 
-    def sample(
-        self,
-        n: int,  # rows
-        where: dict = None,  # column → value, list of values, or range (lower, upper), which rows have; None: missing
-        seed: int = None,  # in place of the synthesizer's
-        kind: str = None,  # 'pandas', 'arrow' or 'polars'; None: that of the table that was fitted
-    ):  # table with columns and dtypes as in the schema
-        """A synthetic table. Post-processing: it costs nothing, as often as you like.
+@patch(as_prop=True)
+def _grouped(self: DPVAESynthesizer) -> bool:
+    "Whether the synthetic table has users of several rows: the unit is an id of the schema, and k is above 1."
+    return self.unit in self.schema and self.max_rows_per_unit > 1
 
-        Where the unit is an id of the schema and users bring several rows, rows get ids of users who have as many rows
-        as was learned, in random order; the last user gets what is left. Under `where` each row has an id of its own."""
-        if kind not in (None, *_KINDS):
-            raise InputError(f"kind must be one of {', '.join(_KINDS)}")
-        pieces, parts = self.sample_chunks(n, where, seed), []
-        with tqdm(total=int(n), desc="sampling", unit="row", disable=not self.verbose or n < 500_000, leave=False) as bar:
-            for piece in pieces:
-                parts.append(piece)
-                bar.update(len(piece))
-        frame = pd.DataFrame({c: pd.concat([p[c] for p in parts], ignore_index=True) for c in parts[0]}, copy=False)
-        return _as_kind(frame, kind or self.kind_)
 
-    def sample_chunks(
-        self,
-        n: int,  # rows in all; but for the ids of a schema that has some, memory does not grow with them
-        where: dict = None,  # as in `sample`
-        seed: int = None,  # in place of the synthesizer's
-    ):  # yields DataFrames, of at most 200,000 rows each
-        "The table that `sample` makes, in pieces."
-        if not hasattr(self, "released_"):
-            raise InputError("sample: fit or load a model first")
-        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-            raise InputError("n must be a whole number of at least 1")
-        rng = self._generator(1, seed)
-        return self._chunks(int(n), rng, _conditions(self.released_.encoder, where))
+@patch
+def _generator(self: DPVAESynthesizer, purpose: int, seed=None):
+    "Randomness of post-processing, seeded when the user gave a seed."
+    seed = self.seed if seed is None else seed
+    return np.random.default_rng(None if seed is None else [seed, purpose])
 
-    def _chunks(self, n: int, rng, asked: dict):
-        "Pieces with their cells decoded and dressed; no id is given twice in the whole table."
-        model, encoder, at = self.released_, self.released_.encoder, 0
-        grouped = self.unit if self._grouped and not asked else None
-        ids = {name: c.fresh(n, rng) for name, c in self.schema.items() if c.type == "id" and name != grouped}
-        if grouped:
-            ids[grouped] = _users(self.schema[grouped], model.rows_per_unit, n, rng)
-        for codes, cells in _pieces(model, n, rng, asked):
-            frame = encoder.dress(_repaired(model, encoder.decode(codes, rng, asked), cells), rng)
-            for name, given in ids.items():
-                frame[name] = given.iloc[at : at + len(frame)].reset_index(drop=True).astype(frame[name].dtype)
-            at += len(frame)
-            yield frame
 
-    def impute(
-        self,
-        data,  # as `fit` takes it, in memory: its missing cells are filled
-        seed: int = None,  # in place of the synthesizer's
-    ) -> pd.DataFrame:  # columns as in the schema, rows in their order
-        "The given rows with missing cells drawn given those that are there. The result holds the given rows: it is as private as they are."
-        if not hasattr(self, "released_"):
-            raise InputError("impute: fit or load a model first")
-        source = _respell(_load(data), list(self.schema))
-        gaps = Schema({name: replace(column, nullable=True, dtype=None) for name, column in self.schema.modelled.items()})
-        ids = [name for name in self.schema if name not in gaps and name in source]
-        model, frame, rng = self.released_, read_table(source.drop(columns=ids), gaps), self._generator(3, seed)
-        codes = model.encoder.transform(frame)
-        gone = np.column_stack([frame[f.column].isna() for f in model.encoder.fields])
-        rows, step = np.flatnonzero(gone.any(1)), max(_at_once(model) // IMPUTE_DRAWS, 1)
-        cells = []
-        for at in tqdm(range(0, len(rows), step), desc="imputing", disable=not self.verbose, leave=False):
-            part = rows[at : at + step]
-            codes[part], drawn = _complete(model, frame.iloc[part], codes[part], gone[part], rng)
-            cells.append(drawn)
-        filled = model.encoder.decode(codes, rng)
-        filled = pd.DataFrame({n: frame[n].where(frame[n].notna(), filled[n]).astype(filled[n].dtype) for n in filled})
-        if cells and cells[0] is not None:
-            filled = _repaired(model, filled, pd.concat(cells, ignore_index=True).set_axis(rows).reindex(filled.index))
-        filled = model.encoder.dress(filled, rng).assign(**{name: source[name] for name in ids})
-        return filled.set_axis(data.index) if isinstance(data, pd.DataFrame) else filled
+@patch
+def _public(self: DPVAESynthesizer, plan: Plan) -> dict:
+    "What a checkpoint may only be continued with: all public, and no count of rows where a unit is a user."
+    asked = {n: getattr(self, n) for n in ("unit", "target", "epsilon", "delta")} | {"workload": [list(c) for c in self.workload]}
+    planned = asdict(plan.training) | {"releases": [asdict(s) for s in plan.releases.values()], "pairs": plan.pairs, "network": plan.network}
+    return {"dpsynth_version": __version__, "schema": self.schema.to_dict(), **asked, "units": plan.units, **planned}
 
-    def save(
-        self,
-        path,  # usually something.dpsynth
-    ) -> None:
-        "Write the model file: outputs of releases and public declarations, nothing else."
-        if not hasattr(self, "released_"):
-            raise InputError("save: fit a model first")
-        body = {
-            "params": {n: getattr(self, n) for n in _PARAMS} | {"workload": [list(c) for c in self.workload]},
-            "encoder": self.released_.encoder.to_dict(),
-            "network": {n: v for n, v in asdict(self.released_.network.config).items() if n != "cardinalities"},
-            "certificate": self.certificate.to_dict(),
-            "table": self.kind_,
-        }
-        _write_atomically(Path(path), _pack("model", body, _model_tensors(self.released_)))
+# %% ../nbs/09_synthesizer.ipynb #c028e
+@patch
+def _rows(self: DPVAESynthesizer, data, checkpoint, rng, stack):
+    "At most k rows of each unit, as a DataFrame or in pieces, and the unit of each. Spends nothing."
+    if not is_large(data):
+        frame = read_table(data, self.schema, unit=self.unit)
+        return bound_contributions(frame, self.unit, self.max_rows_per_unit, rng)
+    folder = stack.enter_context(private_folder(checkpoint))
+    table = ChunkedTable(data, self.schema, self.unit, folder, verbose=self.verbose).check()
+    return table, bound_chunks(table, self.max_rows_per_unit, rng)
 
-    @classmethod
-    def load(
-        cls,
-        path,  # a model file
-    ):
-        "The synthesizer in a model file; a damaged, foreign or newer file is refused in one line."
-        members = _read_members(Path(path), "model")
-        try:
-            body, tensors = _strict_json(members["model.json"]), load_tensors(members["tensors.safetensors"])
-            _check_types(body, dict.fromkeys(("params", "encoder", "network", "certificate"), dict) | {"table": str})
-            _check_types(body["params"], _PARAMS)
-            params = body["params"] | {"workload": [tuple(c) for c in body["params"]["workload"]]}
-            self = cls(Schema.from_dict(body["encoder"]["schema"]), **params)
-            budget, self.certificate = self._check(), Certificate.from_dict(body["certificate"])
-            if (budget.epsilon, budget.delta) != (self.certificate.epsilon, self.certificate.delta):
-                raise InputError("certificate: of another budget")
-            self.released_ = _unpack(body, tensors, self.target, self.max_rows_per_unit if self._grouped else 0)
-            self.kind_ = _KINDS[_KINDS.index(body["table"])]
-        except Exception:
-            raise InputError(f"{Path(path).name} is not a complete dpsynth model file") from None
-        return self
 
-    def _generator(self, purpose: int, seed=None):
-        "Randomness of post-processing, seeded when the user gave a seed."
-        seed = self.seed if seed is None else seed
-        return np.random.default_rng(None if seed is None else [seed, purpose])
+@patch
+def _learn(self: DPVAESynthesizer, table, unit_index, plan, ledger, rng, progress, trainer) -> Released:
+    "All releases in their order."
+    k = plan.rows_per_unit
+    release = lambda name, make: ledger.release(plan.releases[name], make)
+    encoder = TableEncoder(self.schema).fit(table, plan.releases, ledger, rng, k)
+    per_unit = release("rows per unit", lambda spend: measure_rows_per_unit(unit_index, k, spend, rng)) if self._grouped else None
+    codes = code_matrix(encoder, table)
+    noisy, scales = _counts(codes, encoder, self.workload, release, rng, k)
+    rows = plan.units if k == 1 else max(1, int(next(reversed(noisy.values())).sum()))
+    with _Ticker(plan, ledger, progress, self.verbose) as tick:
+        seed = int(self._generator(0).integers(2**31))
+        model = _train(codes, unit_index, encoder, noisy, plan, self.target, seed, ledger, rng, rows, tick, trainer)
+    model.rows_per_unit = per_unit
+    _calibrate(model, codes, noisy, scales, plan, self.target, release, rng, rows, self._generator(2))
+    return model
 
-    @property
-    def _grouped(self) -> bool:
-        "Whether the synthetic table has users of several rows: the unit is an id of the schema, and k is above 1."
-        return self.unit in self.schema and self.max_rows_per_unit > 1
+# %% ../nbs/09_synthesizer.ipynb #c028g
+@patch
+def sample(
+    self: DPVAESynthesizer,
+    n: int,  # rows
+    where: dict = None,  # column → value, list of values, or range (lower, upper), which rows have; None: missing
+    seed: int = None,  # in place of the synthesizer's
+    kind: str = None,  # 'pandas', 'arrow' or 'polars'; None: that of the table that was fitted
+):  # table with columns and dtypes as in the schema
+    """A synthetic table. Post-processing: it costs nothing, as often as you like.
 
-    def _check(self) -> PrivacyBudget:
-        "Options that make sense together, before any data is read."
-        k = self.max_rows_per_unit
-        if not isinstance(self.schema, Schema):
-            raise InputError("schema must be a dpsynth Schema")
-        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-            raise InputError("max_rows_per_unit must be a whole number of at least 1")
-        if not (self.seed is None or isinstance(self.seed, (int, np.integer)) and not isinstance(self.seed, bool) and 0 <= self.seed < 2**63):
-            raise InputError("seed must be a whole number from 0 to 2^63 - 1")
-        if self.unit in self.schema and self.schema[self.unit].type != "id":
-            raise InputError(f"unit: column {self.unit!r} must not be in the schema except as an id: it is never modelled")
-        check_constraints(self.schema)
-        if self.unit is None and k != 1:
-            raise InputError("max_rows_per_unit needs a unit column")
-        named = [("workload", n) for clique in self.workload for n in clique] + [("target", self.target)] * bool(self.target)
-        for option, name in named:
-            if name not in self.schema.modelled:
-                raise InputError(f"{option}: no column {name!r} in the schema" + " that is modelled" * (name in self.schema))
-        if any(len(set(clique)) < len(clique) for clique in self.workload):
-            raise InputError("workload: a column is named twice")
-        return PrivacyBudget(self.epsilon, self.delta)
+    Where the unit is an id of the schema and users bring several rows, rows get ids of users who have as many rows
+    as was learned, in random order; the last user gets what is left. Under `where` each row has an id of its own."""
+    if kind not in (None, *_KINDS):
+        raise InputError(f"kind must be one of {', '.join(_KINDS)}")
+    pieces, parts = self.sample_chunks(n, where, seed), []
+    with tqdm(total=int(n), desc="sampling", unit="row", disable=not self.verbose or n < 500_000, leave=False) as bar:
+        for piece in pieces:
+            parts.append(piece)
+            bar.update(len(piece))
+    frame = pd.DataFrame({c: pd.concat([p[c] for p in parts], ignore_index=True) for c in parts[0]}, copy=False)
+    return _as_kind(frame, kind or self.kind_)
+
+# %% ../nbs/09_synthesizer.ipynb #c028h
+@patch
+def sample_chunks(
+    self: DPVAESynthesizer,
+    n: int,  # rows in all; but for the ids of a schema that has some, memory does not grow with them
+    where: dict = None,  # as in `sample`
+    seed: int = None,  # in place of the synthesizer's
+):  # yields DataFrames, of at most 200,000 rows each
+    "The table that `sample` makes, in pieces."
+    if not hasattr(self, "released_"):
+        raise InputError("sample: fit or load a model first")
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+        raise InputError("n must be a whole number of at least 1")
+    rng = self._generator(1, seed)
+    return self._chunks(int(n), rng, _conditions(self.released_.encoder, where))
+
+
+@patch
+def _chunks(self: DPVAESynthesizer, n: int, rng, asked: dict):
+    "Pieces with their cells decoded and dressed; no id is given twice in the whole table."
+    model, encoder, at = self.released_, self.released_.encoder, 0
+    grouped = self.unit if self._grouped and not asked else None
+    ids = {name: c.fresh(n, rng) for name, c in self.schema.items() if c.type == "id" and name != grouped}
+    if grouped:
+        ids[grouped] = _users(self.schema[grouped], model.rows_per_unit, n, rng)
+    for codes, cells in _pieces(model, n, rng, asked):
+        frame = encoder.dress(_repaired(model, encoder.decode(codes, rng, asked), cells), rng)
+        for name, given in ids.items():
+            frame[name] = given.iloc[at : at + len(frame)].reset_index(drop=True).astype(frame[name].dtype)
+        at += len(frame)
+        yield frame
+
+# %% ../nbs/09_synthesizer.ipynb #c028i
+@patch
+def impute(
+    self: DPVAESynthesizer,
+    data,  # as `fit` takes it, in memory: its missing cells are filled
+    seed: int = None,  # in place of the synthesizer's
+) -> pd.DataFrame:  # columns as in the schema, rows in their order
+    "The given rows with missing cells drawn given those that are there. The result holds the given rows: it is as private as they are."
+    if not hasattr(self, "released_"):
+        raise InputError("impute: fit or load a model first")
+    source = _respell(_load(data), list(self.schema))
+    gaps = Schema({name: replace(column, nullable=True, dtype=None) for name, column in self.schema.modelled.items()})
+    ids = [name for name in self.schema if name not in gaps and name in source]
+    model, frame, rng = self.released_, read_table(source.drop(columns=ids), gaps), self._generator(3, seed)
+    codes = model.encoder.transform(frame)
+    gone = np.column_stack([frame[f.column].isna() for f in model.encoder.fields])
+    rows, step = np.flatnonzero(gone.any(1)), max(_at_once(model) // IMPUTE_DRAWS, 1)
+    cells = []
+    for at in tqdm(range(0, len(rows), step), desc="imputing", disable=not self.verbose, leave=False):
+        part = rows[at : at + step]
+        codes[part], drawn = _complete(model, frame.iloc[part], codes[part], gone[part], rng)
+        cells.append(drawn)
+    filled = model.encoder.decode(codes, rng)
+    filled = pd.DataFrame({n: frame[n].where(frame[n].notna(), filled[n]).astype(filled[n].dtype) for n in filled})
+    if cells and cells[0] is not None:
+        filled = _repaired(model, filled, pd.concat(cells, ignore_index=True).set_axis(rows).reindex(filled.index))
+    filled = model.encoder.dress(filled, rng).assign(**{name: source[name] for name in ids})
+    return filled.set_axis(data.index) if isinstance(data, pd.DataFrame) else filled
+
+# %% ../nbs/09_synthesizer.ipynb #c028k
+_EITHER, _WORDS = (int, float), (str, type(None))
+_PARAMS = {"epsilon": _EITHER, "delta": _EITHER, "unit": _WORDS, "max_rows_per_unit": int, "target": _WORDS}
+_PARAMS |= {"seed": (int, type(None)), "workload": list}
+
+
+@patch
+def save(
+    self: DPVAESynthesizer,
+    path,  # usually something.dpsynth
+) -> None:
+    "Write the model file: outputs of releases and public declarations, nothing else."
+    if not hasattr(self, "released_"):
+        raise InputError("save: fit a model first")
+    body = {
+        "params": {n: getattr(self, n) for n in _PARAMS} | {"workload": [list(c) for c in self.workload]},
+        "encoder": self.released_.encoder.to_dict(),
+        "network": {n: v for n, v in asdict(self.released_.network.config).items() if n != "cardinalities"},
+        "certificate": self.certificate.to_dict(),
+        "table": self.kind_,
+    }
+    _write_atomically(Path(path), _pack("model", body, _model_tensors(self.released_)))
+
+# %% ../nbs/09_synthesizer.ipynb #c028l
+@patch(cls_method=True)
+def load(
+    cls: DPVAESynthesizer,
+    path,  # a model file
+):
+    "The synthesizer in a model file; a damaged, foreign or newer file is refused in one line."
+    members = _read_members(Path(path), "model")
+    try:
+        body, tensors = _strict_json(members["model.json"]), load_tensors(members["tensors.safetensors"])
+        _check_types(body, dict.fromkeys(("params", "encoder", "network", "certificate"), dict) | {"table": str})
+        _check_types(body["params"], _PARAMS)
+        params = body["params"] | {"workload": [tuple(c) for c in body["params"]["workload"]]}
+        self = cls(Schema.from_dict(body["encoder"]["schema"]), **params)
+        budget, self.certificate = self._check(), Certificate.from_dict(body["certificate"])
+        if (budget.epsilon, budget.delta) != (self.certificate.epsilon, self.certificate.delta):
+            raise InputError("certificate: of another budget")
+        self.released_ = _unpack(body, tensors, self.target, self.max_rows_per_unit if self._grouped else 0)
+        self.kind_ = _KINDS[_KINDS.index(body["table"])]
+    except Exception:
+        raise InputError(f"{Path(path).name} is not a complete dpsynth model file") from None
+    return self
 
 # %% ../nbs/09_synthesizer.ipynb #c029
 def _units(declared, present: int) -> int:
