@@ -1054,7 +1054,7 @@ class Checkpoint(Ledger):
             state[name].copy_(torch.from_numpy(saved))
         for block in super().blocks(spend):
             yield block
-            self._keep(spend.name, {name: tensor.numpy() for name, tensor in state.items()})
+            self._keep(spend.name, {name: tensor.cpu().numpy() for name, tensor in state.items()})
 
 # %% ../nbs/09_synthesizer.ipynb #ck05a
 @patch
