@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 import pyarrow as pa
 from scipy.stats import norm
 
@@ -74,7 +75,7 @@ def axis(
     found, distinct = pd.factorize(pd.Series(cells))
     return np.array([index.get(str(v).strip(), len(index)) for v in distinct] + [np.nan])[found]
 
-
+# %% ../nbs/03_preprocessing.ipynb #t006k
 def _inside(x: np.ndarray, spans: np.ndarray) -> np.ndarray:  # (n,) bool
     "Whether each place is in one of the spans."
     at = np.searchsorted(spans[:, 0], x, side="right") - 1
@@ -110,7 +111,7 @@ def _instant_span(column, low, high):
         low, high = low // step * step, low // step * step + step - 1
     return max(low, first), min(high, last)
 
-
+# %% ../nbs/03_preprocessing.ipynb #t006l
 def _category_spans(column, low, high):
     "Positions of one category; of a range, in an ordered list or among whole numbers."
     names = [False, True] if isinstance(column, Boolean) else column.categories
@@ -124,7 +125,7 @@ def _category_spans(column, low, high):
     low, high = -math.inf if low is None else float(low), math.inf if high is None else float(high)
     return [(i, i) for i, c in enumerate(names) if low <= c <= high]
 
-# %% ../nbs/03_preprocessing.ipynb #t006d
+
 def _merged(spans) -> np.ndarray:  # (k, 2)
     "Spans in order, those that overlap made one."
     found = []
@@ -140,7 +141,7 @@ def _has_order(column) -> bool:
     "Whether a range of the column means something."
     return not isinstance(column, (Categorical, Boolean)) or isinstance(column, Categorical) and (column.ordered or type(column.categories[0]) is int)
 
-
+# %% ../nbs/03_preprocessing.ipynb #t006m
 def _spans(column, low, high) -> list:
     "Spans of a value or a range; none where the column cannot have it."
     try:
@@ -164,7 +165,7 @@ def _as_range(value):
     "What a constraint holds as `condition` takes it: a mapping is a range."
     return (value.get("lower"), value.get("upper")) if isinstance(value, dict) else value
 
-
+# %% ../nbs/03_preprocessing.ipynb #t006n
 def condition(
     name: str,  # of the column, for messages
     column,  # of a schema without gaps
@@ -214,7 +215,7 @@ def contradictions(
             broken |= _all_hold(schema, c["if"], frame, what) & ~_all_hold(schema, c["then"], frame, what)
     return broken
 
-
+# %% ../nbs/03_preprocessing.ipynb #t006o
 def constrained(schema: Schema) -> list:
     "The columns that constraints name, in the schema's order."
     named = {n for c in schema.constraints for part in c.values() for n in part}
@@ -291,29 +292,33 @@ class _Grid:
         x = np.clip(np.asarray(values, dtype=float), self.lower, self.upper)
         return np.bincount(self.cell(x[~np.isnan(x)]), minlength=self.cells)
 
-    def _part(self, cell, low=None, high=None):  # → where to draw in each cell: its start and length, or that of a part
-        if not self.integer:
-            start, half = self.starts[cell], 0.0 if self.decimals is None else 0.5 * 10.0**-self.decimals
-            if low is None:
-                return start, self.width
-            end = np.minimum(start + self.width, high + half)
-            return np.minimum(np.maximum(start, low - half), end), np.maximum(end - np.maximum(start, low - half), 0)
-        first = np.ceil(self.starts[cell])
-        count = np.maximum(np.ceil(self.starts[cell] + self.width) - first, 1)
+# %% ../nbs/03_preprocessing.ipynb #c012a
+@patch
+def _part(self: _Grid, cell, low=None, high=None):  # → where to draw in each cell: its start and length, or that of a part
+    if not self.integer:
+        start, half = self.starts[cell], 0.0 if self.decimals is None else 0.5 * 10.0**-self.decimals
         if low is None:
-            return first, count
-        start = np.minimum(np.maximum(first, low), first + count - 1)
-        return start, np.maximum(np.minimum(first + count - 1, high) - start + 1, 1)
+            return start, self.width
+        end = np.minimum(start + self.width, high + half)
+        return np.minimum(np.maximum(start, low - half), end), np.maximum(end - np.maximum(start, low - half), 0)
+    first = np.ceil(self.starts[cell])
+    count = np.maximum(np.ceil(self.starts[cell] + self.width) - first, 1)
+    if low is None:
+        return first, count
+    start = np.minimum(np.maximum(first, low), first + count - 1)
+    return start, np.maximum(np.minimum(first + count - 1, high) - start + 1, 1)
 
-    def draw(self, cell, rng, low=None, high=None):  # (n,) cells, bounds of each value → (n,) values, uniform inside
-        (start, length), u = self._part(cell, low, high), rng.random(len(cell))
-        if not self.integer:
-            x = start + u * length
-            x = x if self.decimals is None else np.round(x, self.decimals)
-        else:
-            x = start + np.floor(u * length)
-        x = np.clip(x, self.lower, self.upper)
-        return x if low is None else np.clip(x, low, high)
+
+@patch
+def draw(self: _Grid, cell, rng, low=None, high=None):  # (n,) cells, bounds of each value → (n,) values, uniform inside
+    (start, length), u = self._part(cell, low, high), rng.random(len(cell))
+    if not self.integer:
+        x = start + u * length
+        x = x if self.decimals is None else np.round(x, self.decimals)
+    else:
+        x = start + np.floor(u * length)
+    x = np.clip(x, self.lower, self.upper)
+    return x if low is None else np.clip(x, low, high)
 
 # %% ../nbs/03_preprocessing.ipynb #t013
 def _mass(grid: _Grid, total: np.ndarray, density: np.ndarray, x: np.ndarray, included: bool) -> np.ndarray:
@@ -329,7 +334,7 @@ def _mass(grid: _Grid, total: np.ndarray, density: np.ndarray, x: np.ndarray, in
         share = (x - grid.starts[cell]) / grid.width
     return total[cell] - density[cell] * (1 - np.clip(share, 0, 1))
 
-# %% ../nbs/03_preprocessing.ipynb #t013a
+
 def _choose_spans(coder, codes, spans, rng):  # → (n,) lower and (n,) upper ends
     "For each row one of the spans, with the probability that a cell decoded from its codes has there."
     if not hasattr(coder, "chance") or len(spans) == 1:
@@ -387,107 +392,121 @@ class Discretizer:
         self.missing = k if self.nullable else 0
         self.fields = (Field(name, name, k + self.nullable, (k,) if self.nullable else ()),)
 
-    @classmethod
-    def fit(
-        cls,
-        name: str,
-        column,  # Integer or Float with concrete bounds
-        noisy: np.ndarray,  # (cells,) noisy histogram
-        values: dict,  # released values → noisy counts, candidates for atoms
-        scale: float,  # noise standard deviation of one cell
-    ):  # a Discretizer
-        "Choose atoms and bins from noisy releases alone; post-processing, reads no data."
-        grid, noisy = _Grid(column), np.asarray(noisy, float).copy()
-        if grid.exact and grid.cells <= DIRECT_VALUES:
-            return cls(name, column)
-        atoms = _atoms(grid, noisy, values)
-        for v in atoms:
-            noisy[grid.cell(np.array([v]))] -= values[v]
-        bins = _split(noisy, grid.starts, grid.lower, grid.upper, scale)
-        return cls(name, column, atoms, bins, _density(noisy, bins, scale))
-
     def clip(self, values):
         "Float array with what lies outside the bounds moved to the nearer bound; missing stays missing."
         return np.clip(np.asarray(pd.to_numeric(values), dtype=float), self.grid.lower, self.grid.upper)
 
-    def encode(self, values):
-        x = self.clip(values)
-        gone = np.isnan(x)
-        x = np.where(gone, self.grid.lower, x)
-        codes = len(self.atoms) + np.searchsorted(self.bins, self.grid.cell(x), side="right") - 1
-        if len(self.atoms):
-            at = np.clip(np.searchsorted(self.atoms, x), 0, len(self.atoms) - 1)
-            codes = np.where(self.atoms[at] == x, at, codes)
-        return np.where(gone & self.nullable, self.missing, codes)[:, None]
+# %% ../nbs/03_preprocessing.ipynb #c016a
+@patch(cls_method=True)
+def fit(
+    cls: Discretizer,
+    name: str,
+    column,  # Integer or Float with concrete bounds
+    noisy: np.ndarray,  # (cells,) noisy histogram
+    values: dict,  # released values → noisy counts, candidates for atoms
+    scale: float,  # noise standard deviation of one cell
+):  # a Discretizer
+    "Choose atoms and bins from noisy releases alone; post-processing, reads no data."
+    grid, noisy = _Grid(column), np.asarray(noisy, float).copy()
+    if grid.exact and grid.cells <= DIRECT_VALUES:
+        return cls(name, column)
+    atoms = _atoms(grid, noisy, values)
+    for v in atoms:
+        noisy[grid.cell(np.array([v]))] -= values[v]
+    bins = _split(noisy, grid.starts, grid.lower, grid.upper, scale)
+    return cls(name, column, atoms, bins, _density(noisy, bins, scale))
 
-    def _between(self, low, high):
-        "Running mass below each `low` and up to each `high`; a point of a number without decimals stands for its fine cell."
-        total, grid = np.cumsum(self.density), self.grid
-        low, high = np.clip(low, grid.lower, grid.upper), np.clip(high, grid.lower, grid.upper)
-        below, upto = (_mass(grid, total, self.density, x, side) for x, side in ((low, False), (high, True)))
-        if not grid.integer and grid.decimals is None:
-            cell, point = grid.cell(low), low == high
-            below, upto = np.where(point, total[cell] - self.density[cell], below), np.where(point, total[cell], upto)
-        return below, upto
+# %% ../nbs/03_preprocessing.ipynb #c016b
+@patch
+def encode(self: Discretizer, values):
+    x = self.clip(values)
+    gone = np.isnan(x)
+    x = np.where(gone, self.grid.lower, x)
+    codes = len(self.atoms) + np.searchsorted(self.bins, self.grid.cell(x), side="right") - 1
+    if len(self.atoms):
+        at = np.clip(np.searchsorted(self.atoms, x), 0, len(self.atoms) - 1)
+        codes = np.where(self.atoms[at] == x, at, codes)
+    return np.where(gone & self.nullable, self.missing, codes)[:, None]
 
-    def decode(self, codes, rng, low=None, high=None):
-        code, n_atoms = codes[:, 0], len(self.atoms)
-        total = np.cumsum(self.density)  # inverse CDF inside a bin, vectorised over rows
-        first = self.bins
-        last = np.append(first[1:], self.grid.cells) - 1
-        b = np.clip(code - n_atoms, 0, len(first) - 1)
-        base, end = total[first[b]] - self.density[first[b]], total[last[b]]
-        if low is not None:
-            below, upto = self._between(low, high)
-            base, end = np.minimum(np.maximum(base, below), end), np.maximum(np.minimum(end, upto), base)
-        cell = np.searchsorted(total, base + rng.random(len(code)) * (end - base), side="right")
-        x = self.grid.draw(np.clip(cell, first[b], last[b]), rng, low, high)
-        if n_atoms:
-            x = np.where(code < n_atoms, self.atoms[np.clip(code, 0, n_atoms - 1)], x)
-        values = pd.Series(x, name=self.name)
-        if self.nullable:
-            values[code == self.missing] = np.nan
-        return values.astype("Int64" if self.nullable else "int64") if self.grid.integer else values
 
-    def chance(self, codes, spans):
-        "(n, spans) probability that a cell decoded from each row's code lies in each span of a condition."
-        low, high = spans.T
-        total, last = np.cumsum(self.density), np.append(self.bins[1:], self.grid.cells) - 1
-        base, end = (total[self.bins] - self.density[self.bins])[:, None], total[last][:, None]
+@patch
+def decode(self: Discretizer, codes, rng, low=None, high=None):
+    code, n_atoms = codes[:, 0], len(self.atoms)
+    total = np.cumsum(self.density)  # inverse CDF inside a bin, vectorised over rows
+    first = self.bins
+    last = np.append(first[1:], self.grid.cells) - 1
+    b = np.clip(code - n_atoms, 0, len(first) - 1)
+    base, end = total[first[b]] - self.density[first[b]], total[last[b]]
+    if low is not None:
         below, upto = self._between(low, high)
-        inside = np.maximum(np.minimum(end, upto) - np.maximum(base, below), 0)
-        bins = np.divide(inside, end - base, out=np.zeros(inside.shape), where=end > base)
-        atoms = (low <= self.atoms[:, None]) & (self.atoms[:, None] <= high)
-        return np.concatenate([atoms, bins, np.zeros((int(self.nullable), len(low)))])[codes[:, 0]]
+        base, end = np.minimum(np.maximum(base, below), end), np.maximum(np.minimum(end, upto), base)
+    cell = np.searchsorted(total, base + rng.random(len(code)) * (end - base), side="right")
+    x = self.grid.draw(np.clip(cell, first[b], last[b]), rng, low, high)
+    if n_atoms:
+        x = np.where(code < n_atoms, self.atoms[np.clip(code, 0, n_atoms - 1)], x)
+    values = pd.Series(x, name=self.name)
+    if self.nullable:
+        values[code == self.missing] = np.nan
+    return values.astype("Int64" if self.nullable else "int64") if self.grid.integer else values
 
-    def shares(self, spans):
-        "One vector a field: how much of each code lies in the spans of a condition."
-        return [self.chance(np.arange(self.fields[0].cardinality)[:, None], spans).sum(1).clip(0, 1)]
+# %% ../nbs/03_preprocessing.ipynb #c016d
+@patch
+def _between(self: Discretizer, low, high):
+    "Running mass below each `low` and up to each `high`; a point of a number without decimals stands for its fine cell."
+    total, grid = np.cumsum(self.density), self.grid
+    low, high = np.clip(low, grid.lower, grid.upper), np.clip(high, grid.lower, grid.upper)
+    below, upto = (_mass(grid, total, self.density, x, side) for x, side in ((low, False), (high, True)))
+    if not grid.integer and grid.decimals is None:
+        cell, point = grid.cell(low), low == high
+        below, upto = np.where(point, total[cell] - self.density[cell], below), np.where(point, total[cell], upto)
+    return below, upto
 
-    def state(self):
-        return {"atoms": self.atoms.tolist(), "bins": self.bins.tolist(), "density": self.density.tolist()}
 
-    @classmethod
-    def from_state(cls, name, column, state):
-        "The coder with this `state`, which may come from anybody."
-        self = cls(name, column, **state) if isinstance(column, (Integer, Float)) and set(state) == {"atoms", "bins", "density"} else None
-        if not (
-            self
-            and len(self.atoms) <= MAX_ATOMS
-            and ((column.lower <= self.atoms) & (self.atoms <= column.upper)).all()
-            and (np.diff(self.atoms) > 0).all()
-            and self.bins.ndim == 1
-            and len(self.bins) > 0
-            and self.bins[0] == 0
-            and (np.diff(self.bins) > 0).all()
-            and self.bins[-1] < self.grid.cells
-            and self.bins.tolist() == state["bins"]
-            and self.density.shape == (self.grid.cells,)
-            and np.isfinite(self.density).all()
-            and (self.density >= 0).all()
-        ):
-            raise InputError(f"column {name!r}: no code book of a number")
-        return self
+@patch
+def chance(self: Discretizer, codes, spans):
+    "(n, spans) probability that a cell decoded from each row's code lies in each span of a condition."
+    low, high = spans.T
+    total, last = np.cumsum(self.density), np.append(self.bins[1:], self.grid.cells) - 1
+    base, end = (total[self.bins] - self.density[self.bins])[:, None], total[last][:, None]
+    below, upto = self._between(low, high)
+    inside = np.maximum(np.minimum(end, upto) - np.maximum(base, below), 0)
+    bins = np.divide(inside, end - base, out=np.zeros(inside.shape), where=end > base)
+    atoms = (low <= self.atoms[:, None]) & (self.atoms[:, None] <= high)
+    return np.concatenate([atoms, bins, np.zeros((int(self.nullable), len(low)))])[codes[:, 0]]
+
+
+@patch
+def shares(self: Discretizer, spans):
+    "One vector a field: how much of each code lies in the spans of a condition."
+    return [self.chance(np.arange(self.fields[0].cardinality)[:, None], spans).sum(1).clip(0, 1)]
+
+# %% ../nbs/03_preprocessing.ipynb #c016e
+@patch
+def state(self: Discretizer):
+    return {"atoms": self.atoms.tolist(), "bins": self.bins.tolist(), "density": self.density.tolist()}
+
+
+@patch(cls_method=True)
+def from_state(cls: Discretizer, name, column, state):
+    "The coder with this `state`, which may come from anybody."
+    self = cls(name, column, **state) if isinstance(column, (Integer, Float)) and set(state) == {"atoms", "bins", "density"} else None
+    if not (
+        self
+        and len(self.atoms) <= MAX_ATOMS
+        and ((column.lower <= self.atoms) & (self.atoms <= column.upper)).all()
+        and (np.diff(self.atoms) > 0).all()
+        and self.bins.ndim == 1
+        and len(self.bins) > 0
+        and self.bins[0] == 0
+        and (np.diff(self.bins) > 0).all()
+        and self.bins[-1] < self.grid.cells
+        and self.bins.tolist() == state["bins"]
+        and self.density.shape == (self.grid.cells,)
+        and np.isfinite(self.density).all()
+        and (self.density >= 0).all()
+    ):
+        raise InputError(f"column {name!r}: no code book of a number")
+    return self
 
 # %% ../nbs/03_preprocessing.ipynb #c018
 def _atoms(grid, noisy, values):
@@ -533,53 +552,65 @@ class _DatetimeCoder:
         parts += [at.dt.hour.to_numpy()] if self.column.resolution != "day" else []
         return np.column_stack([np.where(gone & self.nullable, k, p) for p, k in zip(parts, self.sizes)])
 
-    def _slot(self, codes, rng):
-        "First instant of each row's hour (of its day where hours do not count) in the first of its weeks, seconds."
-        n = len(codes)
-        part = [np.where(codes[:, i] >= k, rng.integers(0, k, n), codes[:, i]) for i, k in enumerate(self.sizes)]
-        day = part[0] * self.span + (part[1] if self.span > 1 else 0)
-        hour = 3600 * part[-1] if self.column.resolution != "day" else 0
-        return _seconds([self.first])[0] + 86_400.0 * day + hour
+# %% ../nbs/03_preprocessing.ipynb #c023a
+@patch
+def _slot(self: _DatetimeCoder, codes, rng):
+    "First instant of each row's hour (of its day where hours do not count) in the first of its weeks, seconds."
+    n = len(codes)
+    part = [np.where(codes[:, i] >= k, rng.integers(0, k, n), codes[:, i]) for i, k in enumerate(self.sizes)]
+    day = part[0] * self.span + (part[1] if self.span > 1 else 0)
+    hour = 3600 * part[-1] if self.column.resolution != "day" else 0
+    return _seconds([self.first])[0] + 86_400.0 * day + hour
 
-    def _upto(self, slot, x):
-        "How many of the instants that a row may decode to are at or before `x`, in seconds."
-        week, rest = np.divmod(x - slot, 7 * 86_400)
-        return np.clip(week * self.steps + np.minimum(self.steps, rest // self.step + 1), 0, self.weeks * self.steps)
 
-    def decode(self, codes, rng, low=None, high=None):
-        slot, n = self._slot(codes, rng), len(codes)
-        if low is None:
-            at = rng.integers(0, self.weeks, n) * 7 * 86_400 + rng.integers(0, self.steps, n) * self.step + slot
-        else:
-            least, most = self._upto(slot, low - 1), self._upto(slot, high)
-            which = np.clip(least + np.floor(rng.random(n) * (most - least)), 0, self.weeks * self.steps - 1)
-            at = np.clip(slot + which // self.steps * 7 * 86_400 + which % self.steps * self.step, low, high)
-        at = np.clip(at, *_seconds([self.column.lower, self.column.upper])).astype(np.int64)
-        values = pd.Series(at.astype("datetime64[s]"), name=self.name)
-        return values.mask(codes[:, 0] >= self.sizes[0]) if self.nullable else values
+@patch
+def _upto(self: _DatetimeCoder, slot, x):
+    "How many of the instants that a row may decode to are at or before `x`, in seconds."
+    week, rest = np.divmod(x - slot, 7 * 86_400)
+    return np.clip(week * self.steps + np.minimum(self.steps, rest // self.step + 1), 0, self.weeks * self.steps)
 
-    def chance(self, codes, spans):
-        "(n, spans) probability that a cell decoded from each row's codes lies in each span of a condition."
-        low, high = np.where(spans <= _seconds([self.column.lower]), -1e15, np.where(spans >= _seconds([self.column.upper]), 1e15, spans)).T
-        slot = self._slot(codes, np.random.default_rng(0))[:, None]
-        known = (codes < np.array(self.sizes)).all(1)[:, None]
-        return known * (self._upto(slot, high) - self._upto(slot, low - 1)) / (self.weeks * self.steps)
 
-    def shares(self, spans):
-        "A 0/1 vector a field: which days, weekdays and hours the spans touch. Which go together, `chance` says."
-        days = np.zeros(self.sizes[0] * self.span + 1)
-        first, last = ((spans - _seconds([self.first])[0]) // 86_400).astype(int).clip(0, len(days) - 2).T
-        np.add.at(days, first, 1), np.add.at(days, last + 1, -1)
-        days = np.cumsum(days)[:-1].reshape(-1, self.span) > 0
-        vectors = [days.any(1)] + ([days.reshape(-1, 7).any(0)] if self.span > 1 else [])
-        if self.column.resolution != "day":
-            hours = np.arange(24)
-            start, length = spans[:, :1] // 3600 % 24, spans[:, 1:] // 3600 - spans[:, :1] // 3600
-            vectors.append(((hours - start) % 24 <= length).any(0))
-        return [np.append(v, [0.0] * self.nullable) for v in vectors]
+@patch
+def decode(self: _DatetimeCoder, codes, rng, low=None, high=None):
+    slot, n = self._slot(codes, rng), len(codes)
+    if low is None:
+        at = rng.integers(0, self.weeks, n) * 7 * 86_400 + rng.integers(0, self.steps, n) * self.step + slot
+    else:
+        least, most = self._upto(slot, low - 1), self._upto(slot, high)
+        which = np.clip(least + np.floor(rng.random(n) * (most - least)), 0, self.weeks * self.steps - 1)
+        at = np.clip(slot + which // self.steps * 7 * 86_400 + which % self.steps * self.step, low, high)
+    at = np.clip(at, *_seconds([self.column.lower, self.column.upper])).astype(np.int64)
+    values = pd.Series(at.astype("datetime64[s]"), name=self.name)
+    return values.mask(codes[:, 0] >= self.sizes[0]) if self.nullable else values
 
-    def state(self):
-        return {}
+# %% ../nbs/03_preprocessing.ipynb #c023b
+@patch
+def chance(self: _DatetimeCoder, codes, spans):
+    "(n, spans) probability that a cell decoded from each row's codes lies in each span of a condition."
+    low, high = np.where(spans <= _seconds([self.column.lower]), -1e15, np.where(spans >= _seconds([self.column.upper]), 1e15, spans)).T
+    slot = self._slot(codes, np.random.default_rng(0))[:, None]
+    known = (codes < np.array(self.sizes)).all(1)[:, None]
+    return known * (self._upto(slot, high) - self._upto(slot, low - 1)) / (self.weeks * self.steps)
+
+
+@patch
+def shares(self: _DatetimeCoder, spans):
+    "A 0/1 vector a field: which days, weekdays and hours the spans touch. Which go together, `chance` says."
+    days = np.zeros(self.sizes[0] * self.span + 1)
+    first, last = ((spans - _seconds([self.first])[0]) // 86_400).astype(int).clip(0, len(days) - 2).T
+    np.add.at(days, first, 1), np.add.at(days, last + 1, -1)
+    days = np.cumsum(days)[:-1].reshape(-1, self.span) > 0
+    vectors = [days.any(1)] + ([days.reshape(-1, 7).any(0)] if self.span > 1 else [])
+    if self.column.resolution != "day":
+        hours = np.arange(24)
+        start, length = spans[:, :1] // 3600 % 24, spans[:, 1:] // 3600 - spans[:, :1] // 3600
+        vectors.append(((hours - start) % 24 <= length).any(0))
+    return [np.append(v, [0.0] * self.nullable) for v in vectors]
+
+
+@patch
+def state(self: _DatetimeCoder):
+    return {}
 
 # %% ../nbs/03_preprocessing.ipynb #c027
 def _is_number(column) -> bool:
@@ -656,6 +687,15 @@ def _threshold(spend: Spend, columns: int, k: int) -> float:
     return k + 1 + spend.noise_multiplier * k * math.sqrt(columns) * norm.isf(spend.delta / (k * columns))
 
 
+def _read_values(values, column, spend, columns, k, rng) -> dict:
+    "Values whose noisy count passes the threshold, most frequent first → noisy count."
+    counts = _value_counts(values, column)
+    noisy = gaussian_histogram(counts.to_numpy(np.int64), spend.noise_multiplier, k * math.sqrt(columns), rng)
+    keep = noisy > _threshold(spend, columns, k)
+    found = dict(zip(counts.index[keep].tolist(), noisy[keep].tolist()))
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+# %% ../nbs/03_preprocessing.ipynb #c034a
 def _value_counts(values, column) -> pd.Series:
     "Counts of the values that occur; sorted, because the order of rows would be a trace."
     total = []
@@ -677,15 +717,6 @@ def _added(counts: list) -> pd.Series:
     "Counts of pieces added up, in the order of the values."
     together = pd.concat(counts).astype(np.int64)
     return together.groupby(level=0).sum()
-
-
-def _read_values(values, column, spend, columns, k, rng) -> dict:
-    "Values whose noisy count passes the threshold, most frequent first → noisy count."
-    counts = _value_counts(values, column)
-    noisy = gaussian_histogram(counts.to_numpy(np.int64), spend.noise_multiplier, k * math.sqrt(columns), rng)
-    keep = noisy > _threshold(spend, columns, k)
-    found = dict(zip(counts.index[keep].tolist(), noisy[keep].tolist()))
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 # %% ../nbs/03_preprocessing.ipynb #t036b
 def _dressed(values: pd.Series, column) -> pd.Series:
@@ -726,50 +757,10 @@ class TableEncoder:
         if not discovery_releases(schema):
             self._build(schema, {})
 
-    def _build(self, schema, fitted):
-        "Resolved schema and one coder a column."
-        self.resolved, self.coders = schema, {}
-        for name, column in schema.modelled.items():
-            kinds = {Datetime: _DatetimeCoder, Categorical: _CategoryCoder, Boolean: _CategoryCoder}
-            make = kinds.get(type(column), Discretizer)
-            self.coders[name] = fitted.get(name) or make(name, column)
-        self.fields = tuple(f for c in self.coders.values() for f in c.fields)
-        return self
-
     @property
     def cardinalities(self) -> tuple:
         "Number of codes of each field."
         return tuple(f.cardinality for f in self.fields)
-
-    def fit(
-        self,
-        frame,  # DataFrame or ChunkedTable: typed, bounded to k rows a unit, without the unit column
-        spends: dict,  # release name → Spend, one for each of `discovery_releases`
-        ledger: Ledger,
-        rng: np.random.Generator,  # from secure_generator
-        k: int = 1,  # rows a unit, at most
-    ):  # self
-        "Learn what the schema leaves open: each release is charged before its columns are read."
-        releases, columns = discovery_releases(self.schema), dict(self.schema.columns)
-        if not releases:
-            return self
-        if missing := set(releases) - set(spends):
-            raise InputError(f"the plan has no expense for discovery: {', '.join(sorted(missing))}")
-        if read := releases.get("bounds"):
-            noisy = ledger.release(spends["bounds"], lambda spend: self._bounds(frame, read, columns, spend, rng, k))
-            columns |= {name: _read_bounds(counts, columns[name], scale) for name, (counts, scale) in noisy.items()}
-        values = {}
-        if read := releases.get("values"):
-            values = ledger.release(spends["values"], lambda spend: self._values(frame, read, columns, spend, rng, k))
-        for name in columns:
-            if isinstance(columns[name], Categorical) and columns[name].discovers:
-                columns[name] = replace(columns[name], categories=sorted(values[name]) or ["other"])
-        fitted = {}
-        if read := releases.get("histogram"):
-            noisy = ledger.release(spends["histogram"], lambda spend: self._bins(frame, read, columns, spend, rng, k))
-            for name, (counts, scale) in noisy.items():
-                fitted[name] = Discretizer.fit(name, columns[name], counts, values.get(name, {}), scale)
-        return self._build(Schema(columns, self.schema.constraints), fitted)
 
     @staticmethod
     def _bounds(frame, read, columns, spend, rng, k):
@@ -795,99 +786,158 @@ class TableEncoder:
             noisy[name] = gaussian_histogram(counts, spend.noise_multiplier, sensitivity, rng), spend.noise_multiplier * sensitivity
         return noisy
 
-    def transform(
-        self,
-        frame: pd.DataFrame,  # columns as in the schema
-        dtype=np.int32,  # of the codes; must hold the largest cardinality
-    ) -> np.ndarray:  # (n, fields) codes
-        "Codes of a table. Out-of-range numbers are clipped, unknown categories become `other`."
-        if absent := [n for n in self.coders if n not in frame]:
-            raise InputError(f"column {absent[0]!r} is in the schema but not in the data")
-        codes, at = np.empty((len(frame), len(self.fields)), dtype), 0
-        for name, coder in self.coders.items():
-            codes[:, at : at + len(coder.fields)] = coder.encode(frame[name])
-            at += len(coder.fields)
-        return codes
+# %% ../nbs/03_preprocessing.ipynb #c038a
+@patch
+def fit(
+    self: TableEncoder,
+    frame,  # DataFrame or ChunkedTable: typed, bounded to k rows a unit, without the unit column
+    spends: dict,  # release name → Spend, one for each of `discovery_releases`
+    ledger: Ledger,
+    rng: np.random.Generator,  # from secure_generator
+    k: int = 1,  # rows a unit, at most
+):  # self
+    "Learn what the schema leaves open: each release is charged before its columns are read."
+    releases, columns = discovery_releases(self.schema), dict(self.schema.columns)
+    if not releases:
+        return self
+    if missing := set(releases) - set(spends):
+        raise InputError(f"the plan has no expense for discovery: {', '.join(sorted(missing))}")
+    if read := releases.get("bounds"):
+        noisy = ledger.release(spends["bounds"], lambda spend: self._bounds(frame, read, columns, spend, rng, k))
+        columns |= {name: _read_bounds(counts, columns[name], scale) for name, (counts, scale) in noisy.items()}
+    values = {}
+    if read := releases.get("values"):
+        values = ledger.release(spends["values"], lambda spend: self._values(frame, read, columns, spend, rng, k))
+    for name in columns:
+        if isinstance(columns[name], Categorical) and columns[name].discovers:
+            columns[name] = replace(columns[name], categories=sorted(values[name]) or ["other"])
+    fitted = {}
+    if read := releases.get("histogram"):
+        noisy = ledger.release(spends["histogram"], lambda spend: self._bins(frame, read, columns, spend, rng, k))
+        for name, (counts, scale) in noisy.items():
+            fitted[name] = Discretizer.fit(name, columns[name], counts, values.get(name, {}), scale)
+    return self._build(Schema(columns, self.schema.constraints), fitted)
 
-    def shares(
-        self,
-        conditions: dict,  # column → `Condition`
-    ) -> list:  # one (cardinality,) vector in [0, 1] a field, or None where nothing is asked
-        "How much of each code satisfies the conditions. A date's parts are judged one by one; `chance` says the rest."
-        out = []
-        for name, coder in self.coders.items():
-            asked = conditions.get(name)
-            vectors = coder.shares(asked.spans) if asked else [None] * len(coder.fields)
-            if asked and asked.missing:
-                vectors = [np.append(v[:-1], 1.0) for v in vectors]
-            out += vectors
-        return out
+# %% ../nbs/03_preprocessing.ipynb #c038c
+@patch
+def transform(
+    self: TableEncoder,
+    frame: pd.DataFrame,  # columns as in the schema
+    dtype=np.int32,  # of the codes; must hold the largest cardinality
+) -> np.ndarray:  # (n, fields) codes
+    "Codes of a table. Out-of-range numbers are clipped, unknown categories become `other`."
+    if absent := [n for n in self.coders if n not in frame]:
+        raise InputError(f"column {absent[0]!r} is in the schema but not in the data")
+    codes, at = np.empty((len(frame), len(self.fields)), dtype), 0
+    for name, coder in self.coders.items():
+        codes[:, at : at + len(coder.fields)] = coder.encode(frame[name])
+        at += len(coder.fields)
+    return codes
 
-    def chance(
-        self,
-        codes: np.ndarray,  # (n, fields)
-        conditions: dict,  # column → `Condition`
-    ) -> np.ndarray:  # (n,) in [0, 1]
-        "How likely the dates decoded from codes satisfy their conditions."
-        p, at = np.ones(len(codes)), 0
-        for name, coder in self.coders.items():
-            part = codes[:, at : at + len(coder.fields)]
-            at += len(coder.fields)
-            if name in conditions and isinstance(coder, _DatetimeCoder):
-                gone = conditions[name].missing * (part[:, 0] >= coder.sizes[0])
-                p *= coder.chance(part, conditions[name].spans).sum(1) + gone
-        return p
 
-    def decode(
-        self,
-        codes: np.ndarray,  # (n, fields)
-        rng: np.random.Generator,  # draws inside bins; any generator, this is post-processing
-        conditions: dict = None,  # column → `Condition` that its cells shall satisfy; the codes must allow it
-        only=None,  # columns that are wanted; None: all
-    ) -> pd.DataFrame:  # as `read_table` gives it: without ids, time zones, declared dtypes
-        "Cells drawn from codes."
-        out, at = {}, 0
-        for name, coder in self.coders.items():
-            part = np.asarray(codes[:, at : at + len(coder.fields)], np.int64)
-            at += len(coder.fields)
-            if only is None or name in only:
-                asked = (conditions or {}).get(name)
-                bounds = _choose_spans(coder, part, asked.spans, rng) if asked and len(asked.spans) else ()
-                out[name] = coder.decode(part, rng, *bounds)
-        return pd.DataFrame(out, copy=False)
+@patch
+def inverse_transform(
+    self: TableEncoder,
+    codes: np.ndarray,  # (n, fields)
+    rng: np.random.Generator,  # draws inside bins; any generator, this is post-processing
+) -> pd.DataFrame:  # columns and dtypes as in the schema
+    "A table from codes."
+    return self.dress(self.decode(codes, rng), rng)
 
-    def dress(
-        self,
-        frame: pd.DataFrame,  # from `decode`
-        rng: np.random.Generator,
-    ) -> pd.DataFrame:  # columns and dtypes as in the schema
-        "Decoded cells in the form that the schema declares, with fresh ids."
-        out = {name: _dressed(cells, self.resolved[name]) for name, cells in frame.items()}
-        ids = {n: _dressed(c.fresh(len(frame), rng), c) for n, c in self.schema.items() if isinstance(c, Id)}
-        return pd.DataFrame({name: (ids | out)[name] for name in self.schema}, copy=False)
+# %% ../nbs/03_preprocessing.ipynb #c038d
+@patch
+def decode(
+    self: TableEncoder,
+    codes: np.ndarray,  # (n, fields)
+    rng: np.random.Generator,  # draws inside bins; any generator, this is post-processing
+    conditions: dict = None,  # column → `Condition` that its cells shall satisfy; the codes must allow it
+    only=None,  # columns that are wanted; None: all
+) -> pd.DataFrame:  # as `read_table` gives it: without ids, time zones, declared dtypes
+    "Cells drawn from codes."
+    out, at = {}, 0
+    for name, coder in self.coders.items():
+        part = np.asarray(codes[:, at : at + len(coder.fields)], np.int64)
+        at += len(coder.fields)
+        if only is None or name in only:
+            asked = (conditions or {}).get(name)
+            bounds = _choose_spans(coder, part, asked.spans, rng) if asked and len(asked.spans) else ()
+            out[name] = coder.decode(part, rng, *bounds)
+    return pd.DataFrame(out, copy=False)
 
-    def inverse_transform(
-        self,
-        codes: np.ndarray,  # (n, fields)
-        rng: np.random.Generator,  # draws inside bins; any generator, this is post-processing
-    ) -> pd.DataFrame:  # columns and dtypes as in the schema
-        "A table from codes."
-        return self.dress(self.decode(codes, rng), rng)
 
-    def to_dict(self) -> dict:
-        "Strict JSON: the given schema, the resolved one, and what was learned of numbers."
-        state = {n: c.state() for n, c in self.coders.items() if c.state()}
-        return {"schema": self.schema.to_dict(), "resolved": self.resolved.to_dict(), "numbers": state}
+@patch
+def dress(
+    self: TableEncoder,
+    frame: pd.DataFrame,  # from `decode`
+    rng: np.random.Generator,
+) -> pd.DataFrame:  # columns and dtypes as in the schema
+    "Decoded cells in the form that the schema declares, with fresh ids."
+    out = {name: _dressed(cells, self.resolved[name]) for name, cells in frame.items()}
+    ids = {n: _dressed(c.fresh(len(frame), rng), c) for n, c in self.schema.items() if isinstance(c, Id)}
+    return pd.DataFrame({name: (ids | out)[name] for name in self.schema}, copy=False)
 
-    @classmethod
-    def from_dict(cls, saved: dict):
-        "The encoder that `to_dict` described; what it cannot have described is refused."
-        self, resolved = cls(Schema.from_dict(saved["schema"])), Schema.from_dict(saved["resolved"])
-        form = lambda c: (type(c), *(getattr(c, key, None) for key in ("nullable", "pattern", "dtype", "timezone", "ordered")))
-        kinds = [([(name, *form(column)) for name, column in schema.items()], schema.constraints) for schema in (self.schema, resolved)]
-        if kinds[0] != kinds[1] or resolved.discovers or set(saved) != {"schema", "resolved", "numbers"}:
-            raise InputError("the code book does not fit its schema")
-        return self._build(resolved, {n: Discretizer.from_state(n, resolved[n], s) for n, s in saved["numbers"].items()})
+# %% ../nbs/03_preprocessing.ipynb #c038e
+@patch
+def shares(
+    self: TableEncoder,
+    conditions: dict,  # column → `Condition`
+) -> list:  # one (cardinality,) vector in [0, 1] a field, or None where nothing is asked
+    "How much of each code satisfies the conditions. A date's parts are judged one by one; `chance` says the rest."
+    out = []
+    for name, coder in self.coders.items():
+        asked = conditions.get(name)
+        vectors = coder.shares(asked.spans) if asked else [None] * len(coder.fields)
+        if asked and asked.missing:
+            vectors = [np.append(v[:-1], 1.0) for v in vectors]
+        out += vectors
+    return out
+
+
+@patch
+def chance(
+    self: TableEncoder,
+    codes: np.ndarray,  # (n, fields)
+    conditions: dict,  # column → `Condition`
+) -> np.ndarray:  # (n,) in [0, 1]
+    "How likely the dates decoded from codes satisfy their conditions."
+    p, at = np.ones(len(codes)), 0
+    for name, coder in self.coders.items():
+        part = codes[:, at : at + len(coder.fields)]
+        at += len(coder.fields)
+        if name in conditions and isinstance(coder, _DatetimeCoder):
+            gone = conditions[name].missing * (part[:, 0] >= coder.sizes[0])
+            p *= coder.chance(part, conditions[name].spans).sum(1) + gone
+    return p
+
+# %% ../nbs/03_preprocessing.ipynb #c038g
+@patch
+def _build(self: TableEncoder, schema, fitted):
+    "Resolved schema and one coder a column."
+    self.resolved, self.coders = schema, {}
+    for name, column in schema.modelled.items():
+        kinds = {Datetime: _DatetimeCoder, Categorical: _CategoryCoder, Boolean: _CategoryCoder}
+        make = kinds.get(type(column), Discretizer)
+        self.coders[name] = fitted.get(name) or make(name, column)
+    self.fields = tuple(f for c in self.coders.values() for f in c.fields)
+    return self
+
+
+@patch
+def to_dict(self: TableEncoder) -> dict:
+    "Strict JSON: the given schema, the resolved one, and what was learned of numbers."
+    state = {n: c.state() for n, c in self.coders.items() if c.state()}
+    return {"schema": self.schema.to_dict(), "resolved": self.resolved.to_dict(), "numbers": state}
+
+
+@patch(cls_method=True)
+def from_dict(cls: TableEncoder, saved: dict):
+    "The encoder that `to_dict` described; what it cannot have described is refused."
+    self, resolved = cls(Schema.from_dict(saved["schema"])), Schema.from_dict(saved["resolved"])
+    form = lambda c: (type(c), *(getattr(c, key, None) for key in ("nullable", "pattern", "dtype", "timezone", "ordered")))
+    kinds = [([(name, *form(column)) for name, column in schema.items()], schema.constraints) for schema in (self.schema, resolved)]
+    if kinds[0] != kinds[1] or resolved.discovers or set(saved) != {"schema", "resolved", "numbers"}:
+        raise InputError("the code book does not fit its schema")
+    return self._build(resolved, {n: Discretizer.from_state(n, resolved[n], s) for n, s in saved["numbers"].items()})
 
 # %% ../nbs/03_preprocessing.ipynb #p028b
 USUAL_CODES = 24  # of a column whose codes are settled only in `fit`
