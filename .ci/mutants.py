@@ -30,7 +30,7 @@ MUTANTS = [
     # sampling and steps
     ("q × 2", NOISE, ("training", "poisson_batches(p.units, p.sampling_rate, len(block)", "poisson_batches(p.units, min(1.0, 2 * p.sampling_rate), len(block)")),
     ("T + 1", NOISE, ("privacy", "yield range(spend.steps)", "yield range(spend.steps + 1)")),
-    ("half of the steps charged", REPLAY, ("privacy", "            self.charge(spend)\n            yield range(spend.steps)", "            self.charge(replace(spend, steps=max(1, spend.steps // 2)))\n            yield range(spend.steps)")),
+    ("half of the steps charged", REPLAY, ("privacy", "        self.charge(spend)\n        yield range(spend.steps)", "        self.charge(replace(spend, steps=max(1, spend.steps // 2)))\n        yield range(spend.steps)")),
     ("batches of a fixed size", NOISE, ("training", "size = int(rng.binomial(units, sampling_rate))", "size = round(units * sampling_rate)")),
     ("shuffled, not Poisson", NOISE, ("training", "        size = int(rng.binomial(units, sampling_rate))\n        yield rng.choice(units, size=size, replace=False, shuffle=False) if size else np.empty(0, np.int64)", "        if not _ % round(1 / sampling_rate):\n            parts = np.array_split(rng.permutation(units), round(1 / sampling_rate))\n        yield parts[_ % round(1 / sampling_rate)]")),
     ("sampled by row, not by user", REPLAY, ("training", "data[torch.from_numpy(_rows_of(drawn, starts))]", "data[torch.from_numpy(np.flatnonzero(self.rng.random(len(data)) < p.sampling_rate))]")),
@@ -67,7 +67,7 @@ MUTANTS = [
     ("discovery uncharged", REPLAY, ("preprocessing", 'ledger.release(spends["bounds"], lambda', '(lambda spend, make: make(spend))(spends["bounds"], lambda')),
     # the ledger and what is kept
     ("latent prior uncharged", REPLAY, ("synthesizer", 'ledger.release(plan.releases["latent prior"], moments)', 'moments(plan.releases["latent prior"])')),
-    ("ledger entry after the read", REPLAY, ("privacy", "        return make(self.charge(spend))", "        made = make(spend)\n        self.charge(spend)\n        return made")),
+    ("ledger entry after the read", REPLAY, ("privacy", "    return make(self.charge(spend))", "    made = make(spend)\n    self.charge(spend)\n    return made")),
     ("accountant forgets the releases beside training", NOISE, ("privacy", "    if mu:\n        plds.append(", "    if mu > 1e9:\n        plds.append(")),
     ("accountant counts half of the steps", NOISE, ("privacy", "return one.self_compose(steps)", "return one.self_compose(max(1, steps // 2))")),
     ("user bound not enforced", REPLAY, ("loading", "kept = np.arange(len(index)) - first[index] < k", "kept = np.arange(len(index)) >= 0")),

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import torch
+from fastcore.basics import patch
 
 from .privacy import InputError, JobError
 from .synthesizer import DPVAESynthesizer, _chunk
@@ -29,6 +30,13 @@ def _check_workers(workers) -> int:
     return int(workers)
 
 
+def _with_room(ray, workers: int):
+    "Refuse more workers than the cluster has processors for: they would be waited for without end."
+    if workers > (room := int(ray.cluster_resources().get("CPU", 0))):
+        raise InputError(f"workers: the cluster has room for {room}")
+    return ray
+
+# %% ../nbs/11_distributed.ipynb #d011a
 _HERE = {  # of Ray on this machine: what it would put into shared memory goes with the message; a worker counts as much as any process
     "max_direct_call_object_size": 2**23,
     "worker_niceness": 0,
@@ -61,13 +69,6 @@ def _cluster(
             yield _with_room(ray, workers)
         finally:
             ray.shutdown()
-
-
-def _with_room(ray, workers: int):
-    "Refuse more workers than the cluster has processors for: they would be waited for without end."
-    if workers > (room := int(ray.cluster_resources().get("CPU", 0))):
-        raise InputError(f"workers: the cluster has room for {room}")
-    return ray
 
 # %% ../nbs/11_distributed.ipynb #d021
 class _Worker:
@@ -120,9 +121,6 @@ class RayTrainer(DPTrainer):
         self.actors = [self._actor(i) for i in range(self.workers)]
         return _Elsewhere()
 
-    def _actor(self, i: int):
-        return self.ray.remote(num_cpus=1)(_Worker).remote(self.parts[i], *self.start)
-
     def clipped_sum(self, codes, noise):
         "(P,) sum of the workers' sums. A lost worker is replaced, and the new one is asked for the same rows."
         weights, owner = self.flat.numpy(), np.searchsorted(self.edges, codes.rows, side="right") - 1
@@ -132,29 +130,38 @@ class RayTrainer(DPTrainer):
             total += torch.from_numpy(np.array(self._answer(i, asked[i], ask)))
         return total.float()
 
-    def _answer(self, i: int, reply, ask) -> np.ndarray:
-        for _ in range(MAX_LOSSES):
-            try:
-                return self.ray.get(reply)
-            except self.ray.exceptions.RayActorError:
-                self.lost += 1
-                self.actors[i] = self._actor(i)
-                reply = ask(i)
-            except self.ray.exceptions.RayError as error:
-                raise JobError(f"workers: a worker failed ({type(error).__name__})") from None
-        raise JobError(f"workers: {MAX_LOSSES} workers were lost in one step; is there memory enough for their rows?")
-
     def fit(self, codes, unit_index, ledger, progress=None):
         try:
             return super().fit(codes, unit_index, ledger, progress)
         finally:
             self.dismiss()
 
-    def dismiss(self) -> None:
-        "Let the workers go, and with them the rows."
-        for actor in self.actors:
-            self.ray.kill(actor)
-        self.actors, self.parts = [], []
+# %% ../nbs/11_distributed.ipynb #d023a
+@patch
+def _actor(self: RayTrainer, i: int):
+    return self.ray.remote(num_cpus=1)(_Worker).remote(self.parts[i], *self.start)
+
+
+@patch
+def _answer(self: RayTrainer, i: int, reply, ask) -> np.ndarray:
+    for _ in range(MAX_LOSSES):
+        try:
+            return self.ray.get(reply)
+        except self.ray.exceptions.RayActorError:
+            self.lost += 1
+            self.actors[i] = self._actor(i)
+            reply = ask(i)
+        except self.ray.exceptions.RayError as error:
+            raise JobError(f"workers: a worker failed ({type(error).__name__})") from None
+    raise JobError(f"workers: {MAX_LOSSES} workers were lost in one step; is there memory enough for their rows?")
+
+
+@patch
+def dismiss(self: RayTrainer) -> None:
+    "Let the workers go, and with them the rows."
+    for actor in self.actors:
+        self.ray.kill(actor)
+    self.actors, self.parts = [], []
 
 # %% ../nbs/11_distributed.ipynb #d024
 def fit_distributed(
@@ -179,6 +186,18 @@ def _sample_part(model: bytes, n: int, where: dict, seed) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
+def _answer_of(ray, reply):
+    "A task's result; its refusal as one line."
+    try:
+        return ray.get(reply)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, InputError):
+            raise error.cause from None
+        raise JobError(f"workers: a worker failed ({type(error.cause).__name__})") from None
+    except ray.exceptions.RayError as error:
+        raise JobError(f"workers: a worker failed ({type(error).__name__})") from None
+
+# %% ../nbs/11_distributed.ipynb #d031a
 def sample_distributed(
     synth: DPVAESynthesizer,  # fitted or loaded
     n: int,  # rows
@@ -215,15 +234,3 @@ def sample_distributed(
             if progress:
                 progress(done, n)
     return paths
-
-
-def _answer_of(ray, reply):
-    "A task's result; its refusal as one line."
-    try:
-        return ray.get(reply)
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, InputError):
-            raise error.cause from None
-        raise JobError(f"workers: a worker failed ({type(error.cause).__name__})") from None
-    except ray.exceptions.RayError as error:
-        raise JobError(f"workers: a worker failed ({type(error).__name__})") from None

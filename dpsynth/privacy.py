@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import opendp.prelude as opendp
 from dp_accounting.pld import privacy_loss_distribution as pld
+from fastcore.basics import patch
 from randomgen import AESCounter
 from scipy.optimize import brentq
 from scipy.special import log_ndtr
@@ -132,7 +133,7 @@ def _grid(spends) -> float:
     "PLD grid width: it costs below 5e-4 of ε; wider where noise is so small that losses run into the hundreds."
     return 5e-4 if min(s.noise_multiplier for s in spends) > 0.25 else 2e-3
 
-
+# %% ../nbs/00_privacy.ipynb #c018a
 def compose_epsilon(
     spends,  # any number of `Spend`
     delta: float,  # total δ, additive parts included
@@ -277,21 +278,6 @@ class Journal:
             raise InputError(f"{self.path.name}: cannot be written ({os.strerror(error.errno)})") from None
         self._begin(content, header, new)
 
-    def _begin(self, content, header, new):
-        "Cut off a torn last line; write the header, or hold what is there against it."
-        try:
-            self._entries, self.checksums, size = _read_lines(self.path.name, content)
-            self._file.truncate(size)
-            if not self._entries:
-                self._append({"nonce": secrets.token_hex(8), **header})
-                sync_folder(self.path)
-            for key in header:
-                if self._entries[0].get(key) != json.loads(json.dumps(header[key])):
-                    raise InputError(f"{self.path.name}: {key.replace('_', ' ')} is not what this fit began with")
-        except BaseException:
-            self.close()
-            raise
-
     @property
     def expenses(self) -> list:
         "What was entered so far, in order."
@@ -301,20 +287,39 @@ class Journal:
         "Write an expense down and wait until the disk has it."
         self._append(expense)
 
-    def _append(self, entry):
-        told = _chained(self.checksums[-1] if self.checksums else "", entry)
-        try:
-            self._file.write(json.dumps({"entry": entry, "sha256": told}, allow_nan=False).encode() + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            raise JobError(f"{self.path.name}: cannot be written ({os.strerror(error.errno)}), so nothing more is read") from None
-        self._entries.append(entry)
-        self.checksums.append(told)
-
     def close(self) -> None:
         "Let go of the file and of its lock."
         self._file.close()
+
+# %% ../nbs/00_privacy.ipynb #c031c
+@patch
+def _begin(self: Journal, content, header, new):
+    "Cut off a torn last line; write the header, or hold what is there against it."
+    try:
+        self._entries, self.checksums, size = _read_lines(self.path.name, content)
+        self._file.truncate(size)
+        if not self._entries:
+            self._append({"nonce": secrets.token_hex(8), **header})
+            sync_folder(self.path)
+        for key in header:
+            if self._entries[0].get(key) != json.loads(json.dumps(header[key])):
+                raise InputError(f"{self.path.name}: {key.replace('_', ' ')} is not what this fit began with")
+    except BaseException:
+        self.close()
+        raise
+
+# %% ../nbs/00_privacy.ipynb #c031d
+@patch
+def _append(self: Journal, entry):
+    told = _chained(self.checksums[-1] if self.checksums else "", entry)
+    try:
+        self._file.write(json.dumps({"entry": entry, "sha256": told}, allow_nan=False).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+    except OSError as error:
+        raise JobError(f"{self.path.name}: cannot be written ({os.strerror(error.errno)}), so nothing more is read") from None
+    self._entries.append(entry)
+    self.checksums.append(told)
 
 
 def sync_folder(path: Path) -> None:
@@ -348,71 +353,6 @@ class Ledger:
         "Total ε spent so far, at the budget's δ (PLD)."
         return compose_epsilon(self._spends, self.budget.delta)
 
-    def charge(
-        self,
-        spend: Spend,  # the expense, before the read
-    ) -> Spend:  # the same, now recorded
-        "Record an expense, or raise `BudgetExceeded` and record nothing."
-        self._check(self._spends, spend)
-        self._enter(spend)
-        return spend
-
-    def release(
-        self,
-        spend: Spend,
-        make,  # called with the spend, reads private data
-    ):  # what `make` returns
-        "Charge an expense, then make the release that it pays for."
-        return make(self.charge(spend))
-
-    def blocks(
-        self,
-        spend: Spend,  # all steps of a training
-        state: dict = None,  # tensors that the steps change in place, for a ledger that keeps them
-    ):  # yields ranges of steps
-        "The steps still to take, in blocks: each is charged before it is yielded. Never more than `spend.steps` in all."
-        if self.journal is None:
-            self.charge(spend)
-            yield range(spend.steps)
-            return
-        done = sum(s.steps for s in self._spends if s.name == spend.name)
-        if done < spend.steps:
-            self._check([s for s in self._spends if s.name != spend.name], spend)
-        for first in range(done, spend.steps, BLOCK):
-            block = range(first, min(first + BLOCK, spend.steps))
-            self._enter(replace(spend, steps=len(block)), continues=first > 0)
-            yield block
-
-    def close(self) -> None:
-        "Let go of the file, if there is one."
-        if self.journal:
-            self.journal.close()
-
-    def _check(self, spends, spend):
-        "Refuse an expense that does not fit beside others."
-        total = compose_epsilon([*spends, spend], self.budget.delta)
-        if total > self.budget.epsilon + 1e-9:
-            raise BudgetExceeded(
-                f"epsilon: '{spend.name}' would bring the total to {total:.3f}, above the budget of {self.budget.epsilon:g}"
-            )
-
-    def _enter(self, spend, continues=False):
-        "Into the file first, then into memory."
-        if self.journal:
-            self.journal.append({**asdict(spend), "continues": continues})
-        self._add(**asdict(spend), continues=continues)
-
-    def _add(self, continues, **expense):
-        spend = Spend(**expense)
-        if continues:  # further steps of the last line
-            spend = replace(spend, steps=self._spends.pop().steps + spend.steps)
-        self._spends.append(spend)
-
-    def to_list(self) -> list:
-        "One dict an expense: its parameters, and its ε as if alone."
-        alone = [s.epsilon_alone(self.budget.delta) for s in self._spends]
-        return [{**asdict(s), "mechanism": s.mechanism, "epsilon_alone": e} for s, e in zip(self._spends, alone)]
-
     def __repr__(self):
         rows = [f"{'release':24s} {'σ':>8s} {'q':>9s} {'steps':>6s} {'ε alone':>8s}"]
         for r in self.to_list():
@@ -421,15 +361,98 @@ class Ledger:
             )
         return "\n".join([*rows, f"total ε = {self.epsilon:.4f} of {self.budget.epsilon:g} at δ = {self.budget.delta:g}"])
 
-    def _repr_html_(self):
-        head = "".join(f"<th>{h}</th>" for h in ("release", "mechanism", "σ", "q", "steps", "ε alone"))
-        body = "".join(
-            f"<tr><td>{r['name']}</td><td>{r['mechanism']}</td><td>{r['noise_multiplier']:.3f}</td>"
-            f"<td>{r['sampling_rate']:.5f}</td><td>{r['steps']}</td><td>{r['epsilon_alone']:.3f}</td></tr>"
-            for r in self.to_list()
+# %% ../nbs/00_privacy.ipynb #c032a
+@patch
+def charge(
+    self: Ledger,
+    spend: Spend,  # the expense, before the read
+) -> Spend:  # the same, now recorded
+    "Record an expense, or raise `BudgetExceeded` and record nothing."
+    self._check(self._spends, spend)
+    self._enter(spend)
+    return spend
+
+
+@patch
+def release(
+    self: Ledger,
+    spend: Spend,
+    make,  # called with the spend, reads private data
+):  # what `make` returns
+    "Charge an expense, then make the release that it pays for."
+    return make(self.charge(spend))
+
+# %% ../nbs/00_privacy.ipynb #c032b
+@patch
+def blocks(
+    self: Ledger,
+    spend: Spend,  # all steps of a training
+    state: dict = None,  # tensors that the steps change in place, for a ledger that keeps them
+):  # yields ranges of steps
+    "The steps still to take, in blocks: each is charged before it is yielded. Never more than `spend.steps` in all."
+    if self.journal is None:
+        self.charge(spend)
+        yield range(spend.steps)
+        return
+    done = sum(s.steps for s in self._spends if s.name == spend.name)
+    if done < spend.steps:
+        self._check([s for s in self._spends if s.name != spend.name], spend)
+    for first in range(done, spend.steps, BLOCK):
+        block = range(first, min(first + BLOCK, spend.steps))
+        self._enter(replace(spend, steps=len(block)), continues=first > 0)
+        yield block
+
+# %% ../nbs/00_privacy.ipynb #c032d
+@patch
+def _check(self: Ledger, spends, spend):
+    "Refuse an expense that does not fit beside others."
+    total = compose_epsilon([*spends, spend], self.budget.delta)
+    if total > self.budget.epsilon + 1e-9:
+        raise BudgetExceeded(
+            f"epsilon: '{spend.name}' would bring the total to {total:.3f}, above the budget of {self.budget.epsilon:g}"
         )
-        foot = f"total ε = {self.epsilon:.4f} of {self.budget.epsilon:g} at δ = {self.budget.delta:g}"
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{foot}</p>"
+
+
+@patch
+def _enter(self: Ledger, spend, continues=False):
+    "Into the file first, then into memory."
+    if self.journal:
+        self.journal.append({**asdict(spend), "continues": continues})
+    self._add(**asdict(spend), continues=continues)
+
+
+@patch
+def _add(self: Ledger, continues, **expense):
+    spend = Spend(**expense)
+    if continues:  # further steps of the last line
+        spend = replace(spend, steps=self._spends.pop().steps + spend.steps)
+    self._spends.append(spend)
+
+
+@patch
+def close(self: Ledger) -> None:
+    "Let go of the file, if there is one."
+    if self.journal:
+        self.journal.close()
+
+# %% ../nbs/00_privacy.ipynb #c032e
+@patch
+def to_list(self: Ledger) -> list:
+    "One dict an expense: its parameters, and its ε as if alone."
+    alone = [s.epsilon_alone(self.budget.delta) for s in self._spends]
+    return [{**asdict(s), "mechanism": s.mechanism, "epsilon_alone": e} for s, e in zip(self._spends, alone)]
+
+
+@patch
+def _repr_html_(self: Ledger):
+    head = "".join(f"<th>{h}</th>" for h in ("release", "mechanism", "σ", "q", "steps", "ε alone"))
+    body = "".join(
+        f"<tr><td>{r['name']}</td><td>{r['mechanism']}</td><td>{r['noise_multiplier']:.3f}</td>"
+        f"<td>{r['sampling_rate']:.5f}</td><td>{r['steps']}</td><td>{r['epsilon_alone']:.3f}</td></tr>"
+        for r in self.to_list()
+    )
+    foot = f"total ε = {self.epsilon:.4f} of {self.budget.epsilon:g} at δ = {self.budget.delta:g}"
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{foot}</p>"
 
 # %% ../nbs/00_privacy.ipynb #c036
 class SecureGenerator(np.random.Generator):

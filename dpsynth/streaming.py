@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.dataset
 import pyarrow.parquet
+from fastcore.basics import patch
 from tqdm.auto import tqdm
 
 from dpsynth.loading import (
@@ -70,7 +71,7 @@ def _reserve(file, size: int) -> None:
     if size and hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)
 
-
+# %% ../nbs/03b_streaming.ipynb #s016a
 @contextmanager
 def private_folder(
     beside=None,  # path of a checkpoint; None: a temporary folder
@@ -120,7 +121,7 @@ def _csv_batches(path: Path):
         return
     raise fault
 
-
+# %% ../nbs/03b_streaming.ipynb #s021a
 def _to_parquet(batches, path: Path) -> Path:
     "Record batches as one Parquet file with large row groups."
     writer, held, rows = None, [], 0
@@ -206,62 +207,76 @@ class ChunkedTable:
         if not self.rows:
             raise InputError("data: the table has no rows")
 
-    def _name(self):
-        "Find each declared column among the file's, however it is typed there."
-        given = [n for n in self.arrow.names if not _INDEX.fullmatch(n)]
-        spelled = list(_respell(pd.DataFrame(columns=[n.strip() for n in given]), self.wanted).columns)
-        _check_names(spelled, self.wanted)
-        self.named = dict(zip(spelled, given))
-
     def __len__(self):
         return self.rows if self.places is None else self.kept
-
-    def _batches(self, names, groups=None):  # yields position of the first row, DataFrame of untyped cells
-        "Some columns piece by piece; of some row groups, or of all."
-        columns = [self.named[n] for n in names]
-        for i in range(len(self.groups)) if groups is None else groups:
-            at = self.starts[i]
-            for batch in self.groups[i].to_batches(schema=self._read_as(columns), columns=columns, batch_size=CHUNK, batch_readahead=1, use_threads=False):
-                if len(batch):
-                    yield at, _load(pa.Table.from_batches([batch])).set_axis(list(names), axis=1)
-                    at += len(batch)
-
-    def _read_as(self, columns) -> pa.Schema:
-        "Text as a dictionary."
-        kinds = [(n, self.arrow.field(n).type) for n in columns]
-        return pa.schema([(n, pa.dictionary(pa.int32(), pa.string()) if _is_text(t) else t) for n, t in kinds])
-
-    def check(self):  # self
-        "Refuse a column of which no cell is of its declared type."
-        seen = {name: [False, False] for name in self.schema}
-        for i in range(len(self.groups)):
-            names = [name for name, facts in seen.items() if not all(facts)]
-            for _, cells in self._batches(names, [i]) if names else ():
-                for name in names:
-                    _, *facts = _read_column(cells[name], self.schema[name], self.missing, short=True)
-                    seen[name] = [a or b for a, b in zip(seen[name], facts)]
-                if not (names := [name for name in names if not all(seen[name])]):
-                    break
-        for name, facts in seen.items():
-            _check_column(name, self.schema[name], *facts)
-        return self
-
-    def chunks(self, groups=None):  # yields position of the first row, or once rows are bounded positions of all; DataFrame
-        "Typed pieces; of some row groups, or of all. Once rows are bounded only those that are kept."
-        for at, cells in self._batches(list(self.schema), groups):
-            frame = pd.DataFrame({name: self._typed(cells[name], name) for name in self.schema})
-            yield (at, frame) if self.places is None else self._keep(at, frame)
-
-    def _typed(self, cells, name):
-        return _read_column(cells, self.schema[name], self.missing, short=True)[0]
-
-    def _keep(self, at, cells):  # positions, cells
-        place = np.fromfile(self.folder / "places", np.int64, len(cells), offset=8 * at) - 1
-        return place[place >= 0], cells[place >= 0].reset_index(drop=True)
 
     def __getitem__(self, name: str):
         "One column, piece by piece."
         return _ChunkedColumn(self, name)
+
+# %% ../nbs/03b_streaming.ipynb #s025a
+@patch
+def _name(self: ChunkedTable):
+    "Find each declared column among the file's, however it is typed there."
+    given = [n for n in self.arrow.names if not _INDEX.fullmatch(n)]
+    spelled = list(_respell(pd.DataFrame(columns=[n.strip() for n in given]), self.wanted).columns)
+    _check_names(spelled, self.wanted)
+    self.named = dict(zip(spelled, given))
+
+
+@patch
+def _read_as(self: ChunkedTable, columns) -> pa.Schema:
+    "Text as a dictionary."
+    kinds = [(n, self.arrow.field(n).type) for n in columns]
+    return pa.schema([(n, pa.dictionary(pa.int32(), pa.string()) if _is_text(t) else t) for n, t in kinds])
+
+
+@patch
+def _batches(self: ChunkedTable, names, groups=None):  # yields position of the first row, DataFrame of untyped cells
+    "Some columns piece by piece; of some row groups, or of all."
+    columns = [self.named[n] for n in names]
+    for i in range(len(self.groups)) if groups is None else groups:
+        at = self.starts[i]
+        for batch in self.groups[i].to_batches(schema=self._read_as(columns), columns=columns, batch_size=CHUNK, batch_readahead=1, use_threads=False):
+            if len(batch):
+                yield at, _load(pa.Table.from_batches([batch])).set_axis(list(names), axis=1)
+                at += len(batch)
+
+# %% ../nbs/03b_streaming.ipynb #s025b
+@patch
+def check(self: ChunkedTable):  # self
+    "Refuse a column of which no cell is of its declared type."
+    seen = {name: [False, False] for name in self.schema}
+    for i in range(len(self.groups)):
+        names = [name for name, facts in seen.items() if not all(facts)]
+        for _, cells in self._batches(names, [i]) if names else ():
+            for name in names:
+                _, *facts = _read_column(cells[name], self.schema[name], self.missing, short=True)
+                seen[name] = [a or b for a, b in zip(seen[name], facts)]
+            if not (names := [name for name in names if not all(seen[name])]):
+                break
+    for name, facts in seen.items():
+        _check_column(name, self.schema[name], *facts)
+    return self
+
+# %% ../nbs/03b_streaming.ipynb #s025d
+@patch
+def chunks(self: ChunkedTable, groups=None):  # yields position of the first row, or once rows are bounded positions of all; DataFrame
+    "Typed pieces; of some row groups, or of all. Once rows are bounded only those that are kept."
+    for at, cells in self._batches(list(self.schema), groups):
+        frame = pd.DataFrame({name: self._typed(cells[name], name) for name in self.schema})
+        yield (at, frame) if self.places is None else self._keep(at, frame)
+
+
+@patch
+def _typed(self: ChunkedTable, cells, name):
+    return _read_column(cells, self.schema[name], self.missing, short=True)[0]
+
+
+@patch
+def _keep(self: ChunkedTable, at, cells):  # positions, cells
+    place = np.fromfile(self.folder / "places", np.int64, len(cells), offset=8 * at) - 1
+    return place[place >= 0], cells[place >= 0].reset_index(drop=True)
 
 
 class _ChunkedColumn:
@@ -292,7 +307,7 @@ def _hashes(
         table[texts.index, i] = pd.util.hash_array(texts.to_numpy(object), hash_key=key, categorize=False)
     return table[codes]
 
-
+# %% ../nbs/03b_streaming.ipynb #s031a
 def _deal(table: ChunkedTable, rng, parts: int) -> list:  # paths
     "Write hashes and position of every row into files by hash."
     keys = [rng.bytes(8).hex() for _ in range(2)]
@@ -324,7 +339,26 @@ def _keep_in_part(rows: np.ndarray, k: int, rng):  # (kept,) positions of rows, 
     kept = np.arange(len(rows)) - first[index] < k
     return rows[kept, 2].astype(np.int64), index[kept]
 
+# %% ../nbs/03b_streaming.ipynb #s032a
+def _bound(table, k, rng) -> tuple:  # rows kept, units
+    "Write the place of each row, 1 more than it is so that 0 is a row without one; and the unit at each place."
+    (table.folder / "codes.json").unlink(missing_ok=True)  # of rows that were kept before
+    sync_folder(table.folder / "codes.json")
+    with open(table.folder / "places", "wb") as file:
+        file.truncate(8 * table.rows)  # of zeros
+        _reserve(file, 8 * table.rows)
+    places, units, kept = np.memmap(table.folder / "places", np.int64, "r+", shape=table.rows), 0, 0
+    with open(table.folder / "index", "wb") as index:
+        for path in _deal(table, rng, math.ceil(table.rows / ROWS_IN_PART)):
+            at, unit = _keep_in_part(np.fromfile(path, np.uint64).reshape(-1, 3), k, rng)
+            path.unlink()
+            places[at] = np.arange(kept, kept + len(at)) + 1
+            index.write((units + unit).astype(np.int64 if table.rows >= 2**31 else np.int32))
+            kept, units = kept + len(at), units + (int(unit[-1]) + 1 if len(unit) else 0)
+    places.flush()
+    return kept, units
 
+# %% ../nbs/03b_streaming.ipynb #s032c
 def _files_of(table: ChunkedTable) -> list:
     "Name, size and time of each file, and which of its row groups: what a table that is read again must have in common."
     found = []
@@ -358,7 +392,7 @@ def _noted(path: Path, identity: str, *numbers) -> list:
     except (OSError, ValueError, RecursionError, TypeError):
         return []
 
-
+# %% ../nbs/03b_streaming.ipynb #s032d
 def bound_chunks(
     table: ChunkedTable,
     k: int,  # most rows that a unit keeps
@@ -373,25 +407,6 @@ def bound_chunks(
         _note(note, {"identity": identity, "kept": counts[0], "units": counts[1]})
     table.places, (table.kept, units) = table.folder / "places", counts
     return range(units) if k == 1 else np.fromfile(table.folder / "index", np.int64 if table.rows >= 2**31 else np.int32)
-
-
-def _bound(table, k, rng) -> tuple:  # rows kept, units
-    "Write the place of each row, 1 more than it is so that 0 is a row without one; and the unit at each place."
-    (table.folder / "codes.json").unlink(missing_ok=True)  # of rows that were kept before
-    sync_folder(table.folder / "codes.json")
-    with open(table.folder / "places", "wb") as file:
-        file.truncate(8 * table.rows)  # of zeros
-        _reserve(file, 8 * table.rows)
-    places, units, kept = np.memmap(table.folder / "places", np.int64, "r+", shape=table.rows), 0, 0
-    with open(table.folder / "index", "wb") as index:
-        for path in _deal(table, rng, math.ceil(table.rows / ROWS_IN_PART)):
-            at, unit = _keep_in_part(np.fromfile(path, np.uint64).reshape(-1, 3), k, rng)
-            path.unlink()
-            places[at] = np.arange(kept, kept + len(at)) + 1
-            index.write((units + unit).astype(np.int64 if table.rows >= 2**31 else np.int32))
-            kept, units = kept + len(at), units + (int(unit[-1]) + 1 if len(unit) else 0)
-    places.flush()
-    return kept, units
 
 # %% ../nbs/03b_streaming.ipynb #s041
 def code_type(cardinalities) -> np.dtype:
