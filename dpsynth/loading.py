@@ -30,6 +30,7 @@ import pyarrow.csv
 import pyarrow.dataset
 import pyarrow.parquet
 import yaml
+from fastcore.basics import patch
 
 from .privacy import InputError
 
@@ -71,6 +72,22 @@ class _Column:
         return {"type": self.type, **{k: v for k, v in spec.items() if k not in optional or v != optional[k]}}
 
 # %% ../nbs/01_loading.ipynb #c009
+def _check_number(key: str, value) -> float:
+    "A finite number."
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise InputError(f"{key} must be a number, or 'discover' to learn it with part of epsilon")
+    if not -1e300 < value < 1e300:  # also false for NaN
+        raise InputError(f"{key} must be finite")
+    return float(value)
+
+
+def _check_whole(key: str, value) -> int:
+    "A whole number that float64 holds exactly."
+    if _check_number(key, value) != int(value) or abs(value) > 2**53:
+        raise InputError(f"{key} must be a whole number of at most 2^53")
+    return int(value)
+
+# %% ../nbs/01_loading.ipynb #c009a
 def _check_order(column: _Column) -> None:
     "`nullable` is a yes or no, and `lower` is below `upper`."
     if not isinstance(column.nullable, bool):
@@ -81,6 +98,14 @@ def _check_order(column: _Column) -> None:
         raise InputError("lower must be below upper")
 
 
+def _check_bounds(column: _Column, **checks) -> None:
+    "Replace each bound of a frozen column by its checked form; 'discover' stays."
+    for key, check in checks.items():
+        value = getattr(column, key)
+        object.__setattr__(column, key, value if _is_discover(value) else check(key, value))
+    _check_order(column)
+
+# %% ../nbs/01_loading.ipynb #c009b
 _DTYPES = {  # what `dtype` may say, by type
     "categorical": r"object|category|string|(large_)?string\[pyarrow\]|u?int(8|16|32|64)(\[pyarrow\])?|U?Int(8|16|32|64)",
     "integer": r"u?int(8|16|32|64)(\[pyarrow\])?|U?Int(8|16|32|64)",
@@ -101,30 +126,6 @@ def _check_dtype(column: _Column) -> None:
         raise InputError(f"dtype must be the name of a pandas dtype for {column.type} cells, such as {column.usual_dtype}")
     if column.nullable and _NEVER_MISSING.fullmatch(column.dtype):
         raise InputError(f"dtype {column.dtype} has no missing cells: give {column.usual_dtype}, or nullable: false")
-
-
-def _check_number(key: str, value) -> float:
-    "A finite number."
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise InputError(f"{key} must be a number, or 'discover' to learn it with part of epsilon")
-    if not -1e300 < value < 1e300:  # also false for NaN
-        raise InputError(f"{key} must be finite")
-    return float(value)
-
-
-def _check_whole(key: str, value) -> int:
-    "A whole number that float64 holds exactly."
-    if _check_number(key, value) != int(value) or abs(value) > 2**53:
-        raise InputError(f"{key} must be a whole number of at most 2^53")
-    return int(value)
-
-
-def _check_bounds(column: _Column, **checks) -> None:
-    "Replace each bound of a frozen column by its checked form; 'discover' stays."
-    for key, check in checks.items():
-        value = getattr(column, key)
-        object.__setattr__(column, key, value if _is_discover(value) else check(key, value))
-    _check_order(column)
 
 # %% ../nbs/01_loading.ipynb #c010
 @dataclass(frozen=True)
@@ -287,26 +288,28 @@ class Id(_Column):
         "How many different ids there are; 0 without a symbol."
         return math.prod([float(len(_SYMBOLS[c])) for c in self.pattern if c in _SYMBOLS] or [0.0])
 
-    def fresh(
-        self,
-        n: int,
-        rng: np.random.Generator,
-    ) -> pd.Series:  # (n,) text, no two alike
-        "Ids that nobody has been given."
-        if n > self.room:
-            raise InputError(f"an id like {self.pattern!r} has room for {self.room:,.0f} rows, not for {n:,}")
-        parts = [_SYMBOLS.get(c, c) for c in self.pattern]
-        ids = pd.Series(np.full(n, None, object))
-        if n > self.room / 4:  # few are left over: number them all
-            left = rng.permutation(int(self.room))[:n]
-            digits = []
-            for p in reversed(parts):
-                left, digit = np.divmod(left, len(p))
-                digits.insert(0, digit)
-            return _spelled(parts, digits)
-        while (open_ := ids.isna() | ids.duplicated()).any():  # each round settles three quarters of them at least
-            ids[open_] = _spelled(parts, [rng.integers(0, len(p), open_.sum()) for p in parts]).to_numpy()
-        return ids
+# %% ../nbs/01_loading.ipynb #t015d
+@patch
+def fresh(
+    self: Id,
+    n: int,
+    rng: np.random.Generator,
+) -> pd.Series:  # (n,) text, no two alike
+    "Ids that nobody has been given."
+    if n > self.room:
+        raise InputError(f"an id like {self.pattern!r} has room for {self.room:,.0f} rows, not for {n:,}")
+    parts = [_SYMBOLS.get(c, c) for c in self.pattern]
+    ids = pd.Series(np.full(n, None, object))
+    if n > self.room / 4:  # few are left over: number them all
+        left = rng.permutation(int(self.room))[:n]
+        digits = []
+        for p in reversed(parts):
+            left, digit = np.divmod(left, len(p))
+            digits.insert(0, digit)
+        return _spelled(parts, digits)
+    while (open_ := ids.isna() | ids.duplicated()).any():  # each round settles three quarters of them at least
+        ids[open_] = _spelled(parts, [rng.integers(0, len(p), open_.sum()) for p in parts]).to_numpy()
+    return ids
 
 
 def _spelled(parts, digits) -> pd.Series:
@@ -856,7 +859,7 @@ def _csv_fault(path: Path, error: Exception) -> InputError:
         return InputError(f"{path}: a row has {ragged[2]} cells where the header has {ragged[1]}")
     return InputError(f"{path}: not a CSV file in UTF-8")
 
-
+# %% ../nbs/01_loading.ipynb #c050a
 def _open_folder(path: Path) -> pa.dataset.Dataset:
     "The Parquet files in a folder as one table; names such as 'year=2024' of folders inside it are a column."
     try:
@@ -973,7 +976,7 @@ def _quota(weights: np.ndarray, total: int) -> np.ndarray:
     quota[np.argsort(quota - share, kind="stable")[: total - quota.sum()]] += 1
     return quota
 
-# %% ../nbs/01_loading.ipynb #c063
+
 def _telemetry_events(rng) -> tuple[np.ndarray, np.ndarray]:  # product 0 to 6 and event 0 to 4 of each row, 4: error
     "Products and events with their exact counts: the errors of a product are given, other events shared out at random."
     events, _, errors = np.array(list(_PRODUCTS.values())).T
@@ -1105,7 +1108,7 @@ def _id_or_text(texts, n_rows: int):
         "looks like an identifier or free text; drop it from the data, declare it as the unit, or write {type: id, pattern: ...}"
     )
 
-
+# %% ../nbs/01_loading.ipynb #t087b
 def _declared(column: _Column, dtype) -> _Column:
     "The column with what a dtype says that pandas does not let values decide."
     if dtype is None or str(dtype) in ("object", "int64", "float64", "bool"):
