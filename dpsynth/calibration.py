@@ -113,9 +113,9 @@ MAX_TILT = 30.0  # a cell that the pool has hardly a row of must not carry the n
 class Calibration:
     "Targets from DP releases, and the multipliers that bring a model's pool to them. Never holds a table."
 
-    def __init__(self, sizes, targets=None, tilts=None):
-        self.sizes = tuple(int(s) for s in sizes)
-        self.targets, self.tilts = (dict(sorted(tables.items())) for tables in (targets or {}, tilts or {}))  # a file's order is its own
+    def __init__(self, sizes, targets=None):
+        self.sizes, self.tilts = tuple(int(s) for s in sizes), {}
+        self.targets = dict(sorted((targets or {}).items()))  # a file's order is its own
 
     def cells(self, pool) -> dict:
         "Clique → cell of each pool row, for every target."
@@ -133,6 +133,7 @@ class Calibration:
         cells: dict,  # clique → (N,) cell of each pool row
         weights: np.ndarray,  # (N,) start
         rounds: int,
+        pseudo: float = 0.0,  # rows of the pool that every cell is taken to have more: small cells keep their weight
     ) -> np.ndarray:  # (N,) weights that sum to 1
         "Iterative proportional fitting, larger cliques first so that 1-ways hold at the end (Deming & Stephan 1940)."
         w = weights / weights.sum()
@@ -140,7 +141,8 @@ class Calibration:
             for c in sorted(self.targets, key=len, reverse=True):
                 target = self.targets[c]
                 now = np.bincount(cells[c], weights=w, minlength=len(target))
-                step = np.divide(target, now, out=np.zeros_like(target), where=now > 0)
+                more = pseudo / len(w) * ((target > 0) | (len(c) > 1))  # what a column never has stays out
+                step = np.divide(target + more, now + more, out=np.zeros_like(target), where=now + more > 0)
                 total = step @ now
                 if total > 1e-6:  # a target that no row of the pool can meet is passed over
                     before = self.tilts.get(c, np.ones(len(target)))

@@ -449,6 +449,9 @@ _Workers = _option(int | None, "--workers", metavar="N", help="Share the work ou
 _Address = _option(str | None, "--ray-address", metavar="A", help="Of a running Ray cluster. Default: this machine.")
 
 
+_Device = _option(str, "--device", metavar="D", help="Where steps are taken: cpu, auto (a GPU where there is one), or a device of PyTorch's.")
+
+
 def _shared(workers: int | None, address: str | None) -> dict:
     "Options of the functions for many machines; empty for one process."
     if workers is None:
@@ -458,12 +461,12 @@ def _shared(workers: int | None, address: str | None) -> dict:
     return {"workers": _check_workers(workers), "address": address}
 
 
-def _fit_with_progress(synth, data, tell, checkpoint: Path | None = None, shared={}) -> None:
+def _fit_with_progress(synth, data, tell, checkpoint: Path | None = None, device="cpu", shared={}) -> None:
     "The one call that trains; the bar shows the ε spent so far."
     if shared:
         from dpsynth.distributed import fit_distributed
     tell("reading and counting")
-    fit = partial(fit_distributed, synth, **shared) if shared else synth.fit
+    fit = partial(fit_distributed, synth, **shared) if shared else partial(synth.fit, device=device)
     fit(
         data,
         progress=lambda step, total, spent: tell(f"training, ε = {spent:.2f} spent", step, total),
@@ -489,11 +492,11 @@ def _checkpoint(path: Path | None, resume: bool, inputs: tuple) -> Path | None: 
     return final
 
 
-def _fit_and_save(synth, data: Path, path: Path, checkpoint: Path | None, shared: dict) -> None:
+def _fit_and_save(synth, data: Path, path: Path, checkpoint: Path | None, device: str, shared: dict) -> None:
     "Train, then write; the file is there when it is complete."
     try:
         with _progress() as tell:
-            _fit_with_progress(synth, data, tell, checkpoint, shared)
+            _fit_with_progress(synth, data, tell, checkpoint, device, shared)
     except KeyboardInterrupt:
         if checkpoint:
             raise KeyboardInterrupt(f"interrupted; --resume goes on from {checkpoint.name}") from None
@@ -519,6 +522,7 @@ def _fit(
     seed: _Seed = None,
     checkpoint: _CheckpointOut = None,
     resume: _Resume = False,
+    device: _Device = "cpu",
     workers: _Workers = None,
     ray_address: _Address = None,
 ):
@@ -531,12 +535,14 @@ def _fit(
     from dpsynth.synthesizer import model_digest
 
     path, shared = _output("--out", out, inputs=(data, schema)), _shared(workers, ray_address)
+    if shared and device != "cpu":
+        _refuse("--device: workers compute on their processors; give --device or --workers")
     kept = _checkpoint(checkpoint, resume, (data, schema, out))
     if kept == path:
         _refuse("--checkpoint: the same file as --out")
     options = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "target": target, "seed": seed}
     synth = _synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
-    _fit_and_save(synth, data, path, kept, shared)
+    _fit_and_save(synth, data, path, kept, device, shared)
     c = synth.certificate
     _show_ledger("Spent", c.ledger, c.epsilon_spent, c)
     if kept and (wasted := synth.ledger_.wasted):
