@@ -7,6 +7,7 @@ __all__ = ['app']
 
 # %% ../nbs/10_cli.ipynb #c003
 import csv
+import inspect
 import itertools
 import json
 import math
@@ -252,8 +253,13 @@ def _progress():  # tell(words, done=0, total=None)
 
 # %% ../nbs/10_cli.ipynb #c024
 def _command(name: str, example: str):
-    "Make a function a command; its help ends with an example."
-    return app.command(name, epilog=f"[bold]Example[/bold]\n\n{example}")
+    "Make a function a command; its help is its docstring, paragraph by paragraph, and ends with an example."
+
+    def register(function):
+        text = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.getdoc(function))
+        return app.command(name, help=text, epilog=f"[bold]Example[/bold]\n\n{example}")(function)
+
+    return register
 
 
 def _option(kind, *names: str, metavar: str = None, callback=None, **said: str):
