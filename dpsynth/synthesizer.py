@@ -973,7 +973,7 @@ def _unpack(body: dict, tensors: dict, target, k: int) -> Released:
         raise InputError("no prior of this network")
     np.linalg.cholesky(prior["covariance"])  # or an error
     targets = _tables_of(sizes, parts["targets"])
-    if not all(t.sum() > 0 for t in targets.values()):
+    if {j for c in targets for j in c} != set(range(len(sizes))) or not all(t.sum() > 0 for t in targets.values()):
         raise InputError("no targets of a calibration")
     rows = parts["units"].get("rows")
     if set(parts["units"]) != ({"rows"} if k else set()) or k and (rows.shape != (k,) or (rows < 0).any() or abs(rows.sum() - 1) > 1e-6):
