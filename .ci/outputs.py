@@ -158,14 +158,14 @@ def main():
     paths = [p.resolve() for p in args.notebooks]
     os.chdir(ROOT)
     paths = paths or [p.resolve() for p in sorted(nbglob("nbs", as_path=True))]
-    failed = 0
+    failed = []
     with ProcessPoolExecutor(args.n_workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         jobs = [pool.submit(work, p, args.flags.split(), args.write) for p in paths]
         for path, bad, seconds in (j.result() for j in as_completed(jobs)):
-            failed += bool(bad)
+            failed += [str(path.relative_to(ROOT))] if bad else []
             print(f"{'FAIL' if bad else 'ok  '} {path.relative_to(ROOT)} ({seconds:.0f} s)", *bad, sep="\n  ", flush=True)
     if failed and not args.write:
-        print("Read the differences; if they are wanted: python .ci/outputs.py --write NOTEBOOK")
+        print("Read the differences; if they are wanted: python .ci/outputs.py --write", *failed)
     sys.exit(bool(failed))
 
 
