@@ -587,11 +587,11 @@ class Schema(_Written, Mapping):
         return any(column.discovers for column in self.values())
 
     def _repr_html_(self):
-        table = pd.DataFrame([_describe(*item) for item in self.items()]).to_html(index=False, border=0, justify="left")
+        table = pd.DataFrame([_describe(*item) for item in self.items()]).to_html(index=False, border=0)
         rules = [html.escape(yaml.safe_dump(c, default_flow_style=True, allow_unicode=True, width=1_000).strip()) for c in self.constraints]
         more = [f"and {len(rules) - 5} more"] * (len(rules) > 5)
         listed = "".join(f"<li>{r}</li>" for r in [f"<code>{r}</code>" for r in rules[:5]] + more)
-        return table.replace("<td>", '<td style="text-align:left;white-space:normal">') + (f"<p>No row breaks:</p><ul>{listed}</ul>" if rules else "")
+        return re.sub("<(t[dh])>", r'<\1 style="text-align:left;white-space:normal">', table) + (f"<p>No row breaks:</p><ul>{listed}</ul>" if rules else "")
 
 # %% ../nbs/01_loading.ipynb #c037
 _MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
