@@ -1150,6 +1150,8 @@ class DPVAESynthesizer(BaseEstimator):
         trainer=None,  # called with network, training plan and generator in place of `DPTrainer`; may share out the work
     ):
         "Learn the table. Whatever leaves a trace is charged to the ledger before it is read."
+        if trainer and device != "cpu":
+            raise InputError("device: a trainer that is given decides where it computes")
         trainer = trainer or partial(DPTrainer, device=find_device(device))
         budget, rng, k = self._check(), self.insecure_test_rng or secure_generator(), self.max_rows_per_unit
         with ExitStack() as stack:

@@ -216,7 +216,7 @@ class one_thread:
     def __exit__(self, *_):
         torch.set_num_threads(self.before)
 
-# %% ../nbs/05_training.ipynb #c064
+# %% ../nbs/05_training.ipynb #c064d
 def find_device(name: str) -> torch.device:
     "A device of PyTorch's that can be used; 'auto' is a GPU where there is one."
     try:
@@ -226,7 +226,7 @@ def find_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, TypeError, NotImplementedError):
         raise InputError("device must be 'auto', 'cpu', or a device of this machine that PyTorch can use, such as 'cuda'") from None
 
-
+# %% ../nbs/05_training.ipynb #c064
 class DPTrainer:
     "DP-SGD with Adam on one flat parameter vector (Abadi et al. 2016, algorithm 1)."
 
