@@ -133,12 +133,14 @@ class Calibration:
         cells: dict,  # clique → (N,) cell of each pool row
         weights: np.ndarray,  # (N,) start
         rounds: int,
+        settle: int = 0,  # rounds of the 1-way tables alone at the end, which the larger ones move again and again
         pseudo: float = 0.0,  # rows of the pool that every cell is taken to have more: small cells keep their weight
     ) -> np.ndarray:  # (N,) weights that sum to 1
         "Iterative proportional fitting, larger cliques first so that 1-ways hold at the end (Deming & Stephan 1940)."
         w = weights / weights.sum()
-        for _ in range(rounds):
-            for c in sorted(self.targets, key=len, reverse=True):
+        cliques = sorted(self.targets, key=len, reverse=True)
+        for r in range(rounds + settle):
+            for c in cliques if r < rounds else [c for c in cliques if len(c) == 1]:
                 target = self.targets[c]
                 now = np.bincount(cells[c], weights=w, minlength=len(target))
                 more = pseudo / len(w) * ((target > 0) | (len(c) > 1))  # what a column never has stays out

@@ -259,7 +259,7 @@ class Released:
         sizes = self.encoder.cardinalities
         calibration, pool = Calibration(sizes, self.calibration.targets), _pool(self, _most(sizes), np.random.default_rng(0))[0]
         cells, ones = calibration.cells(pool), np.ones(len(pool))
-        calibration.rake(cells, ones, 2, PSEUDO_ROWS)
+        calibration.rake(cells, ones, 2, pseudo=PSEUDO_ROWS)
         return calibration, calibration.tilted(cells, ones).mean()
 
     def multipliers(
@@ -446,7 +446,7 @@ def _draw(model: Released, n: int, rng):  # codes, cells of constrained columns
     sizes = model.encoder.cardinalities
     pool = _pool(model, int(np.clip(8 * n, 20_000, 4 * n + 160_000)), rng)[0]
     cells, start = _permitted(model, pool, rng)
-    weights = Calibration(sizes, model.calibration.targets).rake(model.calibration.cells(pool), start, 8)
+    weights = Calibration(sizes, model.calibration.targets).rake(model.calibration.cells(pool), start, 4, 16)
     chosen = systematic_resample(weights, n, _row_order(pool, sizes), rng)
     if n >= 500:
         pairs = _pairs(sizes)
@@ -459,12 +459,12 @@ MANY = 50_000  # rows from which on a pool of little more than the wanted rows i
 
 
 def _draw_many(model: Released, n: int, rng):  # codes, cells of constrained columns
-    "(n, fields) codes of a piece of a large table: pool, multipliers, a round of raking, systematic resampling."
+    "(n, fields) codes of a piece of a large table: pool, multipliers, little raking, systematic resampling."
     sizes = model.encoder.cardinalities
     pool = _pool(model, n + n // 20, rng)[0]
     cells, start = _permitted(model, pool, rng)
     at, raking = model.calibration.cells(pool), Calibration(sizes, model.calibration.targets)
-    weights = raking.rake(at, start * np.maximum(model.multipliers(pool), 1e-9), 1)
+    weights = raking.rake(at, start * np.maximum(model.multipliers(pool), 1e-9), 1, 2)
     return _rows_of_pool(pool, cells, systematic_resample(weights, n, _row_order(pool, sizes), rng))
 
 
