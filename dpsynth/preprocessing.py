@@ -12,6 +12,7 @@ import math
 import re
 import zoneinfo
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -82,10 +83,15 @@ def _inside(x: np.ndarray, spans: np.ndarray) -> np.ndarray:  # (n,) bool
     return (at >= 0) & (x <= np.append(spans[:, 1], -np.inf)[at]) if len(spans) else np.zeros(len(x), bool)
 
 
+def _meets(condition: Condition, x: np.ndarray) -> np.ndarray:  # (n,) bool
+    "Which places on its column's axis satisfy a condition."
+    return np.where(np.isnan(x), condition.missing, _inside(np.nan_to_num(x, nan=-np.inf), condition.spans))
+
+
 def holds(condition: Condition, column, cells: pd.Series) -> np.ndarray:  # (n,) bool
     "Which cells satisfy a condition on their column."
-    x = axis(column, cells)
-    return np.where(np.isnan(x), condition.missing, _inside(np.nan_to_num(x, nan=-np.inf), condition.spans))
+    return _meets(condition, axis(column, cells))
+
 
 # %% ../nbs/03_preprocessing.ipynb #t006c
 def _number_span(column, low, high):  # ends of a range, the same for a value; None: open
@@ -187,12 +193,12 @@ def condition(
     return Condition(_merged([s for found in spans for s in found]), missing)
 
 # %% ../nbs/03_preprocessing.ipynb #t006h
-def _all_hold(schema: Schema, asked: dict, frame: pd.DataFrame, what: str) -> np.ndarray:  # (n,) bool
-    "Rows in which every column has a value that is asked for."
-    good = np.ones(len(frame), bool)
+def _all_hold(schema: Schema, asked: dict, place, rows: int, what: str) -> np.ndarray:  # (rows,) bool
+    "Rows in which every column has a value that is asked for; `place` gives a column's cells on its axis."
+    good = np.ones(rows, bool)
     for name, value in asked.items():
         try:
-            good &= holds(condition(name, schema[name], _as_range(value), what), schema[name], frame[name])
+            good &= _meets(condition(name, schema[name], _as_range(value), what), place(name))
         except InputError:  # a value that was not discovered: no cell has it
             good[:] = False
     return good
@@ -203,16 +209,17 @@ def contradictions(
     frame: pd.DataFrame,  # at least the columns that constraints name; typed by `read_table`, or sampled
 ) -> np.ndarray:  # (n,) bool
     "Which rows break at least one of the schema's constraints."
-    broken = np.zeros(len(frame), bool)
+    broken, place = np.zeros(len(frame), bool), cache(lambda name: axis(schema[name], frame[name]))
+    all_hold = lambda asked, what: _all_hold(schema, asked, place, len(frame), what)
     for i, c in enumerate(schema.constraints, 1):
         what = f"constraint {i}"
         if "less_or_equal" in c:
-            places = [axis(schema[n], frame[n]) for n in c["less_or_equal"]]
+            places = [place(n) for n in c["less_or_equal"]]
             broken |= np.logical_or.reduce([a > b for a, b in zip(places, places[1:])])  # never where one is missing
         elif "never" in c:
-            broken |= _all_hold(schema, c["never"], frame, what)
+            broken |= all_hold(c["never"], what)
         else:
-            broken |= _all_hold(schema, c["if"], frame, what) & ~_all_hold(schema, c["then"], frame, what)
+            broken |= all_hold(c["if"], what) & ~all_hold(c["then"], what)
     return broken
 
 # %% ../nbs/03_preprocessing.ipynb #t006o

@@ -459,7 +459,7 @@ MANY = 50_000  # rows from which on a pool of little more than the wanted rows i
 
 
 def _draw_many(model: Released, n: int, rng):  # codes, cells of constrained columns
-    "(n, fields) codes of a piece of a large table: pool, multipliers, little raking, systematic resampling."
+    "(n, fields) codes of a piece of a large table: pool, multipliers, raking, systematic resampling."
     sizes = model.encoder.cardinalities
     pool = _pool(model, n + n // 20, rng)[0]
     cells, start = _permitted(model, pool, rng)
