@@ -193,8 +193,8 @@ class _Readers(nn.Module):
         self.weight = nn.Parameter(torch.zeros(sum(cardinalities), rank))
 
     def forward(self, prefix):
-        parts = [prefix[:, j] @ w.T for j, w in enumerate(self.weight.split(self.sizes))]
-        return self.gain * torch.cat(parts, 1)
+        prefix = self.gain * prefix
+        return torch.cat([prefix[:, j] @ w.T for j, w in enumerate(self.weight.split(self.sizes))], 1)
 
     def squared_norms(self, prefix, g):
         blocks = g.split(self.sizes, 1)
