@@ -263,6 +263,14 @@ class DPTrainer:
     def _normal(self, *shape) -> torch.Tensor:
         return torch.from_numpy(self.rng.standard_normal(shape, dtype=np.float32)).to(self.device)
 
+    def _latent_noise(self, rows: int) -> torch.Tensor:
+        "(rows, L) standard normals inside the network, each two from two uniforms (Box & Muller 1958)."
+        latent = self.model.config.latent
+        half = (rows * latent + 1) // 2
+        u = torch.from_numpy(self.rng.random((2, half), dtype=np.float32)).to(self.device)
+        radius, angle = (1 - u[0]).log_().mul_(-2).sqrt_(), u[1].mul_(2 * math.pi)
+        return torch.cat([radius * angle.cos(), radius * angle.sin()])[: rows * latent].view(rows, latent)
+
     def learning_rate(self, step: int) -> float:
         "Linear warm-up, then a cosine down to 5 %."
         p = self.plan
@@ -277,7 +285,7 @@ class DPTrainer:
     def noisy_gradient(self, codes: torch.Tensor) -> torch.Tensor:
         "(P,) clipped sum of a batch (which may be empty) + noise of scale σC, over the expected batch."
         p = self.plan
-        total = self.clipped_sum(codes, self._normal(len(codes), self.model.config.latent))
+        total = self.clipped_sum(codes, self._latent_noise(len(codes)))
         noise = self._normal(len(total)).mul_(p.noise_multiplier * p.max_grad_norm).mul_(self.mask)
         return total.add_(noise).div_(p.expected_batch)
 
