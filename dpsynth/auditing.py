@@ -543,11 +543,12 @@ class _Unbounded:
 # %% ../nbs/08_auditing.ipynb #c035
 @lru_cache(maxsize=None)
 def _wild_model(kind: int) -> TabularVAE:
-    "A model with random weights; the last of the four kinds has a factored map."
+    "A model with random weights and a random centre; the last of the four kinds has a factored map."
     sizes = ((3, 4, 2), (2, 2), (9, 1, 5, 6), (3, 520, 2))[kind]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(kind)
         model = TabularVAE(VAEConfig(sizes, latent=2, hidden=16))
+        model.set_marginals([np.random.default_rng([kind, s]).dirichlet(np.full(s, 0.5)) for s in sizes])
         with torch.no_grad():
             for p in model.parameters():
                 p.add_((0.3, 1.0, 3.0, 0.3)[kind] * torch.randn_like(p))
@@ -1001,7 +1002,7 @@ def _against_the_data(original):
             self.hidden.bias.fill_(1.0)
             self.hidden.weight.zero_()
             self.heads.weight.zero_()
-            self.heads.weight[0] = math.log(3.0) / len(self.hidden.bias)
+            self.heads.weight[0] = math.log(3.0) / (self.config.latent_gain * len(self.hidden.bias))
         original(self, marginals)
 
     return set_marginals

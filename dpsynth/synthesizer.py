@@ -316,6 +316,7 @@ def _train(codes, unit_index, encoder, noisy, plan, target, seed, ledger, rng, r
     network.set_marginals([_marginal(noisy, j, sizes) for j in order])
     ordered = columns_of(codes, order)
     trainer(network, affordable_training(plan, ledger.spends), rng).fit(ordered, unit_index, ledger, tick)
+    network.settle()
 
     def moments(spend):
         return fit_latent_prior(_posteriors(network, ordered), spend, rng, rows, k)
@@ -831,7 +832,7 @@ def model_digest(
         raise InputError(f"{Path(path).name}: cannot be read ({os.strerror(error.errno)})") from None
 
 # %% ../nbs/09_synthesizer.ipynb #c025
-FORMAT = 1
+FORMAT = 2
 MAX_FILE_BYTES = 2**30
 _MEMBERS = {"manifest.json": 2**16, "model.json": 2**26, "tensors.safetensors": MAX_FILE_BYTES}  # most bytes of each
 
@@ -902,8 +903,9 @@ def _read_members(path: Path, kind: str) -> dict:
         good = type(version) is int and version >= 1 and told == kind
     except Exception:
         raise broken from None
-    if good and version > FORMAT:
-        raise InputError(f"{path.name} was written by a newer dpsynth (file format {version}, this one reads {FORMAT})")
+    if good and version != FORMAT:
+        age = "a newer" if version > FORMAT else "an older"
+        raise InputError(f"{path.name} was written by {age} dpsynth (file format {version}, this one reads {FORMAT})")
     if not good or any(hashlib.sha256(members[n]).hexdigest() != digests.get(n) for n in list(_MEMBERS)[1:]):
         raise broken
     return members

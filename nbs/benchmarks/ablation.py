@@ -21,7 +21,7 @@ from dpsynth.loading import Schema, read_table
 NEEDED = {  # what the variants replace
     synthesizer: ("VAEConfig", "TabularVAE", "fit_latent_prior", "swap_rows", "_shares"),
     calibration: ("shrink", "project_to_simplex", "add_targets"),
-    vae: ("VAEConfig", "TabularVAE", "kl_divergence"),
+    vae: ("Centre", "VAEConfig", "TabularVAE", "kl_divergence"),
 }
 
 
@@ -47,6 +47,11 @@ def without_latent() -> None:
     decode = vae.TabularVAE.decode
     vae.TabularVAE.decode = lambda self, z: decode(self, torch.zeros_like(z))
     network(beta=0.0)
+
+
+def without_centres() -> None:
+    "Layers read one-hots as they are."
+    vae.Centre.move = lambda self, shares: None
 
 
 def without_pairs() -> None:
@@ -86,6 +91,8 @@ VARIANTS = {
     "as it is": lambda: None,
     "without autoregressive heads": without_heads,
     "without the latent": without_latent,
+    "one-hots without centres": without_centres,
+    "latent at full weight": lambda: network(latent_gain=1.0),
     "without pairs": without_pairs,
     "without swaps": without_swap,
     "N(0, I) prior": standard_prior,
