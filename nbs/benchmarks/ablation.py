@@ -19,7 +19,7 @@ from dpsynth import calibration, synthesizer, vae
 from dpsynth.loading import Schema, read_table
 
 NEEDED = {  # what the variants replace
-    synthesizer: ("VAEConfig", "TabularVAE", "fit_latent_prior", "swap_rows", "_shares"),
+    synthesizer: ("VAEConfig", "TabularVAE", "fit_latent_prior", "swap_rows", "shrink_map", "_shares", "PAIR_MASS"),
     calibration: ("shrink", "project_to_simplex", "add_targets"),
     vae: ("Centre", "VAEConfig", "TabularVAE", "kl_divergence"),
 }
@@ -52,6 +52,16 @@ def without_latent() -> None:
 def without_centres() -> None:
     "Layers read one-hots as they are."
     vae.Centre.move = lambda self, shares: None
+
+
+def unshrunk() -> None:
+    "Blocks of the autoregressive map stay as training leaves them."
+    synthesizer.shrink_map = lambda *args: None
+
+
+def always_pairs() -> None:
+    "Pairs are chosen and counted however little signal there is."
+    synthesizer.PAIR_MASS = 0
 
 
 def without_pairs() -> None:
@@ -90,15 +100,16 @@ def raw_projection() -> None:
 VARIANTS = {
     "as it is": lambda: None,
     "without autoregressive heads": without_heads,
-    "without the latent": without_latent,
     "one-hots without centres": without_centres,
+    "blocks not shrunk": unshrunk,
+    "without the latent": without_latent,
     "latent at full weight": lambda: network(latent_gain=1.0),
-    "without pairs": without_pairs,
-    "without swaps": without_swap,
-    "N(0, I) prior": standard_prior,
-    "projection, no shrinkage": raw_projection,
-    "β = 0.5": lambda: network(beta=0.5),
     "β = 1": lambda: network(beta=1.0),
+    "N(0, I) prior": standard_prior,
+    "without pairs": without_pairs,
+    "pairs on every table": always_pairs,
+    "without swaps": without_swap,
+    "projection, no shrinkage": raw_projection,
 }
 
 
