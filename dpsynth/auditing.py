@@ -15,7 +15,7 @@ import warnings
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -407,11 +407,14 @@ def replay_fit(
     progress=None,  # called after each neighbour
 ) -> ReplayReport:
     "Fit a table, and fit it again without each of some units, with everything random held fixed."
-    frame = frame.reset_index(drop=True)
+    return _replay_plan(synth, frame, units, lambda n: _few_steps(synth.plan(n), steps) if steps else synth.plan(n), progress)
+
+
+def _replay_plan(synth, frame, units, plan, progress) -> ReplayReport:
+    "`replay_fit` with a plan by number of units."
+    frame, tape = frame.reset_index(drop=True), _Tape()
     owner = frame[synth.unit] if synth.unit else pd.Series(frame.index)
-    plan, tape = synth.plan(owner.nunique(dropna=False)), _Tape()
-    plan = _few_steps(plan, steps) if steps else plan
-    chosen, found = owner.unique() if units is None else list(units), []
+    plan, chosen = plan(owner.nunique(dropna=False)), owner.unique() if units is None else list(units)
     with _watching(tape):
         whole = _try(lambda: _run_fit(synth, frame, plan, tape), tape)
         for unit in chosen if whole else ():
@@ -630,6 +633,12 @@ def _scenarios(make) -> list:  # (synthesizer, table, units)
         (make(_CLOSED, max_rows_per_unit=3, workload=[("city", "age")], **by_user), _with_heavy_user(40, 50), None),
     ]
 
+
+def _whole_plan(synth, units: int):
+    "The plan with the pairs that a table of so few rows does not choose."
+    with patch.object(sys.modules[type(synth).__module__], "PAIR_MASS", 0):
+        return synth.plan(units)
+
 # %% ../nbs/08_auditing.ipynb #c043
 def replay(
     synthesizer,  # the class DPVAESynthesizer
@@ -650,9 +659,10 @@ def replay(
             progress(min(done, total), total)
 
     report = _replay_mechanisms(mechanisms, tell)
-    for (synth, table, units), count in zip(cases, per_case):
+    for i, ((synth, table, units), count) in enumerate(zip(cases, per_case)):
         units = list(units or dict.fromkeys(table["user"]))[-count:]
-        report += replay_fit(synth, table, units, steps=6, progress=tell)
+        plan = partial(_whole_plan if i else type(synth).plan, synth)  # the first case as it is
+        report += _replay_plan(synth, table, units, lambda n: _few_steps(plan(n), 6), tell)
     return report
 
 # %% ../nbs/08_auditing.ipynb #c051
