@@ -328,7 +328,7 @@ class _Gathered:
         self.codes = codes
 
     def __getitem__(self, rows: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(np.asarray(self.codes[rows.numpy()], np.int32))
+        return torch.from_numpy(np.ascontiguousarray(self.codes[rows.numpy()], np.int32))
 
 
 def _rows_of(units, starts) -> np.ndarray:
