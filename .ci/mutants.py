@@ -95,7 +95,8 @@ def run_audit(kind: str) -> list:
     found, cases = (), auditing._scenarios(DPVAESynthesizer)
     for (synth, table, units), last in zip(cases, REPLAYED):
         if last:
-            found += auditing.replay_fit(synth, table, list(units)[-last:], steps=6).violations
+            plan = lambda n: auditing._few_steps(auditing._whole_plan(synth, n), 6)
+            found += auditing._replay_plan(synth, table, list(units)[-last:], plan, None).violations
     return found
 
 
