@@ -347,10 +347,10 @@ def weight_variance(
     pull: np.ndarray,  # (n,) mean gradient of a row for a weight of 1: what draws a weight back to 0
 ) -> np.ndarray:  # (n,)
     "Variance that the noise of training leaves in weights whose best value is 0. Reads no data."
-    spread, variance = plan.noise_multiplier * plan.max_grad_norm / plan.expected_batch, np.zeros_like(pull)
+    noise, variance = plan.noise_multiplier * plan.max_grad_norm / plan.expected_batch, np.zeros_like(pull)
     for step in range(plan.steps):
         rate = plan.rate(step)
-        variance = variance * (1 - np.minimum(rate / spread * pull, 0.5)) ** 2 + rate**2
+        variance = variance * (1 - np.minimum(rate / noise * pull, 0.5)) ** 2 + rate**2
     return variance
 
 
@@ -361,8 +361,8 @@ def _noise_of_blocks(model, plan: TrainingPlan, rows: float) -> tuple:
     weight = model.causal.weight.detach().double().numpy()
     weight = weight - mean(weight)
     weight = weight - mean(weight.T).T  # a softmax does not see what all codes of a column share
-    spread = 1 - members.T @ p**2  # expected squared length of a field's one-hot without its mean
-    norm = np.sqrt((spread * (1 + gain**2 * (spread.cumsum() - spread))).sum())  # of a row's gradient at the start
+    length = 1 - members.T @ p**2  # expected, squared, of a field's one-hot without its mean
+    norm = np.sqrt((length * (1 + gain**2 * (length.cumsum() - length))).sum())  # of a row's gradient at the start
     kept = min(1.0, plan.max_grad_norm / plan.rows_per_unit / norm) * rows / plan.units
     grid = np.logspace(-12, 0, 200)
     both = np.outer(p, p)

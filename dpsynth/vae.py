@@ -166,7 +166,7 @@ class CausalMap(nn.Module):
         self.register_buffer("mask", (field[:, None] < field).float(), persistent=False)
 
     def forward(self, index):  # (B, columns) → logits (B, total), taps
-        out = self.gain * (F.embedding_bag(index, self.weight, mode="sum") - self.centre.shares @ self.weight)
+        out = self.gain * F.embedding_bag(index, self.weight, mode="sum") - self.constant()
         return out, [Tap(self, index, out)]
 
     def squared_norms(self, index, g):

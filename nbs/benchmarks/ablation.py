@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dpsynth import calibration, synthesizer, vae
+from dpsynth import calibration, synthesizer, training, vae
 from dpsynth.loading import Schema, read_table
 
 NEEDED = {  # what the variants replace
     synthesizer: ("VAEConfig", "TabularVAE", "fit_latent_prior", "swap_rows", "shrink_map", "_shares", "PAIR_MASS"),
     calibration: ("shrink", "project_to_simplex", "add_targets"),
+    training: ("NOISE_TAKEN",),
     vae: ("Centre", "VAEConfig", "TabularVAE", "kl_divergence"),
 }
 
@@ -50,13 +51,18 @@ def without_latent() -> None:
 
 
 def without_centres() -> None:
-    "Layers read one-hots as they are."
+    "Layers read one-hots as they are; blocks are not shrunk either, for which the shares are needed."
     vae.Centre.move = lambda self, shares: None
 
 
 def unshrunk() -> None:
     "Blocks of the autoregressive map stay as training leaves them."
     synthesizer.shrink_map = lambda *args: None
+
+
+def all_noise_taken() -> None:
+    "Blocks are shrunk by all of the noise in them."
+    training.NOISE_TAKEN = 1.0
 
 
 def always_pairs() -> None:
@@ -102,6 +108,7 @@ VARIANTS = {
     "without autoregressive heads": without_heads,
     "one-hots without centres": without_centres,
     "blocks not shrunk": unshrunk,
+    "blocks shrunk by all noise": all_noise_taken,
     "without the latent": without_latent,
     "latent at full weight": lambda: network(latent_gain=1.0),
     "β = 1": lambda: network(beta=1.0),
