@@ -133,7 +133,7 @@ class Calibration:
         cells: dict,  # clique → (N,) cell of each pool row
         weights: np.ndarray,  # (N,) start
         rounds: int,
-        settle: int = 0,  # rounds of the 1-way tables alone at the end, which the larger ones move again and again
+        settle: int = 0,  # rounds of the 1-way tables alone at the end, from the fifth on with smaller and smaller steps
         pseudo: float = 0.0,  # rows of the pool that every cell is taken to have more: small cells keep their weight
     ) -> np.ndarray:  # (N,) weights that sum to 1
         "Iterative proportional fitting, larger cliques first so that 1-ways hold at the end (Deming & Stephan 1940)."
@@ -145,6 +145,8 @@ class Calibration:
                 now = np.bincount(cells[c], weights=w, minlength=len(target))
                 more = pseudo / len(w) * ((target > 0) | (len(c) > 1))  # what a column never has stays out
                 step = np.divide(target + more, now + more, out=np.zeros_like(target), where=now + more > 0)
+                if r >= rounds:
+                    step **= min(1, 4 / (1 + r - rounds))  # where targets contradict each other the last one must not win
                 total = step @ now
                 if total > 1e-6:  # a target that no row of the pool can meet is passed over
                     before = self.tilts.get(c, np.ones(len(target)))
@@ -273,7 +275,7 @@ def swap_rows(
     sizes,
     pairs,  # pairs of fields whose tables matter
     rng: np.random.Generator,
-    rounds: int = 100,
+    rounds: int = 400,
 ) -> np.ndarray:  # (n,) pool positions
     "Exchange sampled rows for pool rows where that brings 1- and 2-way counts closer to the weighted pool's."
     tables, n = _Tables(sizes, pairs), len(chosen)
@@ -281,7 +283,7 @@ def swap_rows(
     scale = tables.importance / np.sqrt(target + 1)
     chosen, now, total = chosen.copy(), tables.count(pool[chosen]), np.cumsum(weights)
     for r in range(rounds):
-        m = max(1, int(n / 200 * 0.1 ** (r / rounds)))  # fewer a round as the counts settle
+        m = max(1, int(n / 200 * 0.01 ** (r / rounds)))  # fewer a round as the counts settle
         surplus = scale * (now - target)
         out = rng.choice(n, size=min(n, 20 * m), replace=False)
         new = np.minimum(np.searchsorted(total, rng.random(20 * m) * total[-1]), len(pool) - 1)
