@@ -110,7 +110,7 @@ VARIANTS = {
     "blocks not shrunk": unshrunk,
     "blocks shrunk by all noise": all_noise_taken,
     "without the latent": without_latent,
-    "latent at full weight": lambda: network(latent_gain=1.0),
+    "latent at full weight": lambda: network(latent_gain=1.0, beta=0.5),
     "β = 1": lambda: network(beta=1.0),
     "N(0, I) prior": standard_prior,
     "without pairs": without_pairs,

@@ -140,6 +140,15 @@ def planted(rows: int = 20_000) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
+def mixture(rows: int = 30_000) -> pd.DataFrame:
+    """Eight hidden classes, the largest a quarter of the rows, and nothing else: given its class, a row's twenty columns
+    of four codes are drawn each on its own. Whatever columns know of each other they know from the class."""
+    rng = np.random.default_rng(20240502)
+    hidden = rng.choice(8, rows, p=[0.25, 0.2, 0.15, 0.12, 0.1, 0.08, 0.06, 0.04])
+    shares = rng.dirichlet([0.5] * 4, (8, 20)).cumsum(2)
+    return pd.DataFrame({f"x{j + 1}": (rng.random((rows, 1)) > shares[hidden, j, :3]).sum(1) for j in range(20)})
+
+
 def planted_columns() -> dict:
     "Every code of the planted table."
     sizes = {f"{name}{i}": k for name, k in (("a", 2), ("b", 3), ("c", 4)) for i in (1, 2, 3)}
@@ -167,6 +176,7 @@ TABLES = {  # name: (rows, public columns, target)
     "telemetry": (telemetry, lambda: dict(product=words(*"ABCDEF", "Others"), event=words("open", "close", "save", "reset", "error"),
                                           day=whole(0, 91), hour=whole(0, 23)), "event"),
     "planted": (planted, planted_columns, "y"),
+    "mixture": (mixture, lambda: {f"x{j + 1}": whole(0, 3) for j in range(20)}, "x1"),
 }  # fmt: skip
 NAMES = ["adult16", *TABLES]
 
