@@ -43,6 +43,8 @@ MUTANTS = [
     ("clip skipped for one layer", MECHANISMS, ("training", "for t, g in zip(taps, grads)).sqrt()", "for t, g in list(zip(taps, grads))[:-1]).sqrt()")),
     ("one column in the norm of the embedding", MECHANISMS, ("vae", "_squares(g) * (self.centre.lengths[index].sum(1) + 1)", "_squares(g) * 2")),
     ("autoregressive map half in the norm", MECHANISMS, ("vae", "return self.gain**2 * ((g.square()", "return self.gain * ((g.square()")),
+    ("scales of the prior left out of the norm", MECHANISMS, ("vae", "(of_means.square() + of_scales.square()).sum(0)", "of_means.square().sum(0)")),
+    ("weights of the prior left out of the norm", MECHANISMS, ("vae", "(share.square() * pull + self.rows[3].square()).sum(0)", "(share.square() * pull).sum(0)")),
     ("centre left out of the norm", MECHANISMS, ("vae", "self.lengths.copy_((1 - p).square() +", "self.lengths.copy_((1 - p).square().clamp_max(0.01) + 0 *")),
     ("centre from the batch", MECHANISMS, ("vae", "        out = self.gain * F.embedding_bag(index, self.weight, mode=\"sum\") - self.constant()", "        bag = F.embedding_bag(index, self.weight, mode=\"sum\")\n        out = self.gain * (bag - bag.mean(0))")),
     ("centre from the real shares", REPLAY, ("synthesizer", "    network.set_marginals([_marginal(noisy, j, sizes) for j in order])\n", "    network.set_marginals([_marginal(noisy, j, sizes) for j in order])\n    network.centre.move(torch.from_numpy(np.concatenate([np.bincount(codes[:, j], minlength=sizes[j]) / len(codes) for j in order])))\n")),

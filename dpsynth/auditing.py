@@ -546,11 +546,11 @@ class _Unbounded:
 # %% ../nbs/08_auditing.ipynb #c035
 @lru_cache(maxsize=None)
 def _wild_model(kind: int) -> TabularVAE:
-    "A model with random weights and a random centre; the last of the four kinds has a factored map."
+    "A model with random weights and a random centre; two of the four kinds have a mixture for a prior, the last has a factored map."
     sizes = ((3, 4, 2), (2, 2), (9, 1, 5, 6), (3, 520, 2))[kind]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(kind)
-        model = TabularVAE(VAEConfig(sizes, latent=2, hidden=16))
+        model = TabularVAE(VAEConfig(sizes, latent=2, hidden=16, components=(1, 3, 5, 1)[kind]))
         model.set_marginals([np.random.default_rng([kind, s]).dirichlet(np.full(s, 0.5)) for s in sizes])
         with torch.no_grad():
             for p in model.parameters():

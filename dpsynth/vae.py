@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MAX_LOGIT', 'GaussianVAE', 'vae_loss_function', 'Tap', 'Dense', 'head_members', 'Centre', 'CodeSum', 'CausalMap',
-           'FactoredCausalMap', 'kl_divergence', 'elbo_loss', 'VAEConfig', 'TabularVAE', 'PerSample', 'CustomVAE',
-           'sample_codes']
+           'FactoredCausalMap', 'kl_divergence', 'elbo_loss', 'MixturePrior', 'VAEConfig', 'TabularVAE', 'PerSample',
+           'CustomVAE', 'prior_moments', 'draw_latents', 'sample_codes']
 
 # %% ../nbs/04_vae.ipynb #c003
 import warnings
@@ -280,18 +280,78 @@ def kl_divergence(
 def elbo_loss(
     logits: Tensor,  # (B, Σ cardinalities)
     index: Tensor,  # (B, fields) position of each code among the logits
-    mu: Tensor,  # (B, L)
-    logvar: Tensor,  # (B, L)
+    kl: Tensor,  # (B,) of the posterior from the prior, nats
     members: Tensor,  # (Σ cardinalities, fields) 1 where a logit belongs to a field
     beta: float,  # weight of the KL term
 ) -> Tensor:  # (B,) nats
     "Negative ELBO a row with β (Kingma & Welling 2014, eq. 10; Higgins et al. 2017, eq. 4)."
     logits = F.hardtanh(logits, -MAX_LOGIT, MAX_LOGIT)  # clamp, with one kernel for its gradient
     normaliser = (logits.exp() @ members).log().sum(1)  # Σ_j log Σ_c exp ℓ_jc, all heads in one product
-    return normaliser - logits.gather(1, index).sum(1) + beta * kl_divergence(mu, logvar).sum(1)
+    return normaliser - logits.gather(1, index).sum(1) + beta * kl
 
 
 MAX_LOGIT = 40.0  # e⁴⁰ is far from overflow, e⁻⁴⁰ from mattering
+
+
+# %% ../nbs/04_vae.ipynb #mp39
+class MixturePrior(nn.Module):
+    "Density of a latent under a mixture of diagonal Gaussians (Tomczak & Welling 2018, section 2, with free components)."
+
+    def __init__(
+        self,
+        latent: int,  # L
+        components: int,  # K
+        gain: float = 6.0,  # scale of the parameters: how much of a clipped gradient goes into them
+    ):
+        super().__init__()
+        self.gain = gain
+        self.means = nn.Parameter(torch.randn(components, latent) / (2 * gain))
+        self.log_scales = nn.Parameter(torch.zeros(components, latent))
+        self.log_weights = nn.Parameter(torch.zeros(components))
+
+    def components(self):  # means and log-scales (K, L), logarithms of the weights (K,)
+        "The mixture; scales stay within e^±4."
+        log_scales = F.hardtanh(self.gain * self.log_scales, -4.0, 4.0)
+        return self.gain * self.means, log_scales, (self.gain * self.log_weights).log_softmax(0)
+
+    def _standardised(self, z):  # (B, L) → u (L, K, B): rows lie side by side; its square; weighted log-densities (K, B)
+        means, log_scales, log_weights = self.components()
+        u = (z.T.contiguous()[:, None] - means.T[:, :, None]) * (-log_scales).exp().T[:, :, None]
+        squares = u.square()
+        return u, squares, (log_weights - log_scales.sum(1))[:, None] - 0.5 * squares.sum(0)
+
+    def forward(self, z):  # (B, L) → log-densities (B,) but for a constant, taps
+        out = self._standardised(z)[2].logsumexp(0)
+        return out, [Tap(self, z, out)]
+
+    def squared_norms(self, z, g):
+        (_, log_scales, log_weights), (u, squares, density) = self.components(), self._standardised(z)
+        inside = ((self.gain * self.log_scales).abs() < 4).float()
+        of_means, of_scales = u * (-log_scales).exp().T[:, :, None], (squares - 1) * inside.T[:, :, None]
+        share = density.softmax(0)
+        self.rows = of_means, of_scales, share, share - log_weights.exp()[:, None]
+        pull = (of_means.square() + of_scales.square()).sum(0)
+        return (self.gain * g).square() * (share.square() * pull + self.rows[3].square()).sum(0)
+
+    def summed_gradients(self, z, g, factor):
+        (of_means, of_scales, share, of_weights), self.rows = self.rows, None  # what is summed is what was measured
+        factor = self.gain * g * factor
+        part = share * factor
+        return [(of_means * part).sum(2).T, (of_scales * part).sum(2).T, of_weights @ factor]
+
+    @torch.no_grad()
+    def moments(self):  # mean (L,), covariance (L, L), float64
+        means, log_scales, log_weights = (a.double() for a in self.components())
+        mean = log_weights.exp() @ means
+        apart = means - mean
+        return mean.numpy(), (apart.T * log_weights.exp() @ apart + (log_weights.exp() @ (2 * log_scales).exp()).diag()).numpy()
+
+    @torch.no_grad()
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:  # (n, L) float32
+        means, log_scales, log_weights = (a.numpy() for a in self.components())
+        weights = np.exp(log_weights.astype(np.float64))
+        of = rng.choice(len(means), n, p=weights / weights.sum())
+        return means[of] + np.exp(log_scales)[of] * rng.standard_normal((n, means.shape[1]), dtype=np.float32)
 
 
 # %% ../nbs/04_vae.ipynb #c043
@@ -304,6 +364,7 @@ class VAEConfig:
     beta: float = 1.0  # weight of the KL term
     gain: float = 2.5  # γ, scale of the autoregressive map
     latent_gain: float = 0.25  # λ, scale of the latent's part
+    components: int = 1  # of the prior: a learned mixture of so many Gaussians; 1: N(0, I)
 
     @property
     def factored(self) -> bool:
@@ -316,7 +377,8 @@ class VAEConfig:
         total, k = sum(self.cardinalities), np.array(self.cardinalities)
         causal = 2 * 32 * total if self.factored else (total**2 - int((k**2).sum())) // 2
         both = self.hidden * (2 * total + 3 * self.latent + 2)  # embeddings and heads; the latent's way in and out
-        return both + 2 * self.latent + total + causal
+        prior = (self.components > 1) * self.components * (2 * self.latent + 1)
+        return both + 2 * self.latent + total + causal + prior
 
 # %% ../nbs/04_vae.ipynb #c044
 class TabularVAE(nn.Module):
@@ -333,6 +395,7 @@ class TabularVAE(nn.Module):
         self.embed, self.posterior = CodeSum(self.centre, hidden), Dense(hidden, 2 * latent)
         self.hidden, self.heads = Dense(latent, hidden), Dense(hidden, total)
         self.causal = (FactoredCausalMap if config.factored else CausalMap)(self.centre, config.gain)
+        self.prior = MixturePrior(latent, config.components) if config.components > 1 else None
         nn.init.zeros_(self.heads.weight)
         nn.init.zeros_(self.heads.bias)
 
@@ -391,10 +454,15 @@ class TabularVAE(nn.Module):
         "Negative ELBO of each row. No row reads another."
         index = codes.long() + self.offsets
         mu, logvar, taps = self._encode(index)
-        logits, more = self.decode(mu + (0.5 * logvar).exp() * noise)
-        causal, last = self.causal(index)
-        loss = elbo_loss(logits + causal, index, mu, logvar, self.centre.members, self.config.beta)
-        return loss, [*taps, *more, *last]
+        z = mu + (0.5 * logvar).exp() * noise
+        (logits, more), (causal, last) = self.decode(z), self.causal(index)
+        if self.prior is None:
+            kl, prior = kl_divergence(mu, logvar).sum(1), []
+        else:
+            density, prior = self.prior(z)
+            kl = -0.5 * (noise.square() + logvar).sum(1) - density
+        loss = elbo_loss(logits + causal, index, kl, self.centre.members, self.config.beta)
+        return loss, [*taps, *more, *last, *prior]
 
 # %% ../nbs/04_vae.ipynb #s044b
 class PerSample(nn.Module):
@@ -453,6 +521,27 @@ class CustomVAE(TabularVAE):
         h, taps = self.hidden(z)
         out, more = self._read(h)
         return out, [*taps, *more]
+
+# %% ../nbs/04_vae.ipynb #mp54
+def prior_moments(model: TabularVAE) -> tuple:  # mean (L,), covariance (L, L)
+    "Mean and covariance of a model's own prior."
+    latent = model.config.latent
+    return model.prior.moments() if model.prior else (np.zeros(latent), np.eye(latent))
+
+
+def draw_latents(
+    model: TabularVAE,
+    n: int,
+    rng: np.random.Generator,
+    mean: np.ndarray,  # (L,)
+    covariance: np.ndarray,  # (L, L)
+) -> Tensor:  # (n, L) float32
+    "Draws from a model's prior, moved and stretched to a mean and a covariance: of the rows' latents, where a release tells them."
+    z = model.prior.draw(n, rng) if model.prior else rng.standard_normal((n, len(mean)), dtype=np.float32)
+    own_mean, own_covariance = prior_moments(model)
+    stretch = np.linalg.cholesky(covariance) @ np.linalg.inv(np.linalg.cholesky(own_covariance))
+    return torch.from_numpy((z - own_mean.astype(np.float32)) @ stretch.T.astype(np.float32) + mean.astype(np.float32))
+
 
 # %% ../nbs/04_vae.ipynb #c055
 def _move_biases(model, block, logits, target, rounds: int = 8) -> Tensor:

@@ -4,6 +4,7 @@ A part is taken out from outside, by replacing a name in dpsynth's modules, so t
 `check` says which of those names are gone when the product has moved on.
 """
 import json
+import math
 import os
 import resource
 import sys
@@ -19,10 +20,10 @@ from dpsynth import calibration, synthesizer, training, vae
 from dpsynth.loading import Schema, read_table
 
 NEEDED = {  # what the variants replace
-    synthesizer: ("VAEConfig", "TabularVAE", "fit_latent_prior", "sample_codes", "swap_rows", "shrink_map", "_shares", "PAIR_MASS"),
+    synthesizer: ("VAEConfig", "fit_latent_prior", "swap_rows", "shrink_map", "_shares", "PAIR_MASS", "MIXTURE_SIGNAL"),
     calibration: ("shrink", "project_to_simplex", "add_targets"),
     training: ("NOISE_TAKEN",),
-    vae: ("Centre", "VAEConfig", "TabularVAE", "elbo_loss", "Tap"),
+    vae: ("Centre", "VAEConfig", "TabularVAE"),
 }
 
 
@@ -47,7 +48,12 @@ def without_latent() -> None:
     "The decoder sees a constant; β = 0, so that the encoder has no gradient either."
     decode = vae.TabularVAE.decode
     vae.TabularVAE.decode = lambda self, z: decode(self, torch.zeros_like(z))
-    network(beta=0.0)
+    network(beta=0.0, components=1)
+
+
+def latent_from(signal: float) -> None:
+    "The signal from which the latent has its full weight, and a mixture for a prior."
+    synthesizer.MIXTURE_SIGNAL = signal
 
 
 def without_centres() -> None:
@@ -103,67 +109,6 @@ def raw_projection() -> None:
     calibration.shrink = project
 
 
-class Mixture(torch.nn.Module):
-    "A prior of diagonal Gaussians, trained with the network: one more layer whose rows' gradients are written down."
-
-    def __init__(self, latent: int, components: int = 32, gain: float = 6.0):
-        super().__init__()
-        self.gain = gain  # of its parameters, inside the clip
-        self.means = torch.nn.Parameter(torch.randn(components, latent) / (2 * gain))
-        self.log_scales = torch.nn.Parameter(torch.zeros(components, latent))
-        self.scores = torch.nn.Parameter(torch.zeros(components))
-
-    def parts(self, z):  # standardised distances (B, components, latent), log-densities (B, components) but for a constant
-        log_scales = self.gain * self.log_scales
-        u = (z[:, None] - self.gain * self.means) * (-log_scales).exp()
-        return u, (self.gain * self.scores).log_softmax(0) - log_scales.sum(1) - 0.5 * u.square().sum(2)
-
-    def forward(self, z):
-        out = self.parts(z)[1].logsumexp(1)
-        return out, [vae.Tap(self, z, out)]
-
-    def rows(self, z, g):
-        u, density = self.parts(z)
-        share = density.softmax(1)
-        g = self.gain * g[:, None]
-        scores = g * (share - (self.gain * self.scores).softmax(0))
-        return (g * share)[:, :, None] * u * (-self.gain * self.log_scales).exp(), (g * share)[:, :, None] * (u.square() - 1), scores
-
-    def squared_norms(self, z, g):
-        return sum(part.flatten(1).square().sum(1) for part in self.rows(z, g))
-
-    def summed_gradients(self, z, g, factor):
-        return [part.sum(0) for part in self.rows(z, g * factor)]
-
-    @torch.no_grad()
-    def draw(self, n: int, generator):
-        which = torch.multinomial((self.gain * self.scores).softmax(0), n, replacement=True, generator=generator)
-        noise = torch.randn(n, self.means.shape[1], generator=generator)
-        return self.gain * self.means[which] + noise * (self.gain * self.log_scales[which]).exp()
-
-
-def mixture_prior() -> None:
-    "The latent at twice its full weight under a trained mixture of 32 Gaussians, from which tables are drawn as well."
-    network(latent_gain=2.0, beta=0.7)
-    init, draw = vae.TabularVAE.__init__, synthesizer.sample_codes
-
-    def start(self, config):
-        init(self, config)
-        self.mixture = Mixture(config.latent)
-
-    def forward(self, codes, noise):
-        index = codes.long() + self.offsets
-        mu, logvar, taps = self._encode(index)
-        z = mu + (0.5 * logvar).exp() * noise
-        (logits, decoder), (causal, heads), (density, prior) = self.decode(z), self.causal(index), self.mixture(z)
-        loss = vae.elbo_loss(logits + causal, index, mu, logvar, self.centre.members, 0.0)
-        kl = -0.5 * (noise.square() + logvar).sum(1) - density  # of one draw
-        return loss + self.config.beta * kl, [*taps, *decoder, *heads, *prior]
-
-    vae.TabularVAE.__init__, vae.TabularVAE.forward = start, forward
-    synthesizer.sample_codes = lambda model, z, generator, *rest: draw(model, model.mixture.draw(len(z), generator), generator, *rest)
-
-
 VARIANTS = {
     "as it is": lambda: None,
     "without autoregressive heads": without_heads,
@@ -171,8 +116,9 @@ VARIANTS = {
     "blocks not shrunk": unshrunk,
     "blocks shrunk by all noise": all_noise_taken,
     "without the latent": without_latent,
-    "latent at full weight": lambda: network(latent_gain=1.0, beta=0.5),
-    "latent under a mixture": mixture_prior,
+    "latent of little weight": lambda: latent_from(math.inf),
+    "latent under N(0, I)": lambda: network(latent=8, latent_gain=1.0, beta=0.5, components=1),
+    "latent under a mixture": lambda: latent_from(0),
     "β = 1": lambda: network(beta=1.0),
     "N(0, I) prior": standard_prior,
     "without pairs": without_pairs,
