@@ -956,7 +956,7 @@ def _pack(kind: str, body: dict, tensors: dict, compression=zipfile.ZIP_DEFLATED
 
 # %% ../nbs/09_synthesizer.ipynb #c026a
 MAX_FIELDS = 5_000
-_SHAPE = {"latent": 256, "hidden": 4_096}  # largest that a file may ask for
+_SHAPE = {"latent": 256, "hidden": 4_096, "components": 1_024}  # largest that a file may ask for
 
 
 def _network_of(sizes, shape: dict, tensors: dict) -> TabularVAE:
