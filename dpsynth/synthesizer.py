@@ -165,11 +165,11 @@ def _pair_shares(fields: int, target: bool, pairs: int, mass: float) -> dict:
 
 
 def _ones_share(sizes, mass: float) -> float:
-    "Part of the 1-way counts: a third, or more where the fourth root of their mean error if they got all of μ asks for it; `mass` is units × μ."
+    "Part of the 1-way counts: two fifths, or more where the fourth root of their mean error if they got all of μ asks for it; `mass` is units × μ."
     ones = [(j,) for j in range(len(sizes))]
     noise = release_scales(ones, sizes, Spend("all", 1.0)).values()
     error = np.mean([min(1.0, k * s / (mass * math.sqrt(2 * math.pi))) for k, s in zip(sizes, noise)])
-    return float(np.clip(0.4 * (error / 0.0023) ** 0.25, 0.34, 0.8))
+    return float(np.clip(0.4 * (error / 0.0023) ** 0.25, 0.4, 0.8))
 
 # %% ../nbs/09_synthesizer.ipynb #c009a
 def _shares(schema: Schema, workload, target: bool, pairs: int, mass: float, grouped: bool) -> dict:
