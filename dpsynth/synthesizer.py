@@ -1005,7 +1005,8 @@ def _unpack(body: dict, tensors: dict, target, k: int) -> Released:
     L, prior = network.config.latent, parts["prior"]
     if {n: t.shape for n, t in prior.items()} != {"mean": (L,), "covariance": (L, L)}:
         raise InputError("no prior of this network")
-    np.linalg.cholesky(prior["covariance"])  # or an error
+    for covariance in (prior["covariance"], prior_moments(network)[1]):
+        np.linalg.cholesky(np.where(np.isfinite(covariance), covariance, -1.0))  # or an error
     targets = _tables_of(sizes, parts["targets"])
     if {j for c in targets for j in c} != set(range(len(sizes))) or not all(t.sum() > 0 for t in targets.values()):
         raise InputError("no targets of a calibration")
