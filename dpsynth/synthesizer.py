@@ -474,7 +474,7 @@ def _draw(model: Released, n: int, rng):  # codes, cells of constrained columns
     return _rows_of_pool(pool, cells, chosen)
 
 # %% ../nbs/09_synthesizer.ipynb #s019c
-MANY = 200_000  # rows from which on a pool of little more than the wanted rows is enough
+MANY = 150_000  # rows from which on a pool of little more than the wanted rows is enough
 
 
 def _draw_many(model: Released, n: int, rng):  # codes, cells of constrained columns
