@@ -80,7 +80,7 @@ MUTANTS = [
     ("sizes from the real number of rows", REPLAY, ("synthesizer", "self.plan(_units(n_units, int(unit_index[-1]) + 1))", "self.plan(len(table))")),
     ("exact number of rows in the file", REPLAY, ("synthesizer", "self.plan_, self.ledger_ = plan, ledger", "self.plan_, self.ledger_, self.rows_ = plan, ledger, len(table)"), ("synthesizer", '"certificate": self.certificate.to_dict(),', '"certificate": self.certificate.to_dict(), "rows": self.rows_,')),
     ("real rows in the pool of calibration", REPLAY, ("synthesizer", "    weights = cal.rake(cal.cells(pool), weights, 4)", "    pool[: len(codes)] = codes[: len(pool)]\n    weights = cal.rake(cal.cells(pool), weights, 4)")),
-    ("real posterior sampled at generation", REPLAY, ("synthesizer", "        yield mu.double().numpy()", "        network.real_mu = mu.numpy()\n        yield mu.double().numpy()"), ("synthesizer", "    z = torch.from_numpy(mean + rng.standard_normal((n, len(mean)), dtype=np.float32) @ root.T)", "    z = torch.from_numpy(mean + rng.standard_normal((n, len(mean)), dtype=np.float32) @ root.T)\n    z = torch.from_numpy(model.network.real_mu[rng.integers(0, len(model.network.real_mu), n)]).float() if hasattr(model.network, 'real_mu') else z")),
+    ("real posterior sampled at generation", REPLAY, ("synthesizer", "        yield (mu.double().numpy() - centre)", "        network.real_mu = mu.numpy()\n        yield (mu.double().numpy() - centre)"), ("synthesizer", "    z = draw_latents(model.network, n, rng, *model.prior)", "    z = draw_latents(model.network, n, rng, *model.prior)\n    z = torch.from_numpy(model.network.real_mu[rng.integers(0, len(model.network.real_mu), n)]).float() if hasattr(model.network, 'real_mu') else z")),
 ]
 
 
