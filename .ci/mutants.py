@@ -20,13 +20,13 @@ ROOT = Path(__file__).resolve().parent.parent
 REPLAY, MECHANISMS, NOISE = "replay of fits", "replay of mechanisms", "component audit"
 MUTANTS = [
     # noise
-    ("noise of training × 0.9", NOISE, ("training", "mul_(p.noise_multiplier * p.max_grad_norm)", "mul_(0.9 * p.noise_multiplier * p.max_grad_norm)")),
+    ("noise of training × 0.9", NOISE, ("training", "value=p.noise_multiplier * p.max_grad_norm)", "value=0.9 * p.noise_multiplier * p.max_grad_norm)")),
     ("noise of histograms × 0.9", NOISE, ("privacy", "_discrete_gaussian(noise_multiplier * sensitivity, counts.size", "_discrete_gaussian(0.9 * noise_multiplier * sensitivity, counts.size")),
     ("noise seeded", NOISE, ("privacy", "AESCounter(key=secrets.randbits(128))", "AESCounter(key=2024)")),
     ("noise from the user's seed", NOISE, ("synthesizer", "self.insecure_test_rng or secure_generator()", "self.insecure_test_rng or np.random.default_rng(self.seed)")),
-    ("the same noise in every step", NOISE, ("training", "noise = self._normal(len(total)).mul_(", "self.kept = getattr(self, 'kept', self._normal(len(total)))\n        noise = self.kept.clone().mul_(")),
-    ("no noise on every other weight", NOISE, ("training", ".mul_(self.mask)", ".mul_(self.mask * (torch.arange(len(total)) % 2))")),
-    ("uniform noise of the same variance", NOISE, ("training", "self.rng.standard_normal(shape, dtype=np.float32)", "(self.rng.random(shape, dtype=np.float32) - 0.5) * 12**0.5")),
+    ("the same noise in every step", NOISE, ("training", "        total = self.clipped_sum(", "        noise = self.kept = getattr(self, 'kept', noise)\n        total = self.clipped_sum(")),
+    ("no noise on every other weight", NOISE, ("training", "addcmul_(noise, self.mask, value", "addcmul_(noise, self.mask * (torch.arange(len(total)) % 2), value")),
+    ("uniform noise of the same variance", NOISE, ("training", "        total = self.clipped_sum(", "        noise = (torch.from_numpy(self.rng.random(len(noise), dtype=np.float32)) - 0.5) * 12**0.5\n        total = self.clipped_sum(")),
     # sampling and steps
     ("q × 2", NOISE, ("training", "poisson_batches(p.units, p.sampling_rate, len(block)", "poisson_batches(p.units, min(1.0, 2 * p.sampling_rate), len(block)")),
     ("T + 1", NOISE, ("privacy", "yield range(spend.steps)", "yield range(spend.steps + 1)")),

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['FLOATS_AT_ONCE', 'NOISE_TAKEN', 'OpacusRun', 'train_with_opacus', 'TrainingPlan', 'poisson_batches', 'full_precision',
-           'clipped_gradient_sum', 'one_thread', 'find_device', 'DPTrainer', 'weight_variance', 'shrink_map']
+           'clipped_gradient_sum', 'one_thread', 'find_device', 'standard_normals', 'DPTrainer', 'weight_variance',
+           'shrink_map']
 
 # %% ../nbs/05_training.ipynb #c003
 import ctypes
@@ -243,6 +244,18 @@ def find_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, TypeError, NotImplementedError):
         raise InputError("device must be 'auto', 'cpu', or a device of this machine that PyTorch can use, such as 'cuda'") from None
 
+# %% ../nbs/05_training.ipynb #n064e
+def standard_normals(
+    rng: np.random.Generator,  # from secure_generator
+    n: int,
+    device="cpu",
+) -> torch.Tensor:  # (n,) float32
+    "Independent standard normals, in pairs from a radius and an angle (Box & Muller 1958). None is beyond ±8.6."
+    pairs = (n + 1) // 2
+    u, v = (torch.from_numpy(rng.random(pairs, dtype=kind)).to(device) for kind in (np.float64, np.float32))
+    radius, angle = (1 - u).log_().float().mul_(-2).sqrt_(), v.mul_(2 * math.pi)
+    return torch.cat([angle.cos().mul_(radius), angle.sin_().mul_(radius)])[:n]
+
 # %% ../nbs/05_training.ipynb #c064
 class DPTrainer:
     "DP-SGD with Adam on one flat parameter vector (Abadi et al. 2016, algorithm 1)."
@@ -265,17 +278,6 @@ class DPTrainer:
         masks = {id(m.weight): m.mask for m in model.modules() if hasattr(m, "mask")}
         self.mask = torch.cat([masks.get(id(p), torch.ones_like(p)).reshape(-1) for p in model.parameters()])
 
-    def _normal(self, *shape) -> torch.Tensor:
-        return torch.from_numpy(self.rng.standard_normal(shape, dtype=np.float32)).to(self.device)
-
-    def _latent_noise(self, rows: int) -> torch.Tensor:
-        "(rows, L) standard normals inside the network, each two from two uniforms (Box & Muller 1958)."
-        latent = self.model.config.latent
-        half = (rows * latent + 1) // 2
-        u = torch.from_numpy(self.rng.random((2, half), dtype=np.float32)).to(self.device)
-        radius, angle = (1 - u[0]).log_().mul_(-2).sqrt_(), u[1].mul_(2 * math.pi)
-        return torch.cat([radius * angle.cos(), radius * angle.sin()])[: rows * latent].view(rows, latent)
-
     def clipped_sum(self, codes: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         "(P,) sum of the clipped gradients of a batch: what another trainer may have computed elsewhere."
         p = self.plan
@@ -283,10 +285,10 @@ class DPTrainer:
 
     def noisy_gradient(self, codes: torch.Tensor) -> torch.Tensor:
         "(P,) clipped sum of a batch (which may be empty) + noise of scale σC, over the expected batch."
-        p = self.plan
-        total = self.clipped_sum(codes, self._latent_noise(len(codes)))
-        noise = self._normal(len(total)).mul_(p.noise_multiplier * p.max_grad_norm).mul_(self.mask)
-        return total.add_(noise).div_(p.expected_batch)
+        p, inside = self.plan, (len(codes), self.model.config.latent)
+        latent, noise = standard_normals(self.rng, math.prod(inside) + len(self.flat), self.device).tensor_split([math.prod(inside)])
+        total = self.clipped_sum(codes, latent.view(inside))
+        return total.addcmul_(noise, self.mask, value=p.noise_multiplier * p.max_grad_norm).div_(p.expected_batch)
 
     def step(self, step: int, codes: torch.Tensor) -> None:
         "One Adam step (Kingma & Ba 2015, algorithm 1) on the noisy gradient."

@@ -86,14 +86,14 @@ class Tap(NamedTuple):
 # %% ../nbs/04_vae.ipynb #c030
 def _squares(x: Tensor) -> Tensor:
     "(B, …) → (B,) squared length of each row, in one pass over memory."
-    return torch.linalg.vector_norm(x, dim=tuple(range(1, x.dim()))).square()
+    return torch.linalg.vector_norm(x, dim=tuple(range(1, x.dim()))).square_()
 
 
 class Dense(nn.Linear):
     "A linear layer; row i's gradient is g_i a_iᵀ and g_i."
 
     def squared_norms(self, a, g):  # (B, in), (B, out) → (B,)
-        return _squares(g) * (_squares(a) + 1)
+        return _squares(a).add_(1).mul_(_squares(g))
 
     def summed_gradients(self, a, g, factor):  # factor (B,): of each row
         if a.shape[1] < g.shape[1]:  # scale the narrow side, and have it on the left, where a product is faster
