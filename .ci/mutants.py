@@ -24,9 +24,9 @@ MUTANTS = [
     ("noise of histograms × 0.9", NOISE, ("privacy", "_discrete_gaussian(noise_multiplier * sensitivity, counts.size", "_discrete_gaussian(0.9 * noise_multiplier * sensitivity, counts.size")),
     ("noise seeded", NOISE, ("privacy", "AESCounter(key=secrets.randbits(128))", "AESCounter(key=2024)")),
     ("noise from the user's seed", NOISE, ("synthesizer", "self.insecure_test_rng or secure_generator()", "self.insecure_test_rng or np.random.default_rng(self.seed)")),
-    ("the same noise in every step", NOISE, ("training", "        total = self.clipped_sum(", "        noise = self.kept = getattr(self, 'kept', noise)\n        total = self.clipped_sum(")),
+    ("the same noise in every step", NOISE, ("training", "noise = standard_normals(self.rng, len(total), self.device)", "noise = self.kept = getattr(self, 'kept', standard_normals(self.rng, len(total), self.device))")),
     ("no noise on every other weight", NOISE, ("training", "addcmul_(noise, self.mask, value", "addcmul_(noise, self.mask * (torch.arange(len(total)) % 2), value")),
-    ("uniform noise of the same variance", NOISE, ("training", "        total = self.clipped_sum(", "        noise = (torch.from_numpy(self.rng.random(len(noise), dtype=np.float32)) - 0.5) * 12**0.5\n        total = self.clipped_sum(")),
+    ("uniform noise of the same variance", NOISE, ("training", "noise = standard_normals(self.rng, len(total), self.device)", "noise = (torch.from_numpy(self.rng.random(len(total), dtype=np.float32)) - 0.5) * 12**0.5")),
     # sampling and steps
     ("q × 2", NOISE, ("training", "poisson_batches(p.units, p.sampling_rate, len(block)", "poisson_batches(p.units, min(1.0, 2 * p.sampling_rate), len(block)")),
     ("T + 1", NOISE, ("privacy", "yield range(spend.steps)", "yield range(spend.steps + 1)")),

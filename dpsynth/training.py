@@ -285,9 +285,9 @@ class DPTrainer:
 
     def noisy_gradient(self, codes: torch.Tensor) -> torch.Tensor:
         "(P,) clipped sum of a batch (which may be empty) + noise of scale σC, over the expected batch."
-        p, inside = self.plan, (len(codes), self.model.config.latent)
-        latent, noise = standard_normals(self.rng, math.prod(inside) + len(self.flat), self.device).tensor_split([math.prod(inside)])
-        total = self.clipped_sum(codes, latent.view(inside))
+        p, latent = self.plan, self.model.config.latent
+        total = self.clipped_sum(codes, standard_normals(self.rng, len(codes) * latent, self.device).view(len(codes), latent))
+        noise = standard_normals(self.rng, len(total), self.device)
         return total.addcmul_(noise, self.mask, value=p.noise_multiplier * p.max_grad_norm).div_(p.expected_batch)
 
     def step(self, step: int, codes: torch.Tensor) -> None:
