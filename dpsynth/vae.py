@@ -10,12 +10,12 @@ __all__ = ['MAX_LOGIT', 'GaussianVAE', 'vae_loss_function', 'Tap', 'Dense', 'hea
 # %% ../nbs/04_vae.ipynb #c003
 import warnings
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
 
 # %% ../nbs/04_vae.ipynb #c007
 def _mlp(
@@ -77,11 +77,18 @@ def vae_loss_function(
     return squared_error + beta * kl, squared_error, kl
 
 # %% ../nbs/04_vae.ipynb #c029
-class Tap(NamedTuple):
+class Tap:
     "One layer's part in a forward pass: enough to rebuild each row's gradient of its parameters."
-    layer: nn.Module
-    input: Tensor  # (B, …) what the layer read
-    output: Tensor  # (B, …) what it wrote, on the autograd graph
+
+    def __init__(
+        self,
+        layer: nn.Module,
+        input: Tensor,  # (B, …) what the layer read
+        output: Tensor,  # (B, …) what it wrote, on the autograd graph
+    ):
+        self.layer, self.input = layer, input
+        self.output = get_gradient_edge(output) if output.requires_grad else None  # its place in the graph: the numbers may go
+
 
 # %% ../nbs/04_vae.ipynb #c030
 def _squares(x: Tensor) -> Tensor:
