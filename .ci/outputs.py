@@ -3,8 +3,7 @@
 The cells that nbdev_test skips (`#| eval: false`, and the flags in settings.ini) are skipped here too and keep
 what is stored; `--flags slow` runs those. Text and HTML are compared, numbers to one unit of the last digit
 printed. A stored picture has to be drawn again, whatever its bytes. A cell marked `#| varies` has to print
-the same kinds of output, not the same text. Progress bars and other stderr are never stored. A check of a notebook
-ends behind its last stored output: what comes after is for nbdev_test, which runs it too.
+the same kinds of output, not the same text. Progress bars and other stderr are never stored.
 """
 import argparse
 import difflib
@@ -62,11 +61,9 @@ def tidy(outputs) -> tuple:
     return kept, stderr
 
 
-def execute(path, flags, whole):
-    "A fresh run, whole or as far as outputs are stored: the notebook with new outputs, and complaints."
+def execute(path, flags):
+    "A fresh run: the notebook with new outputs, and complaints."
     nb = nbformat.read(path, 4)
-    if not whole:
-        nb.cells = nb.cells[: max((i + 1 for i, c in enumerate(nb.cells) if c.get("outputs")), default=0)]
     client = Client(
         nb, timeout=1800, kernel_name="python3", record_timing=False, store_widget_state=False,
         resources={"metadata": {"path": str(path.parent)}}, extra_arguments=["--HistoryManager.enabled=False", "--log-level=40"],
@@ -136,7 +133,7 @@ def save(nb, path):
 def work(path, flags, write):
     start = time.monotonic()
     try:
-        fresh, bad = execute(path, flags, write)
+        fresh, bad = execute(path, flags)
     except Exception as e:  # a cell that fails, a kernel that dies: the notebook fails, the others go on
         fresh, bad = None, [re.sub(r"\x1b\[[0-9;]*m", "", str(e)).strip()[-3000:]]
     if fresh and not write:
