@@ -4,8 +4,8 @@
   python nbs/benchmarks/speed.py --bench step fit        parts of it; the rows of these parts are replaced
 
 Parts: step (a training step, by engine and shape), rows (training against the rows of the table), fit (whole fits),
-sample (rows a second), file (`dpsynth sample` into a file: time and peak memory). All on one core, in processor time:
-what else runs on the machine does not count. Engines of a step take turns, so that what slows one slows all; the value
+sample (rows a second), file (`dpsynth sample` into a file: time and peak memory), gpu (steps and a fit on a GPU, where
+there is one). All but the last on one core, in processor time: what else runs on the machine does not count. Engines of a step take turns, so that what slows one slows all; the value
 is the median of the turns, and its spread is in the columns `low` and `high` (quartiles). scale.py has tables on disk.
 """
 import argparse
@@ -34,7 +34,7 @@ from dpsynth.loading import make_telemetry, telemetry_schema
 from dpsynth.preprocessing import planned_fields
 from dpsynth.privacy import Ledger, PrivacyBudget, secure_generator
 from dpsynth.synthesizer import make_plan
-from dpsynth.training import DPTrainer, TrainingPlan, one_thread
+from dpsynth.training import DPTrainer, TrainingPlan, find_device, one_thread
 from dpsynth.vae import Dense, TabularVAE, Tap, VAEConfig, kl_divergence, sample_codes
 
 HERE = Path(__file__).resolve().parent
@@ -93,7 +93,7 @@ def no_privacy(network, x, latent: int, fused: bool):
     optimiser = torch.optim.Adam(network.parameters(), lr=RATE, fused=fused)
 
     def step():
-        out = network(x, torch.randn(len(x), latent))
+        out = network(x, torch.randn(len(x), latent, device=x.device))
         optimiser.zero_grad()
         (out[0] if isinstance(out, tuple) else out).mean().backward()
         optimiser.step()
@@ -103,7 +103,8 @@ def no_privacy(network, x, latent: int, fused: bool):
 
 def private(network, x):
     "A step of dpsynth: exact clipping, cryptographic noise, Adam."
-    trainer = DPTrainer(network, TrainingPlan(1000, len(x) / 40_000, SIGMA, 40_000, learning_rate=RATE), secure_generator())
+    plan = TrainingPlan(1000, len(x) / 40_000, SIGMA, 40_000, learning_rate=RATE)
+    trainer = DPTrainer(network, plan, secure_generator(), x.device)
     return lambda: trainer.step(100, x)
 
 
@@ -145,17 +146,21 @@ def opacus_ghost(network, x, latent: int):
 KEPT = ", memory kept"  # with the settings of malloc that dpsynth's training makes, see `one_thread`
 
 
-def engines(shape: str) -> dict:  # name → what makes a step
-    "All engines on one shape, each with a network of its own."
+def networks(shape: str) -> tuple:  # what makes one for PyTorch, what makes one for dpsynth, a batch, latent dimensions
+    "The network of one shape, and rows for it."
     if shape in BATCHES:
         sizes, batch = tuple(f.cardinality for f in planned_fields(adult16())), BATCHES[shape]
         config = VAEConfig(sizes, **make_plan(adult16(), 39_073, PrivacyBudget(1.0, 1e-6)).network)
         x, latent = torch.from_numpy(np.random.default_rng(0).integers(0, sizes, (batch, len(sizes)), dtype=np.int32)), config.latent
-        plain = ours = lambda: TabularVAE(config)
-    else:
-        batch, inputs, hidden, latent = SHAPES[shape]
-        x = torch.randn(batch, inputs)
-        plain, ours = (lambda linear=linear: Gaussian(inputs, hidden, latent, linear) for linear in (nn.Linear, Dense))
+        return lambda: TabularVAE(config), lambda: TabularVAE(config), x, latent
+    batch, inputs, hidden, latent = SHAPES[shape]
+    plain, ours = (lambda linear=linear: Gaussian(inputs, hidden, latent, linear) for linear in (nn.Linear, Dense))
+    return plain, ours, torch.randn(batch, inputs), latent
+
+
+def engines(shape: str) -> dict:  # name → what makes a step
+    "All engines on one shape, each with a network of its own."
+    plain, ours, x, latent = networks(shape)
     found = {"no privacy": lambda: no_privacy(plain(), x, latent, False), "no privacy, fused Adam": lambda: no_privacy(plain(), x, latent, True)}
     found |= {name + KEPT: make for name, make in found.items()} | {"dpsynth": lambda: private(ours(), x)}
     if shape in SHAPES:
@@ -237,7 +242,7 @@ def bench_rows(turns: int):
 # Whole fits, and sampling ---------------------------------------------------------------------------------------------
 
 
-def fitted(name: str, epsilon: float, folder: Path) -> float:  # s
+def fitted(name: str, epsilon: float, folder: Path, device="cpu") -> float:  # s
     "Fit one of three tables as a user would and leave model.dpsynth in a folder."
     start = time.process_time()
     if name == "telemetry":
@@ -248,7 +253,7 @@ def fitted(name: str, epsilon: float, folder: Path) -> float:  # s
         synth, data = DPVAESynthesizer(adult16(), epsilon, 1e-6, target="income", verbose=False), tables.SHARED / "data" / "adult16_train.csv"
     else:
         synth, data = DPVAESynthesizer(Schema.load(HERE.parent / "how_to" / "adult.yaml"), epsilon, 1e-6, verbose=False), tables.SHARED / "data" / "adult.csv"
-    synth.fit(data)
+    synth.fit(data, device=device)
     seconds = time.process_time() - start
     synth.save(folder / f"{name}.dpsynth")
     return seconds
@@ -325,6 +330,42 @@ def bench_file(turns: int):
             file.unlink()
 
 
+# On a GPU -------------------------------------------------------------------------------------------------------------
+
+
+def wall(job, device: torch.device) -> float:  # s
+    "Time by the clock until the device has done all of it."
+    start = time.perf_counter()
+    job()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def steps_on(device: torch.device, turns: int, steps: int = 50):
+    "A step of each shape with and without privacy, both where the device is."
+    for shape in (*SHAPES, *BATCHES):
+        plain, ours, x, latent = networks(shape)
+        x = x.to(device)
+        jobs = {"no privacy, fused Adam": no_privacy(plain().to(device), x, latent, True), "dpsynth": private(ours(), x)}
+        taken = {engine: [] for engine in jobs}
+        for turn in range(turns + 1):
+            for engine, step in jobs.items():
+                ms = 1e3 / steps * wall(lambda: [step() for _ in range(steps)], device)
+                taken[engine] += [ms] * (turn > 0)  # the first is for warming up
+        for engine, ms in taken.items():
+            yield shape, engine, ms, "ms"
+
+
+def bench_gpu(turns: int):
+    device = find_device("auto")
+    if device.type != "cpu":
+        yield from steps_on(device, turns)
+        with tempfile.TemporaryDirectory() as folder:
+            for engine, place in (("processor", torch.device("cpu")), ("GPU", device)):
+                yield "adult16, ε = 8", engine, [wall(lambda: fitted("adult16", 8.0, Path(folder), place), place) for _ in range(3)], "s"
+
+
 # The table of results -------------------------------------------------------------------------------------------------
 
 
@@ -346,7 +387,7 @@ def store(path: Path, bench: str, rows: list) -> None:
     (pd.concat([kept, new]) if len(kept) else new).to_csv(path, index=False)
 
 
-BENCHES = {"step": bench_step, "rows": bench_rows, "fit": bench_fit, "sample": bench_sample, "file": bench_file}
+BENCHES = {"step": bench_step, "rows": bench_rows, "fit": bench_fit, "sample": bench_sample, "file": bench_file, "gpu": bench_gpu}
 
 
 def main() -> None:
@@ -365,7 +406,10 @@ def main() -> None:
             low, value, high = np.quantile(values, [0.25, 0.5, 0.75])
             rows.append((bench, shape, engine, float(f"{value:.4g}"), unit, float(f"{low:.4g}"), float(f"{high:.4g}"), len(values)))
             print(f"{bench:7s} {shape:24s} {engine:28s} {value:12,.4g} {unit}", flush=True)
-        store(args.out, bench, rows)
+        if rows:
+            store(args.out, bench, rows)
+        else:
+            print(f"{bench:7s} there is no GPU here")
     store(args.out, "machine", [("machine", machine(), "", np.nan, "", np.nan, np.nan, 0)])
 
 
