@@ -89,7 +89,6 @@ class Tap:
         self.layer, self.input = layer, input
         self.output = get_gradient_edge(output) if output.requires_grad else None  # its place in the graph: the numbers may go
 
-
 # %% ../nbs/04_vae.ipynb #c030
 def _squares(x: Tensor) -> Tensor:
     "(B, …) → (B,) squared length of each row, in one pass over memory."

@@ -5,8 +5,9 @@
 
 Parts: step (a training step, by engine and shape), rows (training against the rows of the table), fit (whole fits),
 sample (rows a second), file (`dpsynth sample` into a file: time and peak memory), gpu (steps and a fit on a GPU, where
-there is one). All but the last on one core, in processor time: what else runs on the machine does not count. Engines of a step take turns, so that what slows one slows all; the value
-is the median of the turns, and its spread is in the columns `low` and `high` (quartiles). scale.py has tables on disk.
+there is one). All but the last on one core, in processor time: what else runs on the machine does not count. Engines
+of a step take turns, so that what slows one slows all; the value is the median of the turns, and its spread is in the
+columns `low` and `high` (quartiles). scale.py has tables on disk.
 """
 import argparse
 import contextlib
@@ -152,7 +153,8 @@ def networks(shape: str) -> tuple:  # what makes one for PyTorch, what makes one
         sizes, batch = tuple(f.cardinality for f in planned_fields(adult16())), BATCHES[shape]
         config = VAEConfig(sizes, **make_plan(adult16(), 39_073, PrivacyBudget(1.0, 1e-6)).network)
         x, latent = torch.from_numpy(np.random.default_rng(0).integers(0, sizes, (batch, len(sizes)), dtype=np.int32)), config.latent
-        return lambda: TabularVAE(config), lambda: TabularVAE(config), x, latent
+        make = lambda: TabularVAE(config)
+        return make, make, x, latent
     batch, inputs, hidden, latent = SHAPES[shape]
     plain, ours = (lambda linear=linear: Gaussian(inputs, hidden, latent, linear) for linear in (nn.Linear, Dense))
     return plain, ours, torch.randn(batch, inputs), latent
@@ -376,7 +378,8 @@ def machine() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
     wide = "AVX-512" if "AVX512" in torch.backends.cpu.get_cpu_capability() else torch.backends.cpu.get_cpu_capability()
-    return f"one core of {model} ({wide}), Python {platform.python_version()}, torch {torch.__version__}"
+    card = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"one core of {model} ({wide}){card}, Python {platform.python_version()}, torch {torch.__version__}"
 
 
 def store(path: Path, bench: str, rows: list) -> None:
@@ -408,9 +411,9 @@ def main() -> None:
             print(f"{bench:7s} {shape:24s} {engine:28s} {value:12,.4g} {unit}", flush=True)
         if rows:
             store(args.out, bench, rows)
+            store(args.out, "machine", [("machine", machine(), "", np.nan, "", np.nan, np.nan, 0)])
         else:
             print(f"{bench:7s} there is no GPU here")
-    store(args.out, "machine", [("machine", machine(), "", np.nan, "", np.nan, np.nan, 0)])
 
 
 if __name__ == "__main__":
