@@ -1,8 +1,9 @@
 __version__ = "0.1.0"
 
 _EXPORTS = {
-    "Schema": "loading",
+    "Schema": "schema",
     "read_table": "loading",
+    "draft_schema": "drafts",
     "make_telemetry": "loading",
     "telemetry_schema": "loading",
     "PrivacyBudget": "privacy",

@@ -317,7 +317,8 @@ _FROM_DATA = (
 
 def _draft(data: Path, out: Path, unit: str | None, from_data: bool, force: bool):  # the schema
     "Draft a schema and write it, but not over one that somebody may have completed."
-    from dpsynth.loading import draft_schema, read_table
+    from dpsynth.drafts import draft_schema
+    from dpsynth.loading import read_table
 
     path = _output("--out", out, (".yaml", ".yml", ".json"), (data,))
     if path.exists() and not force:
@@ -573,7 +574,7 @@ def _split_condition(text: str, schema) -> tuple[str, str, str]:  # column, sign
 
 def _range_end(name: str, column, sign: str, text: str) -> tuple:  # (lower, upper), None where it is open
     "What a comparison says, both ends included."
-    from dpsynth.loading import _check_lower, _check_upper
+    from dpsynth.columns import _check_lower, _check_upper
 
     low = sign.startswith(">")
     if getattr(column, "ordered", False):
@@ -618,7 +619,7 @@ def _conditions(
 # %% ../nbs/10_cli.ipynb #c052
 def _as_written(frame, schema):
     "The table as a CSV file has it: instants as text, and no text that a spreadsheet would calculate."
-    from dpsynth.loading import _defuse
+    from dpsynth.columns import _defuse
 
     frame = frame.copy()
     for name, column in schema.items():
@@ -782,7 +783,9 @@ def _json(value: dict) -> str:
 # %% ../nbs/10_cli.ipynb #c062
 def _real_table(path: Path, schema):
     "A table with the schema's columns; whatever else a real table holds is left aside."
-    from dpsynth.loading import _load, _respell, conform
+    from dpsynth.columns import _respell
+    from dpsynth.files import _load
+    from dpsynth.loading import conform
 
     frame = _respell(_load(path), list(schema))
     return conform(frame.loc[:, [name in schema for name in frame.columns]], schema)

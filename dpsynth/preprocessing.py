@@ -20,18 +20,18 @@ from fastcore.basics import patch
 import pyarrow as pa
 from scipy.stats import norm
 
-from dpsynth.loading import (
+from dpsynth.columns import (
     Boolean,
     Categorical,
     Datetime,
     Float,
     Id,
     Integer,
-    Schema,
     _check_lower,
     _check_upper,
     _text,
 )
+from .schema import Schema
 from .privacy import InputError, Ledger, Spend, gaussian_histogram
 
 # %% ../nbs/03_preprocessing.ipynb #c006

@@ -25,22 +25,10 @@ import pyarrow.parquet
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 
-from dpsynth.loading import (
-    _INDEX,
-    _MISSING,
-    Schema,
-    _check_column,
-    _check_names,
-    _csv_fault,
-    _distinct_texts,
-    _header,
-    _load,
-    _open_folder,
-    _read_column,
-    _read_file,
-    _respell,
-    wanted_names,
-)
+from .columns import _check_column, _distinct_texts, _MISSING, _read_column, _respell
+from .files import _csv_fault, _header, _INDEX, _load, _open_folder, _read_file
+from .loading import _check_names, wanted_names
+from .schema import Schema
 from .preprocessing import TableEncoder
 from .privacy import InputError, sync_folder
 

@@ -51,7 +51,9 @@ from dpsynth.calibration import (
     swap_rows,
     systematic_resample,
 )
-from .loading import Schema, _load, _respell, bound_contributions, read_table
+from .columns import _respell
+from .files import _load
+from .loading import Schema, bound_contributions, read_table
 from .pages import html_page, html_section, html_table
 from dpsynth.preprocessing import (
     TableEncoder,
