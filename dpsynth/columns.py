@@ -6,19 +6,23 @@
 __all__ = ['Integer', 'Float', 'Categorical', 'Datetime', 'Boolean', 'Id', 'Ignore']
 
 # %% ../nbs/00b_columns.ipynb #cl03
+import functools
 import math
 import re
 import unicodedata
+import warnings
 import zoneinfo
 from dataclasses import dataclass, fields
 from datetime import datetime
+from decimal import Decimal
 from typing import ClassVar
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from fastcore.basics import patch
 
-from .privacy import InputError
+from .privacy import InputError, OperatorWarning
 
 # %% ../nbs/00b_columns.ipynb #c007
 _DISCOVER = "discover"
@@ -30,7 +34,7 @@ def _is_discover(value) -> bool:
 
 def _plain(value):
     "A field as a JSON value."
-    return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else value
+    return value.isoformat(" ", "seconds") if isinstance(value, datetime) else value
 
 
 class _Column:
@@ -94,9 +98,9 @@ def _check_bounds(column: _Column, **checks) -> None:
 # %% ../nbs/00b_columns.ipynb #c009b
 _DTYPES = {  # what `dtype` may say, by type
     "categorical": r"object|category|string|(large_)?string\[pyarrow\]|u?int(8|16|32|64)(\[pyarrow\])?|U?Int(8|16|32|64)",
-    "integer": r"u?int(8|16|32|64)(\[pyarrow\])?|U?Int(8|16|32|64)",
-    "float": r"float(32|64)|Float(32|64)|(float|double)\[pyarrow\]",
-    "datetime": r"datetime64\[(s|ms|us|ns)\]|timestamp\[(s|ms|us|ns)\]\[pyarrow\]",
+    "integer": r"u?int(8|16|32|64)(\[pyarrow\])?|U?Int(8|16|32|64)|decimal(128|256)\([0-9]+, ?0\)(\[pyarrow\])?",
+    "float": r"float(16|32|64)|Float(32|64)|(float|double)\[pyarrow\]|decimal(128|256)\([0-9]+, ?[0-9]+\)(\[pyarrow\])?",
+    "datetime": r"datetime64\[(s|ms|us|ns)\]|timestamp\[(s|ms|us|ns)\]\[pyarrow\]|date32(\[day\]\[pyarrow\])?|date64(\[ms\]\[pyarrow\])?|(time32\[(s|ms)\]|time64\[(us|ns)\])(\[pyarrow\])?",
     "boolean": r"object|bool|boolean|bool\[pyarrow\]",
     "id": r"object|string|(large_)?string\[pyarrow\]",
 }
@@ -104,14 +108,78 @@ _DTYPES = {  # what `dtype` may say, by type
 _NEVER_MISSING = re.compile(r"u?int[0-9]+|bool")
 
 
+def _arrow_type(dtype: str) -> pa.DataType:
+    "The Arrow type that a `dtype` names, such as decimal128(9, 2), date32 or time64[us]; None where it is one of pandas."
+    name, number = (dtype or "").removesuffix("[pyarrow]"), re.findall("[0-9]+", dtype or "")
+    if name.startswith("decimal"):
+        return (pa.decimal128 if number[0] == "128" else pa.decimal256)(int(number[1]), int(number[2]))
+    if name.startswith("time") and not name.startswith("timestamp"):
+        return (pa.time32 if number[0] == "32" else pa.time64)(re.search(r"\[(\w+)", name)[1])
+    return {"date32": pa.date32(), "date64": pa.date64()}.get(name.split("[")[0])
+
+
 def _check_dtype(column: _Column) -> None:
-    "`dtype` is one that pandas knows and that can hold the column's cells."
+    "`dtype` is one that pandas or Arrow knows and that can hold the column's cells."
     if column.dtype is None:
         return
     if not isinstance(column.dtype, str) or not re.fullmatch(_DTYPES[column.type], column.dtype):
-        raise InputError(f"dtype must be the name of a pandas dtype for {column.type} cells, such as {column.usual_dtype}")
+        raise InputError(f"dtype must be the name of a dtype for {column.type} cells, such as {column.usual_dtype}")
+    try:
+        _arrow_type(column.dtype)
+    except (ValueError, pa.ArrowException):
+        raise InputError("dtype must be one that Arrow has, such as decimal128(9, 2)") from None
     if column.nullable and _NEVER_MISSING.fullmatch(column.dtype):
         raise InputError(f"dtype {column.dtype} has no missing cells: give {column.usual_dtype}, or nullable: false")
+
+# %% ../nbs/00b_columns.ipynb #fn02
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?inf(?:inity)?", re.IGNORECASE)
+_EXAMPLE = re.compile(r"([^0-9]*)1([ .,'’_]?)234(?:([.,])56)?([^0-9]*)")
+_SPACES = str.maketrans("\u00a0\u2007\u2009\u202f\u2212", "    -")  # of typesetters; and their minus
+
+
+@dataclass(frozen=True)
+class _Notation:
+    "How numbers are written: what stands before and after, between thousands, before decimals."
+
+    before: str = ""
+    thousands: str = ""
+    decimal: str = "."  # empty: no decimals
+    after: str = ""
+
+    @functools.cached_property
+    def pattern(self) -> re.Pattern:
+        "What a number looks like. Groups: sign, sign, digits, exponent."
+        before, after, group, point = (re.escape(t) for t in (self.before.strip(), self.after.strip(), self.thousands, self.decimal))
+        whole = rf"[0-9]{{1,3}}(?:{group}[0-9]{{3}})+|[0-9]+" if group else "[0-9]+"
+        digits = rf"(?:{whole})(?:{point}[0-9]*)?|{point}[0-9]+" if point else whole
+        return re.compile(rf"([-+]?) ?(?:{before})? ?([-+]?)({digits})((?:[eE][-+]?[0-9]+)?) ?(?:{after})?")
+
+    def value(self, text: str) -> float:
+        "The number that a text is; NaN if it is none."
+        found = self.pattern.fullmatch(text.translate(_SPACES))
+        if not found or found[1] and found[2]:
+            return math.nan
+        digits = found[3].replace(self.thousands, "") if self.thousands else found[3]
+        return float(found[1] + found[2] + (digits.replace(self.decimal, ".") if self.decimal else digits) + found[4])
+
+    def written(self, value: float, decimals: int = None) -> str:
+        "A number as it is written here; `decimals` of None: as many as it has."
+        digits = f"{abs(value):,.{decimals}f}" if decimals is not None else f"{abs(value):,}".removesuffix(".0")
+        point = self.decimal or "."
+        return "-" * (value < 0) + self.before + digits.translate({44: self.thousands, 46: point}) + self.after
+
+
+def _notation(column) -> _Notation:
+    "How a column's numbers are written; None: as in programs."
+    return _notation_like(column.format) if getattr(column, "format", None) else None
+
+
+@functools.cache
+def _notation_like(example: str) -> _Notation:
+    found = _EXAMPLE.fullmatch(example.translate(_SPACES)) if isinstance(example, str) else None
+    if not found or found[2] and found[2] == found[3] or set("-+") & set(found[1] + found[4]):
+        raise InputError("format must show how 1234.56 is written, such as '1.234,56', '€1,234.56' or '1234.56%'")
+    return _Notation(found[1], found[2], found[3] or "", found[4])
 
 # %% ../nbs/00b_columns.ipynb #c010
 @dataclass(frozen=True)
@@ -121,12 +189,13 @@ class Integer(_Column):
     lower: int  # or 'discover'
     upper: int  # or 'discover'
     nullable: bool = True  # whether a cell may be missing
-    dtype: str = None  # pandas dtype of what is sampled; None: Int64, or int64 where nothing is missing
-    format: str = None  # how 1234.56 is written, such as 1.234,56
+    dtype: str = None  # dtype of what is sampled; None: Int64, or int64 where nothing is missing
+    format: str = None  # how 1234 is written in text, such as '1.234 €'; None: as in programs
 
     type: ClassVar[str] = "integer"
 
     def __post_init__(self):
+        _notation(self)
         _check_bounds(self, lower=_check_whole, upper=_check_whole)
 
 
@@ -136,22 +205,29 @@ class Float(_Column):
 
     lower: float  # or 'discover'
     upper: float  # or 'discover'
-    decimals: int = None  # digits after the point in what is sampled; None: all of them
+    decimals: int = None  # digits after the point in what is sampled; None: those of a decimal `dtype`, else all of them
     nullable: bool = True  # whether a cell may be missing
-    dtype: str = None  # pandas dtype of what is sampled; None: float64
-    format: str = None  # how 1234.56 is written, such as 1.234,56 €
+    dtype: str = None  # dtype of what is sampled, such as decimal128(9, 2); None: float64
+    format: str = None  # how 1234.56 is written in text, such as '1.234,56' or '1234.56%'; None: as in programs
 
     type: ClassVar[str] = "float"
 
     def __post_init__(self):
+        _notation(self)
+        _check_bounds(self, lower=_check_number, upper=_check_number)
+        exact = _arrow_type(self.dtype)
+        if self.decimals is None and exact is not None:
+            object.__setattr__(self, "decimals", min(exact.scale, 15))
         if self.decimals is not None and (type(self.decimals) is not int or not 0 <= self.decimals <= 15):
             raise InputError("decimals must be a whole number from 0 to 15")
-        _check_bounds(self, lower=_check_number, upper=_check_number)
 
 # %% ../nbs/00b_columns.ipynb #c012
 def _label(value) -> str:
-    "Text that is the same however it was typed: no space around it, and é in one way (Unicode NFC)."
-    return unicodedata.normalize("NFC", str(value)).strip()
+    "Text that is the same however it was typed: no space around it, no NUL in it, and é in one way (Unicode NFC)."
+    text = str(value)
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode())
+    return text.replace("\0", "").strip()
 
 
 def _check_categories(key: str, given) -> list:
@@ -185,35 +261,192 @@ class Categorical(_Column):
         _check_bounds(self, categories=_check_categories)
 
 # %% ../nbs/00b_columns.ipynb #c014
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MONTH_DAYS = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
+_YEAR_1, _YEAR_9999 = np.datetime64("0001-01-01", "s").astype(np.int64), np.datetime64("9999-12-31T23:59:59", "s").astype(np.int64)
 
 
+def _clock_seconds(parts: dict) -> tuple[np.ndarray, np.ndarray]:  # (n,) seconds since 1970; (n,) whether there is such an instant
+    "Instants from (n,) whole numbers by directive: Y m d H M S. A part that is absent is that of 1970-01-01."
+    n = len(next(iter(parts.values())))
+    y, m, d, H, M, S = (np.asarray(parts[k], np.int64) if k in parts else np.full(n, v) for k, v in zip("YmdHMS", (1970, 1, 1, 0, 0, 0)))
+    if "y" in parts:  # as POSIX has it: 69 is 1969, 68 is 2068
+        y = np.asarray(parts["y"], np.int64)
+        y = y + np.where(y < 69, 2000, 1900)
+    good = (y >= 1) & (y <= 9999) & (m >= 1) & (m <= 12) & (H < 24) & (M < 60) & (S < 60)
+    leap = (y % 4 == 0) & ((y % 100 != 0) | (y % 400 == 0))
+    good &= (d >= 1) & (d <= _MONTH_DAYS[np.where(good, m, 0)] + (leap & (m == 2)))
+    first = (np.where(good, 12 * (y - 1970) + m - 1, 0)).astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+    return (first + d - 1) * 86_400 + H * 3600 + M * 60 + S, good
+
+# %% ../nbs/00b_columns.ipynb #dt01
+_FIXED = {"Y": 4, "y": 2, "m": 2, "d": 2, "H": 2, "M": 2, "S": 2}  # directive: digits
+
+
+@functools.cache
+def _layout(format: str):  # ({directive: place of its first digit}, {place: character}, length)
+    "Where a format of digits at fixed places has them; None for any other format."
+    places, literals, at = {}, {}, 0
+    for token in re.findall("%.|.", format, re.DOTALL):
+        if token[0] != "%" or token == "%%":
+            literals[at] = token[-1]
+            at += 1
+        elif token[1] not in _FIXED or token[1] in places:
+            return None
+        else:
+            places[token[1]] = at
+            at += _FIXED[token[1]]
+    return places, literals, at
+
+
+def _read_fixed(texts: list, format: str) -> tuple[np.ndarray, np.ndarray]:  # (n,) seconds; (n,) whether there is such an instant
+    "Instants of texts that have the length of a format with digits at fixed places."
+    places, literals, width = _layout(format)
+    chars = np.array(texts, f"U{width}").view(np.uint32).reshape(-1, width)
+    good, parts = np.ones(len(texts), bool), {}
+    for at, char in literals.items():
+        good &= chars[:, at] == ord(char)
+    for key, at in places.items():
+        digits = chars[:, at : at + _FIXED[key]].astype(np.int64) - ord("0")
+        good &= ((digits >= 0) & (digits <= 9)).all(1)
+        parts[key] = np.where(good[:, None], digits, 0) @ 10 ** np.arange(_FIXED[key])[::-1]
+    seconds, real = _clock_seconds(parts)
+    return seconds, good & real
+
+# %% ../nbs/00b_columns.ipynb #dt02
+_OFFSET = r"(?P<zone>[Zz]|(?P<sign>[-+])(?P<zh>[0-9]{2})(?::?(?P<zm>[0-9]{2})(?::?(?P<zs>[0-9]{2}))?)?)"
+_TIME = rf"(?P<H>[0-9]{{2}})(?::?(?P<M>[0-9]{{2}})(?::?(?P<S>[0-9]{{2}})(?:[.,][0-9]+)?)?)?(?: ?{_OFFSET})?"
+_ISO = re.compile(rf"(?P<Y>[0-9]{{4}})(?:(?P<sep>[-/.])(?P<m>[0-9]{{1,2}})(?:(?P=sep)(?P<d>[0-9]{{1,2}}))?|(?P<m2>[0-9]{{2}})(?P<d2>[0-9]{{2}}))?(?:[Tt ]{_TIME})?")
+_CLOCK = re.compile(_TIME)
+_ISO_FIXED = {10: ("%Y-%m-%d",), 16: ("%Y-%m-%d %H:%M",), 19: ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")}
+_NO_OFFSET = 2**40  # seconds: stands for none
+
+
+def _match_iso(text: str, pattern=_ISO) -> tuple:  # Y m d H M S, offset in seconds; None: no such text
+    "The parts of an ISO 8601 text."
+    found = pattern.fullmatch(text)
+    if not found:
+        return (0,) * 6 + (_NO_OFFSET,)
+    g = found.groupdict()
+    numbers = [int(g.get(k) or g.get(k + "2") or v) for k, v in zip("YmdHMS", (1970, 1, 1, 0, 0, 0))]
+    offset = _NO_OFFSET if not g["zone"] else 0 if not g["sign"] else int(g["sign"] + "1") * (int(g["zh"]) * 3600 + int(g["zm"] or 0) * 60 + int(g["zs"] or 0))
+    return (*numbers, offset)
+
+
+def _match_format(text: str, format: str) -> tuple:  # Y m d H M S, offset in seconds
+    "The parts of a text in a format that Python reads."
+    try:
+        t = datetime.strptime(text, format)
+    except (ValueError, re.error):
+        return (0,) * 6 + (_NO_OFFSET,)
+    year = t.year if _has_date(format) else 1970
+    offset = _NO_OFFSET if t.utcoffset() is None else int(t.utcoffset().total_seconds())
+    return (year, t.month, t.day, t.hour, t.minute, t.second, offset)
+
+
+def _has_date(format: str) -> bool:
+    "Whether a format says which day; if not, it is of a time of day."
+    return bool(set(re.findall("%(.)", format)) & set("YymdbBjaA"))
+
+# %% ../nbs/00b_columns.ipynb #dt03
+def _read_instants(
+    texts: list,  # distinct ones, without space around
+    format: str = None,  # None: ISO 8601
+    clock: bool = False,  # whether ISO texts are times of day
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # (n,) seconds since 1970; (n,) whether they have an offset, and are UTC; (n,) whether they are instants
+    "Every text by itself as an instant, from the year 1 to 9999; fractions of a second are cut off."
+    n = len(texts)
+    seconds, aware, good = np.zeros(n, np.int64), np.zeros(n, bool), np.zeros(n, bool)
+    lengths = np.fromiter(map(len, texts), np.int64, n)
+    fixed = (format,) * bool(format and _layout(format)) if format or clock else [f for known in _ISO_FIXED.values() for f in known]
+    for known in fixed:
+        if len(at := np.flatnonzero((lengths == _layout(known)[2]) & ~good)):
+            seconds[at], good[at] = _read_fixed([texts[i] for i in at], known)
+    if not format and not clock:
+        _read_tails(texts, lengths, seconds, aware, good)
+    if len(rest := np.flatnonzero(~good & (lengths < 80))):
+        one = (lambda t: _match_format(t, format)) if format else lambda t: _match_iso(t, _CLOCK if clock else _ISO)
+        *parts, offset = np.array([one(texts[i]) for i in rest], np.int64).T
+        seconds[rest], good[rest] = _clock_seconds(dict(zip("YmdHMS", parts)))
+        aware[rest] = offset != _NO_OFFSET
+        seconds[rest] -= np.where(aware[rest], offset, 0)
+    return np.clip(seconds, _YEAR_1, _YEAR_9999), aware, good
+
+
+_TAIL = re.compile(rf"(?:[.,][0-9]+)?(?: ?{_OFFSET})?")
+
+
+def _read_tails(texts, lengths, seconds, aware, good) -> None:
+    "Fill in the instants that have a fraction or an offset behind 19 characters of the usual form; each ending is read once."
+    at = np.flatnonzero((lengths > 19) & (lengths < 60))
+    if not len(at):
+        return
+    heads, tails = [texts[i][:19] for i in at], [texts[i][19:] for i in at]
+    known = {t: _match_iso("00" + t, re.compile("(?P<H>00)" + _TAIL.pattern))[-1] if _TAIL.fullmatch(t) else None for t in set(tails)}
+    for form in _ISO_FIXED[19]:
+        here, real = _read_fixed(heads, form)
+        real &= np.fromiter((known[t] is not None for t in tails), bool, len(tails))
+        offset = np.fromiter((_NO_OFFSET if known[t] is None else known[t] for t in tails), np.int64, len(tails))
+        seconds[at[real]] = (here - np.where(offset == _NO_OFFSET, 0, offset))[real]
+        aware[at[real]], good[at[real]] = (offset != _NO_OFFSET)[real], True
+
+# %% ../nbs/00b_columns.ipynb #dt04
 def _is_instant(cells: pd.Series) -> bool:
     "Whether a column holds instants: of NumPy, with a time zone, or of Arrow."
     return getattr(cells.dtype, "kind", "") == "M"
 
 
-def _instants(cells: pd.Series) -> pd.Series:
-    "ISO 8601 text or instants as datetime64[s], in UTC where an offset is given; what is neither is NaT."
-    if not _is_instant(cells):
-        cells = cells.where(cells.str.match(r"[0-9]{4}"), None)  # pandas would read 'now' as an instant
-    utc = pd.to_datetime(cells, errors="coerce", format="ISO8601", utc=True)
-    return utc.dt.tz_localize(None).astype("datetime64[s]")
+def _naive(cells: pd.Series) -> pd.Series:
+    "Instants as datetime64[s], in UTC where they have a time zone."
+    if isinstance(cells.dtype, pd.ArrowDtype):
+        cells = pd.Series(cells.array.__arrow_array__().to_pandas(date_as_object=False).array, index=cells.index)
+    if cells.dt.tz is not None:
+        cells = cells.dt.tz_convert("UTC").dt.tz_localize(None)
+    return cells.astype("datetime64[s]")
 
 
-def _check_lower(key: str, value) -> pd.Timestamp:
-    "An instant; a date without a time of day is its first second."
+def _stamps(seconds: np.ndarray, good: np.ndarray, index=None) -> pd.Series:
+    "Seconds since 1970 as datetime64[s]; NaT where they are no good."
+    return pd.Series(np.where(good, seconds, np.iinfo(np.int64).min).astype("datetime64[s]"), index=index)
+
+
+def _instants(texts: pd.Series) -> pd.Series:
+    "ISO 8601 text as datetime64[s], in UTC where an offset is given; what is no instant is NaT."
+    seconds, _, good = _read_instants(texts.tolist())
+    return _stamps(seconds, good, texts.index)
+
+# %% ../nbs/00b_columns.ipynb #dt06
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def _check_lower(key: str, value, clock: bool = False) -> pd.Timestamp:
+    "An instant; a date without a time of day is its first second. Of a column of times of day, one on 1970-01-01."
     text = str(value).strip()
-    stamp = _instants(pd.Series([text], dtype=object))[0] if _DAY.match(text) else pd.NaT
-    if stamp is pd.NaT:
-        raise InputError(f"{key} must be a date such as 2024-05-31 or 2024-05-31 09:30:00, or 'discover'")
-    return stamp
+    timed = clock and not _DAY.match(text)
+    seconds, _, good = _read_instants([text], clock=timed)
+    if not good[0] or not (timed or _DAY.match(text)):
+        example = "a time of day such as 09:30 or 09:30:00" if clock else "a date such as 2024-05-31 or 2024-05-31 09:30:00"
+        raise InputError(f"{key} must be {example}, or 'discover'")
+    return pd.Timestamp(seconds.astype("datetime64[s]")[0])
 
 
-def _check_upper(key: str, value) -> pd.Timestamp:
+def _check_upper(key: str, value, clock: bool = False) -> pd.Timestamp:
     "An instant; a date without a time of day is its last second."
     whole_day = _DAY.fullmatch(str(value).strip()) and not isinstance(value, datetime)
-    return _check_lower(key, value) + pd.Timedelta(seconds=86_399 if whole_day else 0)
+    return _check_lower(key, value, clock) + pd.Timedelta(86_399 if whole_day else 0, "s").as_unit("s")
+
+
+def _check_format(column) -> None:
+    "A format of instants: directives that Python reads and writes, with a year where there is a date."
+    format = column.format
+    parts = re.findall("%(.)", format.replace("%%", "")) if isinstance(format, str) else []
+    if not parts or set(parts) - set("YymdbBaAjHIMSfpz") or format.count("%") != len(re.findall("%.", format)) + format.count("%%"):
+        raise InputError("format must be made of %Y %y %m %d %b %B %j %a %A %H %I %M %S %f %p %z, such as '%d/%m/%Y %H:%M'")
+    if _has_date(format) and not set(parts) & {"Y", "y"}:
+        raise InputError("format needs the year, %Y or %y, where it has a date")
+    try:
+        datetime.strptime(datetime(2001, 2, 3, 4, 5, 6).strftime(format.replace("%z", "+0000")), format)
+    except (ValueError, re.error):
+        raise InputError("format must be one that can be read back, such as '%d/%m/%Y %H:%M'") from None
 
 # %% ../nbs/00b_columns.ipynb #c015
 _RESOLUTIONS = ("second", "minute", "hour", "day")
@@ -228,17 +461,32 @@ class Datetime(_Column):
     resolution: str = "second"  # 'second', 'minute', 'hour' or 'day'
     nullable: bool = True  # whether a cell may be missing
     timezone: str = None  # such as Europe/Berlin: cells with an offset are moved there, and a sample has it
-    dtype: str = None  # pandas dtype of what is sampled, without its zone; None: datetime64[s]
-    format: str = None  # strptime directives, such as %d/%m/%Y; None: ISO 8601
+    dtype: str = None  # dtype of what is sampled, without its zone, such as date32 or time64[us]; None: datetime64[s]
+    format: str = None  # how text has it: directives such as '%d/%m/%Y'; without a date it is a time of day. None: ISO 8601
 
     type: ClassVar[str] = "datetime"
 
+    @property
+    def is_clock(self) -> bool:
+        "Whether cells are times of day; inside they are instants of 1970-01-01."
+        return not _has_date(self.format) if self.format else bool(re.match("time(32|64)", self.dtype or ""))
+
+    def to_dict(self) -> dict:
+        "The form that is written to a file; times of day without a date."
+        spec = super().to_dict()
+        return {k: v.removeprefix("1970-01-01 ") if self.is_clock and k in ("lower", "upper") else v for k, v in spec.items()}
+
     def __post_init__(self):
+        if self.format is not None:
+            _check_format(self)
         if self.timezone is not None and (not isinstance(self.timezone, str) or self.timezone not in zoneinfo.available_timezones()):
             raise InputError("timezone must be the name of a time zone, such as Europe/Berlin or UTC")
         if self.resolution not in _RESOLUTIONS:
             raise InputError(f"resolution must be one of {', '.join(_RESOLUTIONS)}")
-        _check_bounds(self, lower=_check_lower, upper=_check_upper)
+        if self.is_clock and self.timezone:
+            raise InputError("timezone is for instants, not for times of day")
+        check = functools.partial
+        _check_bounds(self, lower=check(_check_lower, clock=self.is_clock), upper=check(_check_upper, clock=self.is_clock))
 
 
 @dataclass(frozen=True)
@@ -247,11 +495,17 @@ class Boolean(_Column):
 
     nullable: bool = True  # whether a cell may be missing
     dtype: str = None  # pandas dtype of what is sampled; None: boolean, or bool where nothing is missing
-    spelling: list = None  # how yes and no are written, yes first; None: True and False
+    spelling: list = None  # how text has it, true first, such as [Yes, No]; None: True, False, and all usual words are read
 
     type: ClassVar[str] = "boolean"
 
     def __post_init__(self):
+        if self.spelling is not None:
+            words = self.spelling if isinstance(self.spelling, (list, tuple)) else []
+            words = [str(w).lower() if isinstance(w, bool) else _label(w) for w in words]
+            if len(words) != 2 or words[0] == words[1] or "" in words:
+                raise InputError("spelling must be two different words, that for true first, such as [Yes, No]")
+            object.__setattr__(self, "spelling", words)
         _check_order(self)
 
 # %% ../nbs/00b_columns.ipynb #t015b
@@ -277,6 +531,15 @@ class Id(_Column):
     def room(self) -> float:
         "How many different ids there are; 0 without a symbol."
         return math.prod([float(len(_SYMBOLS[c])) for c in self.pattern if c in _SYMBOLS] or [0.0])
+
+# %% ../nbs/00b_columns.ipynb #ig01
+@dataclass(frozen=True)
+class Ignore(_Column):
+    "A column of the data that is neither read nor sampled; it needs not be there."
+
+    type: ClassVar[str] = "ignore"
+    nullable: ClassVar[bool] = True
+    dtype: ClassVar[str] = None
 
 # %% ../nbs/00b_columns.ipynb #t015d
 @patch
@@ -309,37 +572,53 @@ def _spelled(parts, digits) -> pd.Series:
         text = text + np.array(list(symbols), object)[digit]
     return text
 
-# %% ../nbs/00b_columns.ipynb #ig01
-@dataclass(frozen=True)
-class Ignore(_Column):
-    "A column of the data that is neither read nor sampled."
-
-    type: ClassVar[str] = "ignore"
-    nullable: ClassVar[bool] = True
-
 # %% ../nbs/00b_columns.ipynb #c037
 _MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
-_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?inf(?:inity)?", re.IGNORECASE)
 
 
-def _text(value) -> str:
-    "A value as it would stand in a file."
-    if isinstance(value, (float, np.floating)) and math.isfinite(value) and value == int(value):
-        return str(int(value))
+def _text(value, decimal: str = ".") -> str:
+    "A value as it would stand in a file; whole numbers without decimals."
+    if isinstance(value, str):
+        return _label(value)
+    if isinstance(value, (float, np.floating)):
+        whole = math.isfinite(value) and value == int(value)
+        return str(int(value)) if whole else str(value).replace(".", decimal)
+    if isinstance(value, Decimal):
+        whole = value.is_finite() and value.adjusted() < 400 and value == value.to_integral_value()
+        return str(int(value)) if whole else str(value).replace(".", decimal)
     return _label(value.decode("utf-8", "replace") if isinstance(value, bytes) else value)
+
+
+def _is_missing(value) -> bool:
+    "Whether a cell of any type stands for nothing."
+    if isinstance(value, (float, np.floating)):
+        return value != value
+    if isinstance(value, (np.datetime64, np.timedelta64)):
+        return bool(np.isnat(value))
+    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, Decimal) and value.is_nan())
+
+
+def _factorize(texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # (n,) label or -1 where missing; distinct texts
+    "Labels of texts. With a missing cell pandas compares all of a text; without one only what stands before a NUL."
+    codes, distinct = pd.factorize(np.append(texts, None))
+    return codes[:-1], distinct
 
 
 def _distinct_texts(
     cells: pd.Series,
     missing,  # texts that stand for a missing cell
     keep=(),  # those of them that are declared categories
+    decimal: str = ".",  # sign before the decimals of numbers that are no text yet
 ) -> tuple[np.ndarray, pd.Series]:  # (rows,) label of each cell's text or -1; the texts by label
     "The distinct texts of a column, and where they stand. Labels of missing texts are left out."
-    try:
+    if cells.dtype == object or isinstance(cells.dtype, pd.StringDtype):
+        values = cells.to_numpy(object)
+        if pd.api.types.infer_dtype(values, skipna=True) not in ("string", "empty"):  # 1, True and 1.0 are one to pandas
+            values = np.array([None if _is_missing(v) else _text(v, decimal) for v in values] + [None], object)[:-1]
+        codes, values = _factorize(values)
+    else:
         codes, values = pd.factorize(cells)
-    except TypeError:  # lists and other cells without a hash
-        codes, values = pd.factorize(cells.map(_text, na_action="ignore"))
-    texts = pd.Series([_text(v) for v in values], dtype=object)
+    texts = pd.Series([_text(v, decimal) for v in values], dtype=object)
     return codes, texts[(~texts.isin(set(missing) - set(keep))).to_numpy(bool)]
 
 # %% ../nbs/00b_columns.ipynb #c037b
@@ -357,46 +636,52 @@ def _respell(frame: pd.DataFrame, names) -> pd.DataFrame:
     return frame.set_axis([n if n in names else spelled.get(_label(n), n) for n in frame.columns], axis=1)
 
 # %% ../nbs/00b_columns.ipynb #c038
-def _numbers(cells: pd.Series) -> np.ndarray:
+def _numbers(cells: pd.Series, notation=None) -> np.ndarray:
     "Text or numbers as float64, exactly; what is not a finite number is NaN."
     if pd.api.types.is_numeric_dtype(cells):
         x = cells.to_numpy(np.float64, na_value=np.nan)
+    elif notation:
+        x = np.array([notation.value(t) for t in cells], np.float64)
     else:
         x = np.array([float(t) if _NUMBER.fullmatch(t) else np.nan for t in cells], np.float64)
     return np.where(np.isfinite(x), x, np.nan)
 
 
 def _read_float(column: Float, cells: pd.Series) -> pd.Series:
-    return pd.Series(_numbers(cells), index=cells.index)
+    return pd.Series(_numbers(cells, _notation(column)), index=cells.index)
 
 
 def _read_integer(column: Integer, cells: pd.Series) -> pd.Series:
-    "Numbers rounded to whole ones."
-    whole = np.rint(_numbers(cells))
-    gone = ~(np.abs(whole) <= 2**53)  # NaN too
-    return pd.Series(pd.arrays.IntegerArray(np.where(gone, 0, whole).astype(np.int64), gone), index=cells.index)
+    "Numbers rounded to whole ones; those beyond 2^53 are beyond any bound, and clipped there."
+    whole = np.rint(_numbers(cells, _notation(column)))
+    gone = np.isnan(whole)
+    return pd.Series(pd.arrays.IntegerArray(np.where(gone, 0, whole.clip(-(2**53), 2**53)).astype(np.int64), gone), index=cells.index)
 
 # %% ../nbs/00b_columns.ipynb #c039
 _WORDS = {**dict.fromkeys("true yes y t on 1".split(), True), **dict.fromkeys("false no n f off 0".split(), False)}
 
 
 def _read_boolean(column: Boolean, cells: pd.Series) -> pd.Series:
-    "Words for yes and no."
-    return cells.str.lower().map(_WORDS).astype("boolean")
-
-
-_OFFSET = r"[T ].*(?:[zZ]|[-+][0-9]{2}(?::?[0-9]{2})?)$"
+    "Words for yes and no; the declared ones come first."
+    words = {w.lower(): value for w, value in zip(column.spelling, (True, False))} if column and column.spelling else {}
+    return cells.str.lower().map(_WORDS | words).astype("boolean")
 
 
 def _read_datetime(column: Datetime, cells: pd.Series) -> pd.Series:
     "Instants; where a time zone is declared, what its clocks show at those that have an offset."
-    if column.timezone is None:
-        return _instants(cells)
-    at = _instants(cells)
-    moved = at.dt.tz_localize("UTC").dt.tz_convert(column.timezone).dt.tz_localize(None)
     if _is_instant(cells):
-        return moved if cells.dt.tz is not None else at
-    return at.mask(cells.str.contains(_OFFSET, regex=True).fillna(False).astype(bool), moved)
+        aware = getattr(cells.dtype, "tz", None) or getattr(getattr(cells.dtype, "pyarrow_dtype", None), "tz", None)
+        at, aware = _naive(cells), np.full(len(cells), bool(aware))
+    else:
+        seconds, aware, good = _read_instants(cells.tolist(), column.format, column.is_clock)
+        at = _stamps(seconds, good, cells.index)
+    if column.timezone is None or not aware.any():
+        return at
+    moved = at.dt.tz_localize("UTC").dt.tz_convert(column.timezone).dt.tz_localize(None)
+    return at.mask(aware, moved.clip(*_BETWEEN))
+
+
+_BETWEEN = pd.Timestamp("0001-01-01"), pd.Timestamp("9999-12-31 23:59:59")
 
 
 def _read_categorical(column: Categorical, cells: pd.Series) -> pd.Series:
@@ -418,7 +703,7 @@ _READERS = {
 }
 
 # %% ../nbs/00b_columns.ipynb #c041
-_COMPLAINTS = {
+_MEANT = {  # what a cell of each type is, in a sentence
     "categorical": "is one of its categories",
     "integer": "reads as an integer",
     "float": "reads as a number",
@@ -431,31 +716,57 @@ def _is_native(cells: pd.Series, column: _Column) -> bool:
     "Whether the cells have the column's kind already."
     types = pd.api.types
     if column.type == "datetime":
-        return _is_instant(cells)
+        return _is_instant(cells) and not column.is_clock
     number = types.is_numeric_dtype(cells) and not (types.is_bool_dtype(cells) or types.is_complex_dtype(cells))
     return column.type in ("integer", "float") and number
 
 
 def _fits(column: _Column, cells: pd.Series, typed: pd.Series) -> bool:
-    "Whether one cell at least is whole, or a declared category, or of the type: if none is, the declaration is wrong."
+    "True if at least one cell matches the declared type. If none does, the schema is wrong."
     if column.type == "integer":
-        x = _numbers(cells)
+        x = _numbers(cells, _notation(column))
         return bool(typed.notna().any() and (x == np.rint(x)).any())
     if column.type == "categorical" and not column.discovers:
         return bool(typed.isin([*column.categories, "other"]).any())  # 'other' is what a synthetic table has
     return bool(typed.notna().any())
 
 
-def _check_column(name: str, column: _Column, present: bool, fits: bool) -> None:
-    "Refuse a column whose present cells are all of another type, or that is empty and must not be."
-    if present and not fits:
-        raise InputError(f"column {name!r}: no value {_COMPLAINTS[column.type]}")
-    if not present and not column.nullable:
-        raise InputError(f"column {name!r}: every cell is missing although nullable is false")
+def _check_kind(name: str, cells: pd.Series) -> None:
+    "Refuse a column by the type that its table gives it, never by its cells."
+    if getattr(cells.dtype, "kind", "") == "m":
+        raise InputError(f"column {name!r}: durations are not read: give them as a number of seconds, or declare type: ignore")
+
+# %% ../nbs/00b_columns.ipynb #ws02
+_NUMBERS_LIKE = (  # pattern of texts; what they look like; what to declare
+    (r"[-+]?[0-9]{1,3}(?:\.[0-9]{3})+(?:,[0-9]+)?|[-+]?[0-9]+,[0-9]+", "numbers with a decimal comma", "format: '1.234,56'"),
+    (r"[-+]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?", "numbers with a comma between thousands", "format: '1,234.56'"),
+    (r"[-+]?[0-9]{1,3}(?:[ '’_][0-9]{3})+(?:[.,][0-9]+)?", "numbers with a sign between thousands", "format: as 1234.56 is written there, such as '1 234.56'"),
+    (r"[-+]?[0-9.,]+ ?%", "percentages", "format: '1234.56%'"),
+    (r"[-+]?[^\w\s]? ?[-+]?[0-9.,' ]+ ?[^\w\s]?|[A-Za-z]{2,3} ?[0-9.,' ]+|[0-9.,' ]+ ?[A-Za-z]{1,3}", "numbers with a sign or unit", "format: as 1234.56 is written there, such as '€1,234.56'"),
+)
+_DATES_LIKE = (
+    (r"[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}.*", "dates with the year last", "format: '%d/%m/%Y' or '%m/%d/%Y'"),
+    (r"[0-9]{1,2}([-.])[0-9]{1,2}\1[0-9]{4}.*", "dates with the year last", "format: such as '%d-%m-%Y' or '%d.%m.%Y'"),
+    (r"[0-9]{1,2}([-./])[0-9]{1,2}\1[0-9]{2}", "dates with a year of two digits", "format: such as '%m/%d/%y'"),
+    (r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?.*", "times of day", "format: '%H:%M:%S'"),
+    (r"[0-9]{4}-[0-9]{2}-[0-9]{2}.*", "dates that do not exist", "nothing, if they may be missing"),
+    (r"[0-9]+", "numbers", "format: '%Y%m%d', or type: integer"),
+)
+
+
+def _looks_like(texts: list, column) -> str:
+    "What most texts that were not read look like, and what to declare; no text itself."
+    known = {"integer": _NUMBERS_LIKE, "float": _NUMBERS_LIKE, "datetime": _DATES_LIKE}.get(column.type, ())
+    for pattern, words, advice in known:
+        if sum(bool(re.fullmatch(pattern, t)) for t in texts) > len(texts) / 2:
+            return f"; they look like {words} (declare {advice})"
+    if column.type == "boolean":
+        return "; declare spelling: [word for true, word for false]"
+    return ""
 
 # %% ../nbs/00b_columns.ipynb #sc41
 def _spread(typed: pd.Series, codes: np.ndarray, short: bool) -> pd.Series:
-    "Distinct cells at their places; with `short` texts stay a dictionary with a code a row."
+    "Expand distinct values to rows; with `short`, text stays a pandas Categorical."
     if not short or typed.dtype != object:
         return typed.reindex(codes).reset_index(drop=True)
     at, distinct = pd.factorize(typed)
@@ -464,25 +775,59 @@ def _spread(typed: pd.Series, codes: np.ndarray, short: bool) -> pd.Series:
     return pd.Series(pd.Categorical.from_codes(place[codes], distinct))
 
 
+@dataclass(frozen=True)
+class _Found:
+    "What the operator may hear of a column: whether a cell is present, whether one fits, the first that was not read, and what such cells look like."
+
+    present: bool
+    fits: bool
+    row: int = -1  # from 0; -1: all were read
+    looks: str = ""
+
+
+def _not_read(gone: np.ndarray, texts, column) -> tuple:  # first row that was not read, what such texts look like
+    return (int(np.argmax(gone)), _looks_like(list(texts), column)) if gone.any() else ()
+
+
 def _read_column(
     cells: pd.Series,
     column: _Column,
     missing,  # texts that stand for a missing cell
     short: bool = False,  # whether texts may come back as a pandas Categorical
-) -> tuple[pd.Series, bool, bool]:  # typed cells; whether one is present; whether one fits the declaration
-    "One column with its declared type."
-    read = _READERS[column.type]
+) -> tuple[pd.Series, _Found]:  # typed cells; what the operator may hear
+    "One column with its declared type, each cell by itself."
+    read, notation = _READERS[column.type], _notation(column)
     if _is_native(cells, column):
-        typed = read(column, cells)
-        return typed, bool(cells.notna().any()), _fits(column, cells, typed)
+        typed, there = read(column, cells), cells.notna().to_numpy(bool)
+        gone = there & typed.isna().to_numpy(bool)
+        return typed, _Found(bool(there.any()), _fits(column, cells, typed), *_not_read(gone, [], column))
     keep = [_label(c) for c in getattr(column, "categories", [])]
-    codes, texts = _distinct_texts(cells, missing, keep)
+    codes, texts = _distinct_texts(cells, missing, keep, notation.decimal or "." if notation else ".")
     typed = read(column, texts)
-    return _spread(typed, codes, short), len(texts) > 0, _fits(column, texts, typed)
+    found = _Found(len(texts) > 0, _fits(column, texts, typed))
+    if (lost := texts[typed.isna().to_numpy(bool)]).size:
+        gone = np.isin(codes, lost.index)
+        found = _Found(found.present, found.fits, *_not_read(gone, lost.iloc[:1000], column))
+    return _spread(typed, codes, short), found
+
+# %% ../nbs/00b_columns.ipynb #wn01
+def _warn_column(
+    name: str,
+    column: _Column,
+    found: _Found,
+    place,  # row number from 0 → where that is, in words
+) -> None:
+    "Tell the operator about a column with cells that were not read, or that is empty and must not be. Nothing that is released changes."
+    line = ""
+    if not found.present and not column.nullable:
+        line = "every cell is missing although nullable is false"
+    elif found.present and not found.fits:
+        line = f"no value {_MEANT[column.type]}{found.looks}"
+    elif found.row >= 0:
+        line = f"cells, the first in {place(found.row)}, are not read and become missing{found.looks}"
+    if line:
+        warnings.warn(f"column {name!r}: {line}", OperatorWarning, stacklevel=4)
 
 
-def _conform_column(name: str, cells: pd.Series, column: _Column, missing) -> pd.Series:
-    "One column with its declared type, checked."
-    typed, present, fits = _read_column(cells, column, missing)
-    _check_column(name, column, present, fits)
-    return typed
+def _row_number(row: int) -> str:
+    return f"row {row + 1:,}"
