@@ -6,7 +6,8 @@
 __all__ = ['Draft', 'draft_schema']
 
 # %% ../nbs/01b_drafts.ipynb #dr03
-import calendar
+import datetime
+import html
 import itertools
 import re
 import zoneinfo
@@ -34,7 +35,9 @@ from dpsynth.columns import (
     _SYMBOLS,
     _distinct_texts,
     _is_instant,
+    _notation_like,
     _numbers,
+    _read_instants,
     _text,
 )
 from .files import _load
@@ -82,60 +85,12 @@ class _Drafted:
     column: _Column
     notes: list = field(default_factory=list)  # for a person, a line each
     values: np.ndarray = None  # numbers or instants, to take bounds from
+    complete: bool = False  # whether every cell is present and of the type
     seen: bool = True  # whether rows were looked at
     choices: list = field(default_factory=list)  # columns of which a person has to choose one
 
 # %% ../nbs/01b_drafts.ipynb #dr11
-_PIECES = {
-    "%Y": "(?P<Y>[0-9]{4})", "%y": "(?P<y>[0-9]{2})", "%m": "(?P<m>[0-9]{1,2})", "%d": "(?P<d>[0-9]{1,2})",
-    "%b": "(?P<b>[A-Za-z]{3})", "%B": "(?P<b>[A-Za-z]{3,9})", "%H": "(?P<H>[0-9]{1,2})", "%I": "(?P<I>[0-9]{1,2})",
-    "%M": "(?P<M>[0-9]{2})", "%S": "(?P<S>[0-9]{2})", "%f": "(?P<f>[0-9]{1,6})", "%p": "(?P<p>[AaPp][Mm])",
-    "%z": "(?P<z>Z|[-+][0-9]{2}:?[0-9]{2})",
-}  # fmt: skip
-_ISO = re.compile(
-    "(?P<Y>[0-9]{4})-(?P<m>[0-9]{2})-(?P<d>[0-9]{2})"
-    "(?:[T ](?P<H>[0-9]{2}):(?P<M>[0-9]{2})(?::(?P<S>[0-9]{2})(?:[.,][0-9]+)?)? ?(?P<z>Z|[-+][0-9]{2}(?::?[0-9]{2})?)?)?"
-)
-_MONTHS = {name.lower(): i for names in (calendar.month_abbr, calendar.month_name) for i, name in enumerate(names) if name}
-
-
-def _pattern(format: str) -> re.Pattern:
-    "What a text in a format looks like; without it ISO 8601."
-    if format is None:
-        return _ISO
-    parts = re.split("(%[A-Za-z])", format)
-    joined = "%Y%m" in format or "%d%m" in format or "%m%d" in format  # digits without anything between them
-    pieces = [_PIECES.get(p, re.escape(p)) for p in parts]
-    return re.compile("".join(p.replace("{1,2}", "{2}") if joined else p for p in pieces))
-
-# %% ../nbs/01b_drafts.ipynb #dr12
-def _instants_in(
-    texts: list,
-    format: str,  # None: ISO 8601
-) -> tuple[np.ndarray, list]:  # (texts,) datetime64[s] by their own clocks, NaT where there is no such day; their offsets
-    "Texts in a format as instants."
-    pattern = _pattern(format)
-    found = [m.groupdict() if (m := pattern.fullmatch(t)) else None for t in texts]
-    fits = np.array([f is not None for f in found], bool)
-    part = lambda key, least=0: np.array([int(f.get(key) or least) if f else least for f in found], np.int64)
-    year, month, day, hour = part("Y", 1970), part("m", 1), part("d", 1), part("H")
-    if format and "%y" in format:
-        year = (y := part("y")) + np.where(y < 69, 2000, 1900)
-    if format and ("%b" in format or "%B" in format):
-        month = np.array([_MONTHS.get((f or {}).get("b", "").lower(), 0) for f in found])
-    if format and "%I" in format:
-        twelve = part("I")
-        fits &= (twelve >= 1) & (twelve <= 12)
-        hour = twelve % 12 + 12 * np.array([bool(f) and f["p"].lower() == "pm" for f in found])
-    minute, second = part("M"), part("S")
-    fits &= (year > 0) & (month >= 1) & (month <= 12) & (hour < 24) & (minute < 60) & (second < 60)
-    first = ((np.where(fits, year, 1970) - 1970) * 12 + np.where(fits, month, 1) - 1).astype("datetime64[M]")
-    days = first.astype("datetime64[D]") + (day - 1)
-    fits &= (days.astype("datetime64[M]") == first) & (day >= 1)
-    instants = days.astype("datetime64[s]") + (hour * 3600 + minute * 60 + second)
-    return np.where(fits, instants, np.datetime64("NaT", "s")), [(f or {}).get("z") for f in found]
-
-# %% ../nbs/01b_drafts.ipynb #dr14
+_PIECES = {"%Y": "[0-9]{4}", "%y": "[0-9]{2}", "%m": "[0-9]{1,2}", "%d": "[0-9]{1,2}", "%b": "[A-Za-z]{3}", "%B": "[A-Za-z]{3,9}", "%H": "[0-9]{2}", "%M": "[0-9]{2}", "%S": "[0-9]{2}"}
 _DAYS = [
     *[f.replace("/", s) for s in "/-" for f in ("%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d/%m/%y", "%m/%d/%y", "%y/%m/%d")],
     *["%d.%m.%Y", "%d.%m.%y", "%Y.%m.%d"],  # nobody puts points behind a month that comes first
@@ -143,7 +98,19 @@ _DAYS = [
     *["%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%B %Y"],
     *["%Y%m%d", "%d%m%Y", "%m%d%Y", "%Y%m%d%H%M", "%Y%m%d%H%M%S"],
 ]
+
+
+def _day_pattern(format: str) -> re.Pattern:
+    "What a day in a format looks like."
+    pieces = [_PIECES.get(p, re.escape(p)) for p in re.split("(%[A-Za-z])", format)]
+    return re.compile("".join(pieces).replace("{1,2}", "{1,2}" if re.search("[^%A-Za-z]", format) else "{2}"))
+
+
+_DAY_PATTERNS = {"": re.compile(""), **{format: _day_pattern(format) for format in _DAYS}}
+
+# %% ../nbs/01b_drafts.ipynb #dr12
 _CLOCK = re.compile("(?P<head>.*?)(?:(?P<gap>^|[T ]|, )[0-9]{1,2}:[0-9]{2}(?P<s>:[0-9]{2})?(?P<f>[.][0-9]{1,6})?(?P<p> ?[AaPp][Mm])?(?P<z> ?(?:Z|[-+][0-9]{2}:?[0-9]{2}))?)?")
+_ISO_DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def _head_and_clock(text: str) -> tuple[str, str]:  # what stands before the time of day; its format
@@ -161,10 +128,10 @@ def _date_formats(texts: list) -> list:
     cut = [_head_and_clock(t) for t in texts]
     clock = Counter(c for _, c in cut).most_common(1)[0][0]
     heads = [h for h, c in cut if c == clock]
-    share = lambda format: np.mean([bool(_pattern(format).fullmatch(h)) for h in heads])
-    if share(None) > 0.9 and "%I" not in clock and len(heads[0]) == 10:
+    share = lambda pattern: np.mean([bool(pattern.fullmatch(h)) for h in heads])
+    if share(_ISO_DAY) > 0.9 and "%I" not in clock:
         return [None]
-    return [day + clock for day in ["", *_DAYS] if day + clock and share(day) > 0.9]
+    return [day + clock for day, pattern in _DAY_PATTERNS.items() if day + clock and share(pattern) > 0.9]
 
 # %% ../nbs/01b_drafts.ipynb #dr16
 _OPEN_END = np.datetime64("9999-01-01", "s")  # dates after it stand for 'no end'
@@ -176,32 +143,28 @@ def _resolution(x: np.ndarray) -> str:  # datetime64[s]
     return next((name for name, step in (("day", 86_400), ("hour", 3_600), ("minute", 60)) if not (seconds % step).any()), "second")
 
 
-def _zone(offsets: list) -> tuple[str, list]:  # name of a time zone or None; what to ask
-    "The time zone of cells with these offsets."
-    minutes = {0 if z == "Z" else int(z[0] + "1") * (60 * int(z[1:3]) + int(z[3:].strip(":") or 0)) for z in offsets if z}
-    if not minutes:
-        return None, []
-    if len(minutes) == 1 and not (least := min(minutes)) % 60:
-        return ("UTC" if least == 0 else f"Etc/GMT{-least // 60:+d}"), []
-    return "UTC", ["cells have several offsets: write the time zone, such as Europe/Berlin"]
+def _zone(texts) -> tuple[str, int, list]:  # name of a time zone or None; hours from UTC; what to ask
+    "The time zone of texts that end in an offset."
+    ends = {"".join(re.search("Z$|([-+][0-9]{2}):?([0-9]{2})?$", t)[0].split(":")).ljust(5, "0") for t in texts}
+    if not ends:
+        return None, 0, []
+    if ends <= {"Z0000", "+0000", "-0000"}:
+        return "UTC", 0, []
+    if len(ends) == 1 and (end := ends.pop())[3:] == "00":
+        return f"Etc/GMT{-int(end[:3]):+d}", int(end[:3]), []
+    return "UTC", 0, ["cells have several offsets: write the time zone, such as Europe/Berlin"]
 
-
-def _moved(instants: np.ndarray, offsets: list) -> np.ndarray:
-    "Instants of clocks with several offsets in UTC."
-    minutes = [0 if z in (None, "Z") else int(z[0] + "1") * (60 * int(z[1:3]) + int(z[3:].strip(":") or 0)) for z in offsets]
-    return instants - np.array(minutes, np.int64) * 60
-
-
+# %% ../nbs/01b_drafts.ipynb #dr18
 def _draft_dates(cells: _Cells) -> _Drafted:
     "A column of dates or times in any notation; None if it is none."
-    few = cells.texts[:: max(1, len(cells.texts) // 100)]
-    read = {f: _instants_in(cells.texts, f) for f in _date_formats(few)}
-    read = {f: r for f, r in read.items() if cells.mostly(~np.isnat(r[0])) and _plausible(f, r[0])}
+    formats = _date_formats(cells.texts[:: max(1, len(cells.texts) // 100)])
+    read = {f: _read_instants(cells.texts, f) for f in formats}
+    read = {f: r for f, r in read.items() if cells.mostly(r[2]) and _plausible(f, r)}
     if not read:
         return None
-    counts = {f: cells.counts[~np.isnat(r[0])].sum() for f, r in read.items()}
+    counts = {f: cells.counts[good].sum() for f, (_, _, good) in read.items()}
     best = [f for f in read if counts[f] == max(counts.values())]
-    others = [f for f in best[1:] if not np.array_equal(read[f][0], read[best[0]][0], equal_nan=True)]
+    others = [f for f in best[1:] if (read[f][0] != read[best[0]][0])[read[f][2]].any()]
     if others:
         return _question("which is day and which is month?", [_dates(cells, f, *read[f]).column for f in [best[0], *others]])
     return _dates(cells, best[0], *read[best[0]])
@@ -213,25 +176,24 @@ def _question(question: str, choices: list) -> _Drafted:
     return _Drafted(Ignore(), [f"left out: {question} write " + " or ".join(f"{{{line}}}" for line in lines)], choices=choices)
 
 
-def _plausible(format: str, instants: np.ndarray) -> bool:
+def _plausible(format: str, read: tuple) -> bool:
     "Digits without anything between them are dates if their years are."
     if format is None or re.search("[^%A-Za-z]", format):
         return True
-    years = instants[~np.isnat(instants)].astype("datetime64[Y]").astype(int) + 1970
+    years = read[0][read[2]].astype("datetime64[s]").astype("datetime64[Y]").astype(int) + 1970
     return bool(np.mean(((years >= 1800) & (years < 2200)) | (years == 9999)) >= _MOST)
 
 # %% ../nbs/01b_drafts.ipynb #dr17
-def _dates(cells: _Cells, format: str, instants: np.ndarray, offsets: list) -> _Drafted:
+def _dates(cells: _Cells, format: str, seconds: np.ndarray, aware: np.ndarray, reads: np.ndarray) -> _Drafted:
     "A column of dates in a format."
-    reads = ~np.isnat(instants)
-    zone, notes = _zone([z for z, fits in zip(offsets, reads) if fits])
-    at = (_moved(instants, offsets) if zone == "UTC" else instants)[reads]
+    zone, hours, notes = _zone(itertools.compress(cells.texts, aware & reads))
+    at = (seconds + 3600 * hours * aware)[reads].astype("datetime64[s]")
     usual = at[at < _OPEN_END]
-    if len(usual) < len(at) and len(usual):
+    if 0 < len(usual) < len(at):
         notes.append("9999-12-31 stands for an open end")
     usual = usual if len(usual) else at
     column = Datetime(_DISCOVER, _DISCOVER, _resolution(usual), timezone=zone, format=format)
-    return _Drafted(column, notes + _unread(cells, reads, "dates"), usual)
+    return _Drafted(column, notes + _unread(cells, reads, "dates"), usual, cells.counts[reads].sum() == cells.rows)
 
 
 def _unread(cells: _Cells, reads: np.ndarray, kind: str) -> list:
@@ -240,48 +202,47 @@ def _unread(cells: _Cells, reads: np.ndarray, kind: str) -> list:
     return [] if here == all_ else [f"{here:,} of {all_:,} cells are {kind}; the others become missing"]
 
 # %% ../nbs/01b_drafts.ipynb #dr21
-_SIGNS = "[€$£¥₹%‰]|EUR|USD|GBP|CHF|kr"
-_WRITTEN = re.compile(rf"(?P<sign>[-+]?)(?P<before>(?:(?:{_SIGNS})\s?)?)(?P<digits>[-+]?[0-9.,'’\u00a0\u202f ]*(?:[0-9]|[0-9]\.)(?:[eE][-+]?[0-9]+)?)(?P<after>(?:\s?(?:{_SIGNS}))?)")
-_WAYS = {  # how 1234.56 is written: all its forms, what groups thousands, the decimal point
-    "1234.56": (r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?", "", "."),
-    "1234,56": (r"[0-9]+(?:,[0-9]+)?", "", ","),
-    **{
-        f"1{group}234{point}56": (rf"[1-9][0-9]{{0,2}}(?:{re.escape(group)}[0-9]{{3}})+(?:{re.escape(point)}[0-9]+)?|[0-9]{{1,3}}(?:{re.escape(point)}[0-9]+)?", group, point)
-        for group, point in (",.", ".,", " ,", " .", "'.", "’.", "\u00a0,", "\u202f,")
-    },
-}
+_SIGN = "[€$£¥₹%‰]|EUR|USD|GBP|CHF|kr"
+_ENDS = re.compile(rf"[-+]?(?P<before>(?:(?:{_SIGN})\s?)?)[-+]?[.,]?[0-9][0-9.,'’\u00a0\u202f ]*(?:[eE][-+]?[0-9]+)?(?P<after>(?<=[0-9.])(?:\s?(?:{_SIGN}))?)")
+_WAYS = ("1234.56", "1234,56", "1,234.56", "1.234,56", "1 234,56", "1 234.56", "1'234.56", "1’234.56")
 
 
-def _number_way(cells: _Cells) -> tuple:  # format, values, whether it is a question; None if these are no numbers
-    "How the numbers of a column are written, and what they are."
-    parts = [_WRITTEN.fullmatch(t) for t in cells.texts]
-    ends = [(m["before"], m["after"]) if m else None for m in parts]
-    common = max((e for e in set(ends) if e), key=lambda e: sum(itertools.compress(cells.counts, [e == x for x in ends])), default=None)
-    if common is None:
+def _ends_of(texts: list) -> tuple[str, str]:
+    "The sign of a currency or of percent before or after most texts that have one, with the blank between; None if these are no numbers."
+    found = [m for t in texts if (m := _ENDS.fullmatch(t))]
+    if len(found) < 0.9 * len(texts):
         return None
-    digits = [(m["sign"], m["digits"]) if e == common else None for m, e in zip(parts, ends)]
-    if not cells.mostly([d is not None for d in digits]):
-        return None
-    read = {way: _values(digits, *rule) for way, rule in _WAYS.items()}
-    counts = {way: cells.counts[~np.isnan(x)].sum() for way, x in read.items()}
-    best = [way for way in read if counts[way] == max(counts.values())]
-    if not cells.mostly(~np.isnan(read[best[0]])):
-        return None
-    question = best[:2] == ["1234,56", "1,234.56"] and all("," in d[1] for d in digits if d)
-    way = "1,234.56" if best[:2] == ["1234,56", "1,234.56"] else best[0]
-    return common[0] + way + common[1], read[way], question
+    pairs = Counter((m["before"], m["after"].replace("\u00a0", " ")) for m in found)
+    return max(pairs, key=lambda pair: (bool(pair[0] or pair[1]) and pairs[pair] > len(found) / 2, pairs[pair]))
+
+
+def _number_formats(texts: list) -> list:
+    "Formats that nearly all of a few texts have; the simplest comes first."
+    if (ends := _ends_of(texts)) is None:
+        return []
+    formats = [ends[0] + way + ends[1] for way in _WAYS]
+    return [f for f in formats if np.mean([not np.isnan(_notation_like(f).value(t)) for t in texts]) > 0.9]
 
 # %% ../nbs/01b_drafts.ipynb #dr22
-def _values(digits: list, form: str, group: str, point: str) -> np.ndarray:
-    "Pairs of sign and digits as numbers; NaN for what has another form."
-    fits, out = re.compile(form).fullmatch, np.full(len(digits), np.nan)
-    for i, pair in enumerate(digits):
-        if pair:
-            sign, text = pair if pair[1][0] not in "-+" else (pair[1][0], pair[1][1:])
-            if fits(text):
-                text = text.replace(group, "") if group else text
-                out[i] = float(sign + (text.replace(",", ".") if point == "," else text))
-    return np.where(np.isfinite(out), out, np.nan)
+def _numbers_in(texts: list, format: str) -> np.ndarray:
+    "Texts as numbers; NaN for what is written in another way."
+    if format == "1234.56":
+        return _numbers(pd.Series(texts, dtype=object))
+    return np.array([_notation_like(format).value(t) for t in texts], np.float64)
+
+
+def _comma(texts: list) -> str:  # 'decimal', 'thousands', or 'question'
+    "What a comma is in numbers that can be read in both ways."
+    if any(re.match("[-+]?0,", t) for t in texts):
+        return "decimal"
+    bare = [t for t in texts if "," not in t]
+    return "question" if not bare else "decimal" if any(sum(c.isdigit() for c in t) > 3 for t in bare) else "thousands"
+
+
+def _written_decimals(texts: list, point: str) -> int:
+    "Most digits after the decimal point in texts; None if there are more than six or an exponent."
+    digits = [len(re.match("[0-9]*", t.rpartition(point)[2])[0]) for t in texts if point and point in t]
+    return None if max(digits, default=0) > 6 or any(re.search("[eE][-+]?[0-9]+$", t) for t in texts) else max(digits, default=0)
 
 
 def _decimals(x: np.ndarray) -> int:
@@ -294,25 +255,34 @@ _CODES = re.compile("0[0-9]+")
 
 def _draft_numbers(cells: _Cells) -> _Drafted:
     "A column of numbers in any notation, or of keys; None if it is none."
-    zeros = np.array([bool(_CODES.fullmatch(t)) for t in cells.texts])
-    if zeros.mean() > 1 - _MOST or (found := _number_way(cells)) is None:
-        return None  # leading zeros: codes
-    format, x, question = found
-    reads = ~np.isnan(x)
-    if question:
-        pointed = format.replace("1,234.56", "1234,56")
-        return _question("is the comma a decimal one?", [Integer(_DISCOVER, _DISCOVER, format=format), Float(_DISCOVER, _DISCOVER, 3, format=pointed)])
-    whole, plain = bool((x[reads] == np.rint(x[reads])).all()), format == "1234.56"
-    if whole and plain and (key := _draft_key(cells.where(reads))):
-        return key
+    if np.mean([bool(_CODES.fullmatch(t)) for t in cells.texts]) > 1 - _MOST:
+        return None  # leading zeros
+    read = {f: _numbers_in(cells.texts, f) for f in _number_formats(cells.texts[:: max(1, len(cells.texts) // 100)])}
+    read = {f: x for f, x in read.items() if cells.mostly(~np.isnan(x))}
+    if not read:
+        return None
+    counts = {f: cells.counts[~np.isnan(x)].sum() for f, x in read.items()}
+    best = [f for f in read if counts[f] == max(counts.values())]
+    thousands = best[0].replace("1234,56", "1,234.56")
+    if thousands in best[1:] and (comma := _comma(cells.texts)) != "decimal":
+        if comma == "question":
+            return _question("is the comma a decimal one?", [Integer(_DISCOVER, _DISCOVER, format=thousands.replace(".56", "")), Float(_DISCOVER, _DISCOVER, 3, format=best[0])])
+        best = [thousands]
+    return _number_column(cells, best[0], read[best[0]])
+
+
+def _number_column(cells: _Cells, format: str, x: np.ndarray) -> _Drafted:
+    "A column of numbers in a format."
+    reads, plain, point = ~np.isnan(x), format == "1234.56", _notation_like(format).decimal
+    texts = list(itertools.compress(cells.texts, reads))
+    decimals = _written_decimals(texts, point)
+    if whole := decimals == 0 and not any(point in t for t in texts):
+        if plain and (key := _draft_key(cells.where(reads))):
+            return key
+        format = format.replace(point + "56", "")
     format = None if plain else format
-    column = Integer(_DISCOVER, _DISCOVER, format=format) if whole and not _has_point(cells, reads) else Float(_DISCOVER, _DISCOVER, _decimals(x[reads]), format=format)
-    return _Drafted(column, _unread(cells, reads, "integers" if column.type == "integer" else "numbers"), x[reads])
-
-
-def _has_point(cells: _Cells, reads: np.ndarray) -> bool:
-    "Whether a plain number is written with a point, as 1.0."
-    return any(re.search("[.eE]", t) for t in itertools.compress(cells.texts, reads)) and not any("," in t for t in cells.texts)
+    column = Integer(_DISCOVER, _DISCOVER, format=format) if whole else Float(_DISCOVER, _DISCOVER, decimals, format=format)
+    return _Drafted(column, _unread(cells, reads, "integers" if whole else "numbers"), x[reads], cells.counts[reads].sum() == cells.rows)
 
 # %% ../nbs/01b_drafts.ipynb #dr31
 _KEY_NAMES = {"id", "ids", "key", "uuid", "guid", "uid", "pk", "index", "idx"}
@@ -375,7 +345,7 @@ def _draft_key(cells: _Cells) -> _Drafted:
     longest = max(len(t.lstrip("+-").split(".")[0]) for t in cells.texts)
     if longest > 15 and digits:
         many = len(cells.texts) > max(1_000, cells.rows / 2) or len(cells.texts) == cells.counts.sum() > 1
-        return _Drafted(_key_column(cells), ["numbers this long are ids, not quantities"]) if many else _Drafted(Categorical(_DISCOVER))
+        return _Drafted(_key_column(cells), ["numbers this long are ids, not quantities"]) if many else _Drafted(Categorical(_DISCOVER), complete=cells.counts.sum() == cells.rows)
     if not digits or (cells.counts != 1).any():
         return None
     x = np.array([int(t) for t in cells.texts])
@@ -396,7 +366,8 @@ def _draft_yes_no(cells: _Cells) -> _Drafted:
             like = next(iter(words.values()))
             style = str.upper if like.isupper() else str.capitalize if like[0].isupper() else str.lower
             spelling = [words.get(w, style(w)) for w in (yes, no)]
-            return _Drafted(Boolean(spelling=None if spelling == ["True", "False"] else spelling))
+            column = Boolean(spelling=None if spelling == ["True", "False"] else spelling)
+            return _Drafted(column, complete=cells.counts.sum() == cells.rows)
     return None
 
 # %% ../nbs/01b_drafts.ipynb #dr42
@@ -421,7 +392,8 @@ def _draft_text(cells: _Cells) -> _Drafted:
     k, n = len(cells.texts), int(cells.counts.sum())
     if k <= max(1_000, cells.rows / 2) and not (n >= 100 and k > 0.9 * n) and not (k == n > 1 and _is_key_name(cells.name, n)):
         personal = set(_words_of(cells.name)) & _PERSONAL
-        return _Drafted(Categorical(_DISCOVER), ["its name says it may identify people; if so, write {type: ignore}"] * bool(personal))
+        advice = ["its name says it may identify people; if so, write {type: ignore}"] * bool(personal)
+        return _Drafted(Categorical(_DISCOVER), advice, complete=n == cells.rows)
     kind = _kind_of_text(cells)
     if pattern := _shape(cells.texts):
         what = kind if kind.startswith(("e-mail", "tele")) else "ids"
@@ -433,69 +405,70 @@ def _draft_text(cells: _Cells) -> _Drafted:
 # %% ../nbs/01b_drafts.ipynb #dr43
 def _draft_cells(name: str, cells: pd.Series) -> _Drafted:
     "A column of text."
-    all_ = _cells_of(name, cells)
-    if not all_.texts:
-        return _Drafted(Ignore(), ["every cell is missing: left out"])
-    numbers = all_.where([t.lower() not in _NO_NUMBER for t in all_.texts])
+    read = _cells_of(name, cells)
+    numbers = read.where([t.lower() not in _NO_NUMBER for t in read.texts])
     if not numbers.texts:
-        return _Drafted(Ignore(), ["no cell says anything: left out"])
-    drafted = _draft_yes_no(all_) or _draft_dates(numbers) or _draft_numbers(numbers)
+        return _Drafted(Ignore(), ["no cell says anything: left out" if read.texts else "every cell is missing: left out"])
+    drafted = _draft_yes_no(read) or _draft_dates(numbers) or _draft_numbers(numbers)
     if drafted is None:
-        return _draft_text(all_) if not (word := _namibia(name, cells, all_)) else replace(_draft_text(all_), notes=[word])
-    kinds = {"datetime": "dates", "integer": "integers", "float": "numbers"}
-    if drafted.column.type in kinds and len(numbers.texts) < len(all_.texts) and not any("cells are" in n for n in drafted.notes):
-        here, present = int(numbers.counts.sum()), int(all_.counts.sum())
-        drafted.notes.append(f"{here:,} of {present:,} cells are {kinds[drafted.column.type]}; the others become missing")
+        drafted = _draft_text(read)
+        return replace(drafted, notes=[*drafted.notes, *_namibia(cells, read)])
+    kind = {"datetime": "dates", "integer": "integers", "float": "numbers"}.get(drafted.column.type)
+    if kind and len(numbers.texts) < len(read.texts) and not any("cells are" in n for n in drafted.notes):
+        drafted.notes.append(f"{numbers.counts.sum():,} of {read.counts.sum():,} cells are {kind}; the others become missing")
     return drafted
 
 
-def _namibia(name: str, cells: pd.Series, read: _Cells) -> str:
+def _namibia(cells: pd.Series, read: _Cells) -> list:
     "A word about NA among codes of two letters."
     codes = [t for t in read.texts if _COUNTRY.fullmatch(t)]
-    if len(codes) < 3 or len(codes) < _MOST * len(read.texts) or "NA" not in _cells_of(name, cells, ()).texts:
-        return ""
-    return "NA reads as missing; where it is Namibia or North America, write the categories with NA among them"
+    if len(codes) < 3 or len(codes) < _MOST * len(read.texts) or "NA" not in _cells_of("", cells, ()).texts:
+        return []
+    return ["NA reads as missing; where it is Namibia or North America, write the categories with NA among them"]
 
 # %% ../nbs/01b_drafts.ipynb #dr51
-_PLAIN = (str, bytes, bool, int, float, np.generic, Decimal)
+_PLAIN = (str, bytes, bool, int, float, np.generic, Decimal, datetime.date, datetime.time)
 
 
 def _is_text(cells: pd.Series) -> bool:
     "Whether cells are text, or objects that are written as such."
-    if isinstance(cells.dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(cells.dtype) and cells.dtype != object:
-        return not isinstance(cells.dtype, pd.CategoricalDtype)
     if cells.dtype != object:
-        return False
-    few = cells.dropna()
-    return all(isinstance(v, _PLAIN) or type(v).__module__ == "datetime" and type(v).__name__ != "timedelta" for v in few)
+        return isinstance(cells.dtype, pd.StringDtype) or str(cells.dtype) in ("string[pyarrow]", "large_string[pyarrow]")
+    return pd.api.types.infer_dtype(cells, skipna=True) in ("string", "empty") or all(isinstance(v, _PLAIN) and not isinstance(v, np.timedelta64) for v in cells.dropna())
 
 
 def _draft_typed(name: str, cells: pd.Series) -> _Drafted:
     "A column whose dtype says what it is."
-    types = pd.api.types
+    types, complete = pd.api.types, not cells.isna().any()
     if types.is_bool_dtype(cells):
-        return _Drafted(Boolean(), seen=False)
+        return _Drafted(Boolean(), complete=complete, seen=False)
     if isinstance(cells.dtype, pd.CategoricalDtype):
-        return _Drafted(Categorical(_DISCOVER), seen=False)
+        return _Drafted(Categorical(_DISCOVER), complete=complete, seen=False)
     if _is_instant(cells):
         x = cells.dropna()
-        x = x.dt.tz_localize(None) if x.dt.tz is not None else x
-        return _Drafted(Datetime(_DISCOVER, _DISCOVER, _resolution(x.to_numpy("datetime64[s]"))), values=x.to_numpy("datetime64[s]"))
+        x = (x if getattr(x.dt, "tz", None) is None else x.dt.tz_localize(None)).to_numpy("datetime64[s]")
+        return _Drafted(Datetime(_DISCOVER, _DISCOVER, _resolution(x)), values=x, complete=complete)
     if not types.is_numeric_dtype(cells) or types.is_complex_dtype(cells):
-        return _Drafted(Ignore(), [f"a column of {cells.dtype} cells has no type here: left out; write numbers, dates or text instead"])
+        return _Drafted(Ignore(), [f"cells of the kind {_kind(cells)} have no type here: left out; write numbers, dates or text instead"], seen=False)
     return _draft_number_cells(name, cells)
+
+
+def _kind(cells: pd.Series) -> str:
+    "What cells are, for a person."
+    first = cells.dropna().iloc[:1]
+    return type(first.iloc[0]).__name__ if cells.dtype == object and len(first) else str(cells.dtype)
 
 
 def _draft_number_cells(name: str, cells: pd.Series) -> _Drafted:
     "A column of numbers, or of whole ones that are a key."
     x = _numbers(cells)
-    x = x[np.isfinite(x)]
-    whole = bool(len(x)) and bool((x == np.rint(x)).all())
-    if whole and (key := _draft_key(_cells_of(name, cells.dropna() if len(x) == len(cells.dropna()) else cells[np.isfinite(_numbers(cells))]))):
+    reads = np.isfinite(x)
+    x = x[reads]
+    if len(x) and (x == np.rint(x)).all() and (key := _draft_key(_cells_of(name, cells[reads]))):
         return key
     if pd.api.types.is_integer_dtype(cells):
-        return _Drafted(Integer(_DISCOVER, _DISCOVER), values=x)
-    return _Drafted(Float(_DISCOVER, _DISCOVER, _decimals(x) if len(x) else None), values=x)
+        return _Drafted(Integer(_DISCOVER, _DISCOVER), values=x, complete=reads.all())
+    return _Drafted(Float(_DISCOVER, _DISCOVER, _decimals(x) if len(x) else None), values=x, complete=reads.all())
 
 # %% ../nbs/01b_drafts.ipynb #dr52
 def _declared(column: _Column, dtype) -> _Column:
@@ -508,7 +481,7 @@ def _declared(column: _Column, dtype) -> _Column:
             return replace(column, categories=[c for c in map(_text, dtype.categories)], ordered=True)
         return replace(column, dtype="category") if column.type == "categorical" else column
     zone = getattr(dtype, "tz", None) or getattr(getattr(dtype, "pyarrow_dtype", None), "tz", None)
-    name = re.sub(r", tz=[^]]*|, [^]]*(?=\]$)", "", str(dtype))
+    name = re.sub(r"(?<=\[[mnu]s), [^]]*|(?<=\[s), [^]]*", "", str(dtype))
     zone = str(zone) if str(zone) in zoneinfo.available_timezones() else "UTC" if zone else None
     extra = {"timezone": zone} if zone and column.type == "datetime" else {}
     if re.fullmatch(_DTYPES[column.type], name) and name != column.usual_dtype:
@@ -518,26 +491,23 @@ def _declared(column: _Column, dtype) -> _Column:
 # %% ../nbs/01b_drafts.ipynb #dr61
 def _bounded(drafted: _Drafted, cells: pd.Series) -> _Drafted:
     "The column with the bounds or categories that its cells have: a disclosure."
-    column, x = drafted.column, drafted.values
+    column, x, extra = drafted.column, drafted.values, {"nullable": not drafted.complete}
     if column.type in ("ignore", "id"):
         return drafted
-    nullable = bool(cells.isna().any()) if x is None or column.type not in ("integer", "float") else len(x) < len(cells)
-    if column.type == "boolean":
-        return replace(drafted, column=replace(column, nullable=nullable), seen=True)
-    if column.type == "categorical":
-        texts = sorted(_cells_of("", cells).texts)
-        return replace(drafted, column=replace(column, categories=texts, nullable=nullable), seen=True) if texts else drafted
-    if len(x) == 0:
+    if column.type == "categorical" and (texts := sorted(_cells_of("", cells).texts)):
+        extra["categories"] = texts
+    if x is not None and len(x) == 0:
         return _Drafted(Ignore(), ["no value is present: left out"])
-    return replace(drafted, column=replace(column, **_bounds(column, x), nullable=nullable))
+    return replace(drafted, column=replace(column, **extra, **({} if x is None else _bounds(column, x))), seen=True)
 
 
 def _bounds(column: _Column, x: np.ndarray) -> dict:
     "Least and largest value; a constant column still needs a range."
     lower, upper = x.min(), x.max()
     if column.type == "datetime":
-        lower, upper = pd.Timestamp(lower), pd.Timestamp(upper)
-        return {"lower": lower, "upper": upper if upper > lower else upper + pd.Timedelta(days=1)}
+        if column.is_clock:
+            return {"lower": str(lower)[11:], "upper": str(upper)[11:]} if upper > lower else {"lower": "00:00:00", "upper": "23:59:59"}
+        return {"lower": pd.Timestamp(lower), "upper": pd.Timestamp(upper if upper > lower else upper + np.timedelta64(1, "D"))}
     if column.type == "integer":
         return {"lower": int(lower), "upper": int(upper) if upper > lower else int(upper) + 1}
     return {"lower": float(lower), "upper": float(upper if upper > lower else upper + max(1, abs(upper)))}
@@ -553,6 +523,10 @@ class Draft(Schema):
     def save(self, path) -> None:  # .yaml, .yml or .json
         "Write the draft; in YAML with its notes as comments."
         _write_spec(self.to_dict(), Path(path), self.notes)
+
+    def _repr_html_(self):
+        lines = [f"<li>{html.escape(name)}: {html.escape('; '.join(said))}</li>" for name, said in self.notes.items()]
+        return super()._repr_html_() + (f"<p>To look at:</p><ul>{''.join(lines)}</ul>" if lines else "")
 
 
 def _check_names(names: list) -> None:
@@ -577,7 +551,7 @@ def draft_schema(
     if len(frame) == 0:
         raise InputError("data: the table has no rows")
     dtypes = {} if text else frame.attrs.get("dtypes", frame.dtypes)  # none: guessed from text
-    found = {n: _draft_column(n, frame[n].astype(object) if text else frame[n], dtypes.get(n), from_data) for n in frame if n != unit}
+    found = {n: _draft_column(n, frame[n], text, dtypes.get(n), from_data) for n in frame if n != unit}
     if found and all(d.column.type in ("id", "ignore") for d in found.values()):
         raise InputError("data: nothing to model; " + "; ".join(f"column {n!r}: {' '.join(d.notes)}" for n, d in list(found.items())[:5]))
     marked = [name for name, d in found.items() if d.seen or len(dtypes) == 0]
@@ -590,8 +564,8 @@ def _is_text_file(source) -> bool:
     return isinstance(source, (str, Path)) and Path(source).is_file() and Path(source).suffix.lower() != ".parquet"
 
 
-def _draft_column(name: str, cells: pd.Series, dtype, from_data: bool) -> _Drafted:
+def _draft_column(name: str, cells: pd.Series, text: bool, dtype, from_data: bool) -> _Drafted:
     "One column, by its text or by its type."
-    drafted = _draft_cells(name, cells) if _is_text(cells) else _draft_typed(name, cells)
+    drafted = _draft_cells(name, cells) if text or _is_text(cells) else _draft_typed(name, cells)
     drafted = _bounded(drafted, cells) if from_data else drafted
     return replace(drafted, column=_declared(drafted.column, dtype))
