@@ -12,7 +12,7 @@ import re
 import unicodedata
 import warnings
 import zoneinfo
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import ClassVar
@@ -145,6 +145,11 @@ class _Notation:
     thousands: str = ""
     decimal: str = "."  # empty: no decimals
     after: str = ""
+
+    @property
+    def example(self) -> str:
+        "How 1234.56 is written here."
+        return f"{self.before}1{self.thousands}234{self.decimal and self.decimal + '56'}{self.after}"
 
     @functools.cached_property
     def pattern(self) -> re.Pattern:
@@ -794,8 +799,11 @@ def _read_column(
     column: _Column,
     missing,  # texts that stand for a missing cell
     short: bool = False,  # whether texts may come back as a pandas Categorical
+    usual=None,  # notation of numbers that declare none
 ) -> tuple[pd.Series, _Found]:  # typed cells; what the operator may hear
     "One column with its declared type, each cell by itself."
+    if usual and column.type in ("integer", "float") and not column.format:
+        column = replace(column, format=usual.example)
     read, notation = _READERS[column.type], _notation(column)
     if _is_native(cells, column):
         typed, there = read(column, cells), cells.notna().to_numpy(bool)

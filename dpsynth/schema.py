@@ -31,6 +31,7 @@ from dpsynth.columns import (
     _label,
     _plain,
 )
+from .files import Dialect
 from .privacy import InputError
 
 # %% ../nbs/00c_schema.ipynb #c020
@@ -78,7 +79,7 @@ def _columns_from_dict(spec) -> dict:
     if not isinstance(spec, dict) or not isinstance(spec.get("columns"), dict):
         raise InputError("schema: needs the key 'columns' with a mapping from column names to types")
     for key in spec:
-        if key not in ("columns", "constraints", "from_data"):
+        if key not in ("columns", "constraints", "from_data", "file"):
             raise InputError(f"schema: unknown key {str(key)!r}")
     return {str(name): _column_from_dict(str(name), column) for name, column in spec["columns"].items()}
 
@@ -302,13 +303,13 @@ class _Written:
     def to_dict(self) -> dict:
         "Plain JSON types; `from_dict` is the inverse."
         constraints = [dict(c) for c in self.constraints]
-        parts = {"columns": {n: c.to_dict() for n, c in self.items()}, "constraints": constraints, "from_data": list(self.from_data)}
+        parts = {"file": self.file.to_dict(), "columns": {n: c.to_dict() for n, c in self.items()}, "constraints": constraints, "from_data": list(self.from_data)}
         return {key: part for key, part in parts.items() if part}
 
     @classmethod
     def from_dict(cls, spec: dict) -> "Schema":
         "A schema from plain values, strictly."
-        return cls(_columns_from_dict(spec), spec.get("constraints", ()), from_data=spec.get("from_data", ()))
+        return cls(_columns_from_dict(spec), spec.get("constraints", ()), from_data=spec.get("from_data", ()), file=spec.get("file", {}))
 
     def save(self, path) -> None:  # .yaml, .yml or .json
         "Write the schema for a person to read."
@@ -328,6 +329,8 @@ class Schema(_Written, Mapping):
     constraints: tuple = ()  # what no row contradicts: {less_or_equal: [a, b]}, {if: {…}, then: {…}}, {never: {…}}
     from_data: tuple = ()  # names of columns whose type or shape was taken from the rows, and that nobody has confirmed
 
+    file: Dialect = Dialect()  # how delimited files of this table are written; or a mapping such as {delimiter: ';'}
+
     def __post_init__(self):
         if not isinstance(self.columns, dict) or not self.columns:
             raise InputError("schema: needs at least one column")
@@ -341,6 +344,7 @@ class Schema(_Written, Mapping):
         if all(column.type in _NOT_MODELLED for column in self.columns.values()):
             raise InputError("schema: needs at least one column that is modelled: all are ids or ignored")
         object.__setattr__(self, "constraints", _check_constraints(self.constraints, self.columns))
+        object.__setattr__(self, "file", Dialect.from_dict(self.file))
         object.__setattr__(self, "from_data", _check_from_data(self.from_data, self.columns))
 
     def __len__(self):
@@ -355,7 +359,7 @@ class Schema(_Written, Mapping):
     def __eq__(self, other):
         if not isinstance(other, Schema):
             return False
-        mine, theirs = ((list(s.items()), s.constraints, s.from_data) for s in (self, other))
+        mine, theirs = ((list(s.items()), s.constraints, s.from_data, s.file) for s in (self, other))
         return mine == theirs  # order counts
 
     @property
