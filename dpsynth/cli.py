@@ -315,14 +315,25 @@ _FROM_DATA = (
 )
 
 
-def _draft(data: Path, out: Path, unit: str | None, from_data: bool, force: bool, ask: bool):  # (the draft, its unit)
+def _dialect(**options):
+    "How the table is written, from the options that were given."
+    from dpsynth.files import Dialect
+
+    return Dialect(**{key: value for key, value in options.items() if value is not None})
+
+
+def _draft(data: Path, out: Path, unit: str | None, from_data: bool, force: bool, ask: bool, dialect):  # (the draft, its unit)
     "Draft a schema and write it, but not over one that somebody may have completed."
     from dpsynth.drafts import draft_schema
+    from dpsynth.privacy import InputError
 
     path = _output("--out", out, (".yaml", ".yml", ".json"), (data,))
     if path.exists() and not force:
         _refuse(f"--out: {str(out)!r} is there, and may have been completed; --force overwrites it")
-    draft = draft_schema(data, from_data, unit)
+    try:
+        draft = draft_schema(data, from_data, unit, dialect)
+    except InputError as error:  # here a file's dialect is said by options
+        raise InputError(re.sub(r"declare file: {(\w+): ([^}]*)}", lambda m: f"give --{m[1].replace('_', '-')} {m[2]}", str(error))) from None
     if ask:
         draft, unit = _ask_schema(draft, unit)
     with _writing(path.parent) as part:
@@ -415,6 +426,14 @@ _LeftOut = _option(str | None, "--unit", metavar="COLUMN", help="The user's id: 
 _FromData = _option(bool, "--from-data", help="Take bounds and categories from the rows: a disclosure.")
 _Force = _option(bool, "--force", help="Overwrite a schema that is there.")
 _AskMe = _option(bool, "--ask", help="Walk through the columns and ask for what is public.")
+_Delimiter = _option(str | None, "--delimiter", metavar="C", help="Between cells. Default: a comma, in .tsv a tab.")
+_Encoding = _option(str | None, "--encoding", metavar="NAME", help="Such as windows-1252. Default: utf-8.")
+_Decimal = _option(str | None, "--decimal", metavar="C", help="Before decimals: '.' or ','.")
+_Thousands = _option(str | None, "--thousands", metavar="C", help="Between thousands. Default: nothing.")
+_Skip = _option(int | None, "--skip", metavar="N", help="Lines above the header.")
+_Footer = _option(int | None, "--footer", metavar="N", help="Lines below the table.")
+_HeaderRows = _option(int | None, "--header-rows", metavar="N", help="Rows of the header; the first has the names.")
+_Index = _option(bool, "--index", help="The first column has no name and holds row numbers.")
 
 
 def _show_draft(draft, data: Path, out: Path, unit: str | None) -> None:
@@ -432,13 +451,28 @@ def _show_draft(draft, data: Path, out: Path, unit: str | None) -> None:
 
 @_command("schema", 'dpsynth schema table.csv --unit "User ID" -o schema.yaml')
 def _schema(
-    data: _Data, out: _SchemaOut, unit: _LeftOut = None, from_data: _FromData = False, ask: _AskMe = False, force: _Force = False
+    data: _Data,
+    out: _SchemaOut,
+    unit: _LeftOut = None,
+    ask: _AskMe = False,
+    from_data: _FromData = False,
+    force: _Force = False,
+    delimiter: _Delimiter = None,
+    encoding: _Encoding = None,
+    decimal: _Decimal = None,
+    thousands: _Thousands = None,
+    skip: _Skip = None,
+    footer: _Footer = None,
+    header_rows: _HeaderRows = None,
+    index: _Index = False,
 ):
     """Draft a schema for you to complete.
 
     Names and types are guessed from the rows and marked; the rest says discover, which fit pays for. Write down what is public.
     """
-    draft, unit = _draft(data, out, unit, from_data, force, ask)
+    written = {"delimiter": delimiter, "encoding": encoding, "decimal": decimal, "thousands": thousands}
+    dialect = _dialect(**written, skip=skip, footer=footer, header_rows=header_rows, index=index)
+    draft, unit = _draft(data, out, unit, from_data, force, ask, dialect)
     if from_data:
         print(_FROM_DATA.format(out), file=sys.stderr)
     _show_draft(draft, data, out, unit)

@@ -33,6 +33,7 @@ from dpsynth.columns import (
     _MISSING,
     _NEVER_MISSING,
     _SYMBOLS,
+    _arrow_type,
     _distinct_texts,
     _is_instant,
     _notation_like,
@@ -40,7 +41,8 @@ from dpsynth.columns import (
     _read_instants,
     _text,
 )
-from .files import _load
+from .files import Dialect, _is_delimited, _load
+from .loading import _hint_of
 from .privacy import InputError
 from .schema import Schema, _write_spec
 
@@ -57,6 +59,7 @@ class _Cells:
     texts: list  # those that are not missing
     counts: np.ndarray  # (texts,) cells that have each
     rows: int  # of the table
+    usual: object = None  # how numbers of the file are written, a `_Notation`; None: as in programs
 
     def where(self, mask) -> "_Cells":
         "Only some of the texts."
@@ -71,11 +74,11 @@ class _Cells:
         return bool(kept.mean() >= _MOST or (kept.sum() >= _FEW_TEXTS and self.counts[kept].sum() >= _MOST * self.counts.sum()))
 
 
-def _cells_of(name: str, cells: pd.Series, missing=_MISSING) -> _Cells:
+def _cells_of(name: str, cells: pd.Series, missing=_MISSING, usual=None) -> _Cells:
     "A column as distinct texts."
     codes, texts = _distinct_texts(cells, missing)
     counts = np.bincount(codes[codes >= 0], minlength=texts.index.max() + 1 if len(texts) else 0)
-    return _Cells(name, texts.tolist(), counts[texts.index], len(cells))
+    return _Cells(name, texts.tolist(), counts[texts.index], len(cells), usual)
 
 
 @dataclass
@@ -216,19 +219,20 @@ def _ends_of(texts: list) -> tuple[str, str]:
     return max(pairs, key=lambda pair: (bool(pair[0] or pair[1]) and pairs[pair] > len(found) / 2, pairs[pair]))
 
 
-def _number_formats(texts: list) -> list:
-    "Formats that nearly all of a few texts have; the simplest comes first."
+def _number_formats(texts: list, usual) -> list:
+    "Formats that nearly all of a few texts have; the simplest comes first. None: as the file has numbers."
     if (ends := _ends_of(texts)) is None:
         return []
-    formats = [ends[0] + way + ends[1] for way in _WAYS]
-    return [f for f in formats if np.mean([not np.isnan(_notation_like(f).value(t)) for t in texts]) > 0.9]
+    formats = [None] * (ends == ("", "")) + [ends[0] + way + ends[1] for way in _WAYS if way != "1234.56" or any(ends)]
+    return [f for f in formats if np.mean(~np.isnan(_numbers_in(texts, f, usual))) > 0.9]
 
 # %% ../nbs/01b_drafts.ipynb #dr22
-def _numbers_in(texts: list, format: str) -> np.ndarray:
+def _numbers_in(texts: list, format: str, usual) -> np.ndarray:
     "Texts as numbers; NaN for what is written in another way."
-    if format == "1234.56":
+    if format is None and usual is None:
         return _numbers(pd.Series(texts, dtype=object))
-    return np.array([_notation_like(format).value(t) for t in texts], np.float64)
+    notation = _notation_like(format) if format else usual
+    return np.array([notation.value(t) for t in texts], np.float64)
 
 
 def _comma(texts: list) -> str:  # 'decimal', 'thousands', or 'question'
@@ -257,13 +261,14 @@ def _draft_numbers(cells: _Cells) -> _Drafted:
     "A column of numbers in any notation, or of keys; None if it is none."
     if np.mean([bool(_CODES.fullmatch(t)) for t in cells.texts]) > 1 - _MOST:
         return None  # leading zeros
-    read = {f: _numbers_in(cells.texts, f) for f in _number_formats(cells.texts[:: max(1, len(cells.texts) // 100)])}
+    few = cells.texts[:: max(1, len(cells.texts) // 100)]
+    read = {f: _numbers_in(cells.texts, f, cells.usual) for f in _number_formats(few, cells.usual)}
     read = {f: x for f, x in read.items() if cells.mostly(~np.isnan(x))}
     if not read:
         return None
     counts = {f: cells.counts[~np.isnan(x)].sum() for f, x in read.items()}
     best = [f for f in read if counts[f] == max(counts.values())]
-    thousands = best[0].replace("1234,56", "1,234.56")
+    thousands = (best[0] or "").replace("1234,56", "1,234.56")
     if thousands in best[1:] and (comma := _comma(cells.texts)) != "decimal":
         if comma == "question":
             return _question("is the comma a decimal one?", [Integer(_DISCOVER, _DISCOVER, format=thousands.replace(".56", "")), Float(_DISCOVER, _DISCOVER, 3, format=best[0])])
@@ -273,16 +278,17 @@ def _draft_numbers(cells: _Cells) -> _Drafted:
 
 def _number_column(cells: _Cells, format: str, x: np.ndarray) -> _Drafted:
     "A column of numbers in a format."
-    reads, plain, point = ~np.isnan(x), format == "1234.56", _notation_like(format).decimal
-    texts = list(itertools.compress(cells.texts, reads))
+    reads, notation = ~np.isnan(x), _notation_like(format) if format else cells.usual
+    texts, point = list(itertools.compress(cells.texts, reads)), notation.decimal if notation else "."
     decimals = _written_decimals(texts, point)
-    if whole := decimals == 0 and not any(point in t for t in texts):
-        if plain and (key := _draft_key(cells.where(reads))):
+    if decimals == 0 and not any(point in t for t in texts):
+        if format is None and (key := _draft_key(cells.where(reads))):
             return key
-        format = format.replace(point + "56", "")
-    format = None if plain else format
-    column = Integer(_DISCOVER, _DISCOVER, format=format) if whole else Float(_DISCOVER, _DISCOVER, decimals, format=format)
-    return _Drafted(column, _unread(cells, reads, "integers" if whole else "numbers"), x[reads], cells.counts[reads].sum() == cells.rows)
+        column = Integer(_DISCOVER, _DISCOVER, format=format and format.replace(point + "56", ""))
+    else:
+        column = Float(_DISCOVER, _DISCOVER, decimals, format=format)
+    kind = "integers" if column.type == "integer" else "numbers"
+    return _Drafted(column, _unread(cells, reads, kind), x[reads], cells.counts[reads].sum() == cells.rows)
 
 # %% ../nbs/01b_drafts.ipynb #dr31
 _KEY_NAMES = {"id", "ids", "key", "uuid", "guid", "uid", "pk", "index", "idx"}
@@ -403,9 +409,9 @@ def _draft_text(cells: _Cells) -> _Drafted:
     return _Drafted(Ignore(), [f"look like {kind}: left out; categories or a pattern would keep the column"])
 
 # %% ../nbs/01b_drafts.ipynb #dr43
-def _draft_cells(name: str, cells: pd.Series) -> _Drafted:
+def _draft_cells(name: str, cells: pd.Series, usual=None) -> _Drafted:
     "A column of text."
-    read = _cells_of(name, cells)
+    read = _cells_of(name, cells, usual=usual)
     numbers = read.where([t.lower() not in _NO_NUMBER for t in read.texts])
     if not numbers.texts:
         return _Drafted(Ignore(), ["no cell says anything: left out" if read.texts else "every cell is missing: left out"])
@@ -469,6 +475,19 @@ def _draft_number_cells(name: str, cells: pd.Series) -> _Drafted:
     if pd.api.types.is_integer_dtype(cells):
         return _Drafted(Integer(_DISCOVER, _DISCOVER), values=x, complete=reads.all())
     return _Drafted(Float(_DISCOVER, _DISCOVER, _decimals(x) if len(x) else None), values=x, complete=reads.all())
+
+# %% ../nbs/01b_drafts.ipynb #dr53
+def _draft_arrow(name: str, cells: pd.Series, dtype: str) -> _Drafted:
+    "A column of a type of Arrow that pandas has no name for: a decimal, a date, a time of day."
+    if dtype.startswith("decimal"):
+        scale = _arrow_type(dtype).scale
+        column = Float(_DISCOVER, _DISCOVER, min(scale, 15), dtype=dtype) if scale else Integer(_DISCOVER, _DISCOVER, dtype=dtype)
+        x = _numbers(cells.map(str, na_action="ignore").fillna("").astype(object))
+        return _Drafted(column, values=x[np.isfinite(x)], complete=np.isfinite(x).all(), seen=False)
+    seconds, _, reads = _read_instants(cells.dropna().map(_text).tolist(), clock=dtype.startswith("time"))
+    at, is_time = seconds[reads].astype("datetime64[s]"), dtype.startswith("time")
+    column = Datetime(_DISCOVER, _DISCOVER, _resolution(at) if is_time else "day", dtype=dtype)
+    return _Drafted(column, values=at, complete=reads.sum() == len(cells), seen=is_time)
 
 # %% ../nbs/01b_drafts.ipynb #dr52
 def _declared(column: _Column, dtype) -> _Column:
@@ -534,38 +553,52 @@ def _check_names(names: list) -> None:
     places = {n: [str(i) for i, m in enumerate(names, 1) if m == n] for n in names}
     twice = [f"columns {' and '.join(at)} are all called {n!r}" if len(at) > 2 else f"columns {' and '.join(at)} are both called {n!r}" for n, at in places.items() if n and len(at) > 1]
     bare = [f"column {at} has no name" for at in places.get("", [])]
+    advice = " (--index reads a first column of row numbers)" if names[:1] == [""] else ""
     if twice or bare:
-        raise InputError(f"data: {'; '.join(bare + twice)}; rename them in the header of the file")
+        raise InputError(f"data: {'; '.join(bare + twice)}; give each a name of its own in the header of the file{advice}")
 
 # %% ../nbs/01b_drafts.ipynb #dr71
 def draft_schema(
     source,  # as for `read_table`: a path, a DataFrame, an Arrow table or dataset
     from_data: bool = False,  # read bounds and categories from the rows: what is written is a disclosure
     unit: str = None,  # column to leave out, because it says whose row it is
+    dialect: Dialect = None,  # how a delimited file is written
 ) -> Draft:
     "A schema for a person to complete: names, types, 'discover' for the rest, and marks on all that came from the rows."
-    frame, text = _load(source), _is_text_file(source)
+    dialect = dialect or Dialect()
+    frame, text = _load(source, dialect), isinstance(source, (str, Path)) and _is_delimited(Path(source))
     _check_names(list(frame.columns))
     if unit is not None and unit not in frame.columns:
         raise InputError(f"unit {unit!r}: not a column of the data")
     if len(frame) == 0:
         raise InputError("data: the table has no rows")
-    dtypes = {} if text else frame.attrs.get("dtypes", frame.dtypes)  # none: guessed from text
-    found = {n: _draft_column(n, frame[n], text, dtypes.get(n), from_data) for n in frame if n != unit}
+    draft_one = _draft_text_column if text else _draft_column
+    found = {n: draft_one(n, frame[n], from_data, dialect.notation if text else frame.attrs.get("dtypes")) for n in frame if n != unit}
+    return _draft_of(found, dialect)
+
+
+def _draft_of(found: dict, dialect: Dialect) -> Draft:  # column: `_Drafted`
+    "All columns as a draft. Where none can be modelled, what was found about them is the error."
     if found and all(d.column.type in ("id", "ignore") for d in found.values()):
         raise InputError("data: nothing to model; " + "; ".join(f"column {n!r}: {' '.join(d.notes)}" for n, d in list(found.items())[:5]))
-    marked = [name for name, d in found.items() if d.seen or len(dtypes) == 0]
-    notes = {n: d.notes for n, d in found.items() if d.notes}
-    return Draft({n: d.column for n, d in found.items()}, from_data=marked, notes=notes, choices={n: d.choices for n, d in found.items() if d.choices})
+    parts = {"notes": {n: d.notes for n, d in found.items() if d.notes}, "choices": {n: d.choices for n, d in found.items() if d.choices}}
+    return Draft({n: d.column for n, d in found.items()}, from_data=[n for n, d in found.items() if d.seen], file=dialect, **parts)
+
+# %% ../nbs/01b_drafts.ipynb #dr72
+def _draft_text_column(name: str, cells: pd.Series, from_data: bool, usual) -> _Drafted:
+    "A column of a file in which everything is text."
+    drafted = _draft_cells(name, cells, usual)
+    return _bounded(drafted, cells) if from_data else drafted
 
 
-def _is_text_file(source) -> bool:
-    "Whether a source is a file in which everything is text."
-    return isinstance(source, (str, Path)) and Path(source).is_file() and Path(source).suffix.lower() != ".parquet"
-
-
-def _draft_column(name: str, cells: pd.Series, text: bool, dtype, from_data: bool) -> _Drafted:
-    "One column, by its text or by its type."
-    drafted = _draft_cells(name, cells) if text or _is_text(cells) else _draft_typed(name, cells)
+def _draft_column(name: str, cells: pd.Series, from_data: bool, dtypes) -> _Drafted:
+    "A column of a table with types. Where they were guessed from text, they are from the rows, too."
+    declared = cells.dtype if dtypes is None else dtypes.get(name, cells.dtype if dtypes else None)
+    dtype = declared if isinstance(declared, str) else _hint_of(cells)
+    if dtype:
+        drafted = _draft_arrow(name, cells, dtype)
+    else:
+        drafted = _draft_cells(name, cells) if _is_text(cells) else _draft_typed(name, cells)
     drafted = _bounded(drafted, cells) if from_data else drafted
-    return replace(drafted, column=_declared(drafted.column, dtype))
+    drafted = drafted if dtype else replace(drafted, column=_declared(drafted.column, declared))
+    return replace(drafted, seen=drafted.seen or declared is None or dtype != declared and dtype is not None)
