@@ -229,10 +229,10 @@ class Float(_Column):
 # %% ../nbs/00b_columns.ipynb #c012
 def _label(value) -> str:
     "Text that is the same however it was typed: no space around it, no NUL in it, and é in one way (Unicode NFC)."
-    text = str(value)
+    text = value if type(value) is str else str(value)
     if not text.isascii():
         text = unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode())
-    return text.replace("\0", "").strip()
+    return (text.replace("\0", "") if "\0" in text else text).strip()
 
 
 def _check_categories(key: str, given) -> list:

@@ -189,6 +189,7 @@ def _csv_job(
     dialect: Dialect,
     text: pa.DataType,  # in which text is read
     leave_out=(),  # names of columns that are not read
+    block: int = 2**20,  # bytes in memory at once, and of the longest row
 ) -> tuple:  # a source for Arrow, its options, the names of what it reads
     "What Arrow is told about a delimited file: every cell is text, every column goes by its place."
     names, above, delimiter = _start(path, dialect)
@@ -199,7 +200,7 @@ def _csv_job(
     places = [str(i) for i in range(len(names))]
     wanted = [places[i] for i in read] or places[:1]
     options = {
-        "read_options": pa.csv.ReadOptions(skip_rows=above, column_names=places, block_size=2**20),
+        "read_options": pa.csv.ReadOptions(skip_rows=above, column_names=places, block_size=block),
         "parse_options": pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         "convert_options": pa.csv.ConvertOptions(column_types=dict.fromkeys(places, text), include_columns=wanted),
     }
@@ -296,7 +297,7 @@ def _open_folder(path: Path) -> pa.dataset.Dataset:
         files = pa.dataset.dataset(path, format="parquet", partitioning="hive", exclude_invalid_files=False)
         if not files.files:
             raise InputError(f"{path}: no Parquet file in this folder")
-        named = files.partitioning.schema.names if files.partitioning else []
+        named = list(dict.fromkeys(k for f in files.get_fragments() for k in pa.dataset.get_partition_keys(f.partition_expression)))
         own = [f.physical_schema for f in files.get_fragments()]
         columns = list(dict.fromkeys(n for s in own for n in s.names if n not in named))
         for name in columns:
@@ -336,8 +337,19 @@ def _read_file(path: Path, dialect: Dialect = Dialect(), leave_out=()) -> pa.Tab
     raise InputError(f"{path}: not a kind of file that is read here (.csv, .csv.gz, .tsv, .parquet)")
 
 
+def _check_alike(data: pa.dataset.Dataset) -> None:
+    "Refuse a dataset that reads a column as another type than some of its files have it: cells would change with those of other files."
+    if not isinstance(getattr(data, "format", None), pa.dataset.ParquetFileFormat):
+        return
+    for own in (f.physical_schema for f in data.get_fragments()):
+        for field in (f for f in own if data.schema.get_field_index(f.name) >= 0):
+            if _common_type([field.type, data.schema.field(field.name).type]) is None:
+                raise InputError(f"data: column {field.name!r} is of another type in some of the files: write all with one")
+
+
 def _wanted(data: pa.dataset.Dataset, leave_out) -> pa.Table:
     "A dataset without the columns that are not to be read."
+    _check_alike(data)
     return data.to_table(columns=[n for n in data.schema.names if n.strip() not in leave_out])
 
 # %% ../nbs/00d_files.ipynb #c051
