@@ -176,7 +176,8 @@ class _Notation:
 
 def _notation(column) -> _Notation:
     "How a column's numbers are written; None: as in programs."
-    return _notation_like(column.format) if getattr(column, "format", None) else None
+    numbers = column.type in ("integer", "float") and column.format
+    return _notation_like(column.format) if numbers else None
 
 
 @functools.cache
