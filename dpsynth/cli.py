@@ -392,9 +392,9 @@ def _ask_column(name: str, column, choices):  # (the column, whether it is confi
         if picked in map(str, range(1, len(choices) + 1)):
             return _ask_facts(name, choices[int(picked) - 1].to_dict()), True
         return column, False
-    kinds = [t for t in _TYPES]
-    while (answer := _ask(f"is {column.type} right, and public? y, n, or one of {', '.join(kinds)}", "n").lower()) not in ("y", "yes", "n", "no", *kinds):
-        print("  please answer y, n or a type", file=sys.stderr)
+    kinds = list(_TYPES)
+    while (answer := _ask(f"is {column.type} right, and does everybody know? y, n, or another type", "n").lower()) not in ("y", "yes", "n", "no", *kinds):
+        print(f"  please answer y, n or a type: {', '.join(kinds)}", file=sys.stderr)
     if answer in ("n", "no"):
         return column, False
     spec = column.to_dict() if answer in ("y", "yes", column.type) else {"type": answer}
@@ -443,10 +443,10 @@ def _show_draft(draft, data: Path, out: Path, unit: str | None) -> None:
     marked, open_ones = len(draft.from_data), sum(c.discovers for c in draft.values())
     print(f"{out}: {len(draft)} columns, {open_ones} with something to discover, {marked} marked as from the data")
     fit = ("dpsynth", "fit", data, "--schema", out, "--epsilon", 1, *(("--unit", unit) if unit else ()), "-o", "model.dpsynth")
-    look = f"look at the lines in {out} that are marked, correct them, and delete the mark where everybody knows it anyway; " if marked else ""
-    _next(*fit, after=f"{look}write into {out} what is publicly known, then ")
+    look = "look at the marked lines and delete the mark where everybody knows it anyway, " if marked else ""
+    _next(*fit, after=f"in {out} {look}write down what is public, then ")
     if marked:
-        print("      (quick: with --accept-draft it takes the marked lines as they are, and the certificate says so)")
+        print("quick: the same with --accept-draft; then the certificate says that they were taken from the table")
 
 
 @_command("schema", 'dpsynth schema table.csv --unit "User ID" -o schema.yaml')
