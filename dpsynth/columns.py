@@ -176,7 +176,7 @@ class _Notation:
 
 def _notation(column) -> _Notation:
     "How a column's numbers are written; None: as in programs."
-    numbers = column.type in ("integer", "float") and column.format
+    numbers = isinstance(column, (Integer, Float)) and column.format
     return _notation_like(column.format) if numbers else None
 
 

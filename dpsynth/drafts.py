@@ -281,9 +281,10 @@ def _number_column(cells: _Cells, format: str, x: np.ndarray) -> _Drafted:
     reads, notation = ~np.isnan(x), _notation_like(format) if format else cells.usual
     texts, point = list(itertools.compress(cells.texts, reads)), notation.decimal if notation else "."
     decimals = _written_decimals(texts, point)
-    if decimals == 0 and not any(point in t for t in texts):
-        if format is None and (key := _draft_key(cells.where(reads))):
-            return key
+    whole = decimals == 0 and not any(point in t for t in texts)
+    if whole and format is None and (key := _draft_key(cells.where(reads))):
+        return key
+    if whole and np.abs(x[reads]).max() <= 2**53:
         column = Integer(_DISCOVER, _DISCOVER, format=format and format.replace(point + "56", ""))
     else:
         column = Float(_DISCOVER, _DISCOVER, decimals, format=format)
@@ -349,10 +350,10 @@ def _draft_key(cells: _Cells) -> _Drafted:
     "A column of whole numbers as a key; None if they are numbers."
     digits = all(t.isdecimal() and t.isascii() for t in cells.texts)
     longest = max(len(t.lstrip("+-").split(".")[0]) for t in cells.texts)
-    if longest > 15 and digits:
+    if 15 < longest <= 40 and digits:
         many = len(cells.texts) > max(1_000, cells.rows / 2) or len(cells.texts) == cells.counts.sum() > 1
         return _Drafted(_key_column(cells), ["numbers this long are ids, not quantities"]) if many else _Drafted(Categorical(_DISCOVER), complete=cells.counts.sum() == cells.rows)
-    if not digits or (cells.counts != 1).any():
+    if not digits or longest > 15 or (cells.counts != 1).any():
         return None
     x = np.array([int(t) for t in cells.texts])
     return _Drafted(_key_column(cells), [_KEY_NOTE]) if _is_key(cells.name, {len(t) for t in cells.texts}, x) else None
@@ -443,7 +444,11 @@ def _is_text(cells: pd.Series) -> bool:
     return pd.api.types.infer_dtype(cells, skipna=True) in ("string", "empty") or all(isinstance(v, _PLAIN) and not isinstance(v, np.timedelta64) for v in cells.dropna())
 
 
-def _draft_typed(name: str, cells: pd.Series) -> _Drafted:
+def _draft_typed(
+    name: str,
+    cells: pd.Series,
+    pandas: bool = False,  # whether floats may be whole numbers with gaps, of which pandas makes floats
+) -> _Drafted:
     "A column whose dtype says what it is."
     types, complete = pd.api.types, not cells.isna().any()
     if types.is_bool_dtype(cells):
@@ -456,7 +461,7 @@ def _draft_typed(name: str, cells: pd.Series) -> _Drafted:
         return _Drafted(Datetime(_DISCOVER, _DISCOVER, _resolution(x)), values=x, complete=complete)
     if not types.is_numeric_dtype(cells) or types.is_complex_dtype(cells):
         return _Drafted(Ignore(), [f"cells of the kind {_kind(cells)} have no type here: left out; write numbers, dates or text instead"], seen=False)
-    return _draft_number_cells(name, cells)
+    return _draft_number_cells(name, cells, pandas)
 
 
 def _kind(cells: pd.Series) -> str:
@@ -465,14 +470,17 @@ def _kind(cells: pd.Series) -> str:
     return type(first.iloc[0]).__name__ if cells.dtype == object and len(first) else str(cells.dtype)
 
 
-def _draft_number_cells(name: str, cells: pd.Series) -> _Drafted:
+def _draft_number_cells(name: str, cells: pd.Series, pandas: bool) -> _Drafted:
     "A column of numbers, or of whole ones that are a key."
     x = _numbers(cells)
     reads = np.isfinite(x)
     x = x[reads]
-    if len(x) and (x == np.rint(x)).all() and (key := _draft_key(_cells_of(name, cells[reads]))):
+    integers = pd.api.types.is_integer_dtype(cells)
+    whole = bool(len(x)) and bool((x == np.rint(x)).all()) and (integers or np.abs(x).max() <= 2**53)
+    if whole and (key := _draft_key(_cells_of(name, cells[reads]))):
         return key
-    if pd.api.types.is_integer_dtype(cells):
+    gaps = pandas and whole and cells.dtype == "float64" and cells.isna().any()
+    if (integers or gaps) and np.abs(x).max(initial=0) <= 2**53:
         return _Drafted(Integer(_DISCOVER, _DISCOVER), values=x, complete=reads.all())
     return _Drafted(Float(_DISCOVER, _DISCOVER, _decimals(x) if len(x) else None), values=x, complete=reads.all())
 
@@ -598,7 +606,7 @@ def _draft_column(name: str, cells: pd.Series, from_data: bool, dtypes) -> _Draf
     if dtype:
         drafted = _draft_arrow(name, cells, dtype)
     else:
-        drafted = _draft_cells(name, cells) if _is_text(cells) else _draft_typed(name, cells)
+        drafted = _draft_cells(name, cells) if _is_text(cells) else _draft_typed(name, cells, pandas=dtypes is None)
     drafted = _bounded(drafted, cells) if from_data else drafted
     drafted = drafted if dtype else replace(drafted, column=_declared(drafted.column, declared))
     return replace(drafted, seen=drafted.seen or declared is None or dtype != declared and dtype is not None)
