@@ -221,6 +221,7 @@ def _read_csv(path: Path, dialect: Dialect = Dialect(), leave_out=()) -> pa.Tabl
 # %% ../nbs/00d_files.ipynb #fa01
 _CSV_FAULTS = {  # what PyArrow says: what it means
     "Empty CSV": "the table has no rows",
+    "Could not skip": "the table has no rows, or a header longer than a megabyte",
     "straddl": "a row is longer than a megabyte, or a quote is not closed",
 }
 
@@ -498,7 +499,7 @@ def _write_csv(pieces, schema, file, dialect: Dialect) -> None:
 # %% ../nbs/00d_files.ipynb #wr04
 def _parquet_type(column, given: pa.DataType, cells: pd.Series) -> pa.DataType:
     "The type of a column: the declared one, and of text, even where a piece has none in it, text."
-    if declared := _arrow_type(getattr(column, "dtype", None)):
+    if declared := _arrow_type(getattr(column, "dtype", None)) or (pa.time32("s") if getattr(column, "is_clock", False) else None):
         return declared
     if cells.dtype != object:
         return given
