@@ -437,10 +437,12 @@ _Index = _option(bool, "--index", help="The first column has no name and holds r
 
 def _show_draft(draft, data: Path, out: Path, unit: str | None) -> None:
     "Print what a person has to look at, and what comes next."
+    from dpsynth.schema import from_data_line
+
     for name, notes in draft.notes.items():
         print(f"dpsynth: column {_one_line(name)!r}: {_one_line('; '.join(notes))}", file=sys.stderr)
-    marked, open_ones = len(draft.from_data), sum(c.discovers for c in draft.values())
-    print(f"{out}: {len(draft)} columns, {open_ones} with something to discover, {marked} marked as from the data")
+    marked, open_ones = from_data_line(draft), sum(c.discovers for c in draft.values())
+    print(f"{out}: {len(draft)} columns, {open_ones} with something to discover{'; ' * bool(marked)}{_one_line(marked)}")
     fit = ("dpsynth", "fit", data, "--schema", out, "--epsilon", 1, *(("--unit", unit) if unit else ()), "-o", "model.dpsynth")
     look = "look at the marked lines and delete the mark where everybody knows it anyway, " if marked else ""
     _next(*fit, after=f"in {out} {look}write down what is public, then ")
