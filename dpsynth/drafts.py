@@ -157,6 +157,24 @@ def _zone(texts) -> tuple[str, int, list]:  # name of a time zone or None; hours
         return f"Etc/GMT{-int(end[:3]):+d}", int(end[:3]), []
     return "UTC", 0, ["cells have several offsets: write the time zone, such as Europe/Berlin"]
 
+# %% ../nbs/01b_drafts.ipynb #dr17
+def _dates(cells: _Cells, format: str, seconds: np.ndarray, aware: np.ndarray, reads: np.ndarray) -> _Drafted:
+    "A column of dates in a format."
+    zone, hours, notes = _zone(itertools.compress(cells.texts, aware & reads))
+    at = (seconds + 3600 * hours * aware)[reads].astype("datetime64[s]")
+    usual = at[at < _OPEN_END]
+    if 0 < len(usual) < len(at):
+        notes.append("9999-12-31 stands for an open end")
+    usual = usual if len(usual) else at
+    column = Datetime(_DISCOVER, _DISCOVER, _resolution(usual), timezone=zone, format=format)
+    return _Drafted(column, notes + _unread(cells, reads, "dates"), usual, cells.counts[reads].sum() == cells.rows)
+
+
+def _unread(cells: _Cells, reads: np.ndarray, kind: str) -> list:
+    "How much of a column does not read as its type, in words."
+    here, all_ = int(cells.counts[reads].sum()), int(cells.counts.sum())
+    return [] if here == all_ else [f"{here:,} of {all_:,} cells are {kind}; the others become missing"]
+
 # %% ../nbs/01b_drafts.ipynb #dr18
 def _draft_dates(cells: _Cells) -> _Drafted:
     "A column of dates or times in any notation; None if it is none."
@@ -186,23 +204,75 @@ def _plausible(format: str, read: tuple) -> bool:
     years = read[0][read[2]].astype("datetime64[s]").astype("datetime64[Y]").astype(int) + 1970
     return bool(np.mean(((years >= 1800) & (years < 2200)) | (years == 9999)) >= _MOST)
 
-# %% ../nbs/01b_drafts.ipynb #dr17
-def _dates(cells: _Cells, format: str, seconds: np.ndarray, aware: np.ndarray, reads: np.ndarray) -> _Drafted:
-    "A column of dates in a format."
-    zone, hours, notes = _zone(itertools.compress(cells.texts, aware & reads))
-    at = (seconds + 3600 * hours * aware)[reads].astype("datetime64[s]")
-    usual = at[at < _OPEN_END]
-    if 0 < len(usual) < len(at):
-        notes.append("9999-12-31 stands for an open end")
-    usual = usual if len(usual) else at
-    column = Datetime(_DISCOVER, _DISCOVER, _resolution(usual), timezone=zone, format=format)
-    return _Drafted(column, notes + _unread(cells, reads, "dates"), usual, cells.counts[reads].sum() == cells.rows)
+# %% ../nbs/01b_drafts.ipynb #dr31
+_KEY_NAMES = {"id", "ids", "key", "uuid", "guid", "uid", "pk", "index", "idx"}
+_LAST_OF_KEYS = {"no", "nr", "num", "number", "serial", "ticket"}
 
 
-def _unread(cells: _Cells, reads: np.ndarray, kind: str) -> list:
-    "How much of a column does not read as its type, in words."
-    here, all_ = int(cells.counts[reads].sum()), int(cells.counts.sum())
-    return [] if here == all_ else [f"{here:,} of {all_:,} cells are {kind}; the others become missing"]
+def _words_of(name: str) -> list:
+    "The words in a name: RespondentID is respondent and id."
+    return [w.lower() for w in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-zß-ÿ]+|[0-9]+", name)]
+
+
+def _is_key_name(name: str, rows: int) -> bool:
+    "Whether a column is called like a key."
+    words = _words_of(name)
+    ends = {words[0], words[-1]} if words else set()
+    joined = bool(words) and re.fullmatch(r"[a-z]{3,}(?<!pa)(?<!val)(?<!cov)(?<!liqu)(?<!flu)id", words[-1])
+    return bool(ends & _KEY_NAMES or words == ["unnamed", "0"] or (rows >= 100 and words and (words[-1] in _LAST_OF_KEYS or joined)))
+
+
+def _is_key(name: str, lengths: set, x: np.ndarray) -> bool:  # x: distinct whole numbers, a cell each
+    "Whether whole numbers, all different, number the rows."
+    if len(x) < 2 or x.min() < 0:
+        return False
+    if _is_key_name(name, len(x)):
+        return True
+    years = 1500 <= x.min() and x.max() <= 2200
+    seconds = any(x.min() >= 9e8 * s and x.max() <= 2.1e9 * s for s in (1, 1e3, 1e6))
+    if len(x) < 100 or years or seconds:
+        return False
+    expected = len(x) ** 2 / 2 / (x.max() - x.min() + 1)
+    return expected >= 5 or (len(lengths) == 1 and min(lengths) >= 8)
+
+# %% ../nbs/01b_drafts.ipynb #dr32
+def _shape(texts) -> str:
+    "The pattern that all texts have, if they have one: digits, capital letters, hexadecimal digits, and what is the same in all."
+    texts = list(texts)
+    if len({len(t) for t in texts}) != 1 or len(texts[0]) > 60:
+        return None
+    pattern = ""
+    for at in zip(*texts):
+        seen = set(at)
+        if len(seen) == 1:
+            pattern += at[0]
+        else:
+            pattern += next((symbol for symbol, all_ in _SYMBOLS.items() if seen <= set(all_)), "?")
+    return None if "?" in pattern or not set(pattern) & set(_SYMBOLS) else pattern
+
+
+def _key_column(cells: _Cells) -> Id:
+    "An id of digits, with ten times as much room as there are rows."
+    shape = _shape(cells.texts)
+    if shape and Id(shape).room >= 10 * cells.rows:
+        return Id(shape)
+    return Id("#" * max(max(map(len, cells.texts)), len(str(10 * cells.rows - 1))))
+
+
+def _draft_key(cells: _Cells) -> _Drafted:
+    "A column of whole numbers as a key; None if they are numbers."
+    digits = all(t.isdecimal() and t.isascii() for t in cells.texts)
+    longest = max(len(t.lstrip("+-").split(".")[0]) for t in cells.texts)
+    if 15 < longest <= 40 and digits:
+        many = len(cells.texts) > max(1_000, cells.rows / 2) or len(cells.texts) == cells.counts.sum() > 1
+        return _Drafted(_key_column(cells), ["numbers this long are ids, not quantities"]) if many else _Drafted(Categorical(_DISCOVER), complete=cells.counts.sum() == cells.rows)
+    if not digits or longest > 15 or (cells.counts != 1).any():
+        return None
+    x = np.array([int(t) for t in cells.texts])
+    return _Drafted(_key_column(cells), [_KEY_NOTE]) if _is_key(cells.name, {len(t) for t in cells.texts}, x) else None
+
+
+_KEY_NOTE = "a key: no two cells are alike, so a sample gets fresh ones; if it is a quantity, write {type: integer}"
 
 # %% ../nbs/01b_drafts.ipynb #dr21
 _SIGN = "[€$£¥₹%‰]|EUR|USD|GBP|CHF|kr"
@@ -290,76 +360,6 @@ def _number_column(cells: _Cells, format: str, x: np.ndarray) -> _Drafted:
         column = Float(_DISCOVER, _DISCOVER, decimals, format=format)
     kind = "integers" if column.type == "integer" else "numbers"
     return _Drafted(column, _unread(cells, reads, kind), x[reads], cells.counts[reads].sum() == cells.rows)
-
-# %% ../nbs/01b_drafts.ipynb #dr31
-_KEY_NAMES = {"id", "ids", "key", "uuid", "guid", "uid", "pk", "index", "idx"}
-_LAST_OF_KEYS = {"no", "nr", "num", "number", "serial", "ticket"}
-
-
-def _words_of(name: str) -> list:
-    "The words in a name: RespondentID is respondent and id."
-    return [w.lower() for w in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-zß-ÿ]+|[0-9]+", name)]
-
-
-def _is_key_name(name: str, rows: int) -> bool:
-    "Whether a column is called like a key."
-    words = _words_of(name)
-    ends = {words[0], words[-1]} if words else set()
-    joined = bool(words) and re.fullmatch(r"[a-z]{3,}(?<!pa)(?<!val)(?<!cov)(?<!liqu)(?<!flu)id", words[-1])
-    return bool(ends & _KEY_NAMES or words == ["unnamed", "0"] or (rows >= 100 and words and (words[-1] in _LAST_OF_KEYS or joined)))
-
-
-def _is_key(name: str, lengths: set, x: np.ndarray) -> bool:  # x: distinct whole numbers, a cell each
-    "Whether whole numbers, all different, number the rows."
-    if len(x) < 2 or x.min() < 0:
-        return False
-    if _is_key_name(name, len(x)):
-        return True
-    years = 1500 <= x.min() and x.max() <= 2200
-    seconds = any(x.min() >= 9e8 * s and x.max() <= 2.1e9 * s for s in (1, 1e3, 1e6))
-    if len(x) < 100 or years or seconds:
-        return False
-    expected = len(x) ** 2 / 2 / (x.max() - x.min() + 1)
-    return expected >= 5 or (len(lengths) == 1 and min(lengths) >= 8)
-
-# %% ../nbs/01b_drafts.ipynb #dr32
-def _shape(texts) -> str:
-    "The pattern that all texts have, if they have one: digits, capital letters, hexadecimal digits, and what is the same in all."
-    texts = list(texts)
-    if len({len(t) for t in texts}) != 1 or len(texts[0]) > 60:
-        return None
-    pattern = ""
-    for at in zip(*texts):
-        seen = set(at)
-        if len(seen) == 1:
-            pattern += at[0]
-        else:
-            pattern += next((symbol for symbol, all_ in _SYMBOLS.items() if seen <= set(all_)), "?")
-    return None if "?" in pattern or not set(pattern) & set(_SYMBOLS) else pattern
-
-
-def _key_column(cells: _Cells) -> Id:
-    "An id of digits, with ten times as much room as there are rows."
-    shape = _shape(cells.texts)
-    if shape and Id(shape).room >= 10 * cells.rows:
-        return Id(shape)
-    return Id("#" * max(max(map(len, cells.texts)), len(str(10 * cells.rows - 1))))
-
-
-def _draft_key(cells: _Cells) -> _Drafted:
-    "A column of whole numbers as a key; None if they are numbers."
-    digits = all(t.isdecimal() and t.isascii() for t in cells.texts)
-    longest = max(len(t.lstrip("+-").split(".")[0]) for t in cells.texts)
-    if 15 < longest <= 40 and digits:
-        many = len(cells.texts) > max(1_000, cells.rows / 2) or len(cells.texts) == cells.counts.sum() > 1
-        return _Drafted(_key_column(cells), ["numbers this long are ids, not quantities"]) if many else _Drafted(Categorical(_DISCOVER), complete=cells.counts.sum() == cells.rows)
-    if not digits or longest > 15 or (cells.counts != 1).any():
-        return None
-    x = np.array([int(t) for t in cells.texts])
-    return _Drafted(_key_column(cells), [_KEY_NOTE]) if _is_key(cells.name, {len(t) for t in cells.texts}, x) else None
-
-
-_KEY_NOTE = "a key: no two cells are alike, so a sample gets fresh ones; if it is a quantity, write {type: integer}"
 
 # %% ../nbs/01b_drafts.ipynb #dr41
 _YES_NO = [("true", "false"), ("yes", "no"), ("y", "n"), ("t", "f"), ("ja", "nein"), ("on", "off")]
