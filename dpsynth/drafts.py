@@ -455,6 +455,8 @@ def _draft_typed(
         return _Drafted(Boolean(), complete=complete, seen=False)
     if isinstance(cells.dtype, pd.CategoricalDtype):
         return _Drafted(Categorical(_DISCOVER), complete=complete, seen=False)
+    if (_is_instant(cells) or types.is_numeric_dtype(cells)) and not cells.notna().any():
+        return _Drafted(Ignore(), ["every cell is missing: left out"])
     if _is_instant(cells):
         x = cells.dropna()
         x = (x if getattr(x.dt, "tz", None) is None else x.dt.tz_localize(None)).to_numpy("datetime64[s]")
