@@ -870,7 +870,7 @@ def _real_table(path: Path, schema):
     from dpsynth.files import _load
     from dpsynth.loading import conform
 
-    frame = _respell(_load(path), list(schema))
+    frame = _respell(_load(path, schema.file), list(schema))
     return conform(frame.loc[:, [name in schema for name in frame.columns]], schema)
 
 

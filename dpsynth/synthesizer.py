@@ -1349,8 +1349,8 @@ def impute(
     "The given rows with missing cells drawn given those that are there. The result holds the given rows: it is as private as they are."
     if not hasattr(self, "released_"):
         raise InputError("impute: fit or load a model first")
-    source = _respell(_load(data), list(self.schema))
-    gaps = Schema({name: replace(column, nullable=True, dtype=None) for name, column in self.schema.modelled.items()})
+    source = _respell(_load(data, self.schema.file, [n for n, c in self.schema.items() if c.type == "ignore"]), list(self.schema))
+    gaps = Schema({name: replace(column, nullable=True, dtype=None) for name, column in self.schema.modelled.items()}, file=self.schema.file)
     ids = [name for name in self.schema if name not in gaps and name in source]
     model, frame, rng = self.released_, read_table(source.drop(columns=ids), gaps), self._generator(3, seed)
     codes = model.encoder.transform(frame)
