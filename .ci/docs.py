@@ -20,7 +20,7 @@ from nbdev.quarto import get_config, nbglob, proc_nbs, refresh_quarto_yml
 
 ROOT, SITE, SKIP = Path(__file__).resolve().parent.parent, Path("_docs"), "^[_.]|^tests$"  # folders not shown
 ASKS = r"""(?:<link\b[^>]*href="|\ssrc="|url\(["']?|@import ["'])(?:https?:)?//[^")>]*"""
-STYLE = "<style>:root { color-scheme: light dark } body { max-width: 60em } pre { overflow: auto }</style>"
+STYLE = "<style>:root { color-scheme: light dark } a { color: inherit } pre { overflow: auto }</style>"
 
 
 def check_pages(listed) -> list:
@@ -47,7 +47,7 @@ def mend(nb):
             elif text := data.get("text/markdown"):
                 data["text/markdown"] = signature.sub(lambda m: re.sub(r"\[(`[^`]+`)\]\(\S*?\)", r"\1", m[0]), text)
             elif "image/png" in data:
-                c.source = '#| fig-alt: "Picture: ' + re.sub(r'["`*<>&[]|\]\(.*?\)', "", heading) + f'"\n{c.source}'
+                c.source = '#| fig-alt: "Picture: ' + re.sub(r'["`*<>&\\[]|\]\(.*?\)', "", heading) + f'"\n{c.source}'
     nb.update(cells=cells, metadata={"kernelspec": nb.metadata["kernelspec"]})
     return nb
 
@@ -100,7 +100,7 @@ def main():
     os.chdir(ROOT)
     os.environ["PYTHONWARNINGS"] = "error:Found cells containing imports"  # nbdev would run the other code too
     quarto, config = yaml.safe_load(Path("_quarto.yml").read_text("utf-8")), get_config()
-    pages = [p for s in quarto["website"]["sidebar"]["contents"] for p in (s["contents"] if "contents" in s else [s])]
+    pages = [p for s in quarto["website"]["sidebar"]["contents"] for p in (s["contents"] if "section" in s else [s])]
     refresh_quarto_yml()
     done = proc_nbs("nbs", n_workers=2, force=True, skip_folder_re=SKIP)
     for path in done.rglob("*.ipynb"):
