@@ -1,10 +1,12 @@
-"""The built site, the report and the certificate in a real browser: python .ci/browser.py [FOLDER of the demo]
+"""The preview of the site, the report and the certificate in a real browser: python .ci/browser.py [FOLDER of the demo]
 
 Each page of _docs/ is opened: no console error, no request that fails or leaves this machine, no picture that does
-not show, no serious violation that axe-core finds; contrast in dark as well. The search finds "epsilon", and the Tab key
-reaches the sidebar. Then report.html and certificate.html of the demo, from disk, with the network off. Needs Debian's Chromium or
-another one that CHROMIUM names; without it, one line says that nothing was checked.
+not show, no serious violation that axe-core finds (what scrolls can be reached by the keyboard); contrast in dark too.
+Then report.html and certificate.html of the demo, from disk, with the network off: the same, and the Tab key reaches
+the link that skips to the text, and what scrolls. Needs Debian's Chromium or another one that CHROMIUM names; without
+it, one line says that nothing was checked.
 """
+
 import os
 import shutil
 import sys
@@ -46,7 +48,8 @@ class Visitor:
         from axe_playwright_python.sync_playwright import Axe
 
         self.home, self.bad, self.name, self.axe = home, [], "", Axe()
-        self.context = browser.new_context(color_scheme="light", offline=offline, viewport={"width": 1280, "height": 900})
+        window = {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"}
+        self.context = browser.new_context(offline=offline, **window)
         self.page = self.context.new_page()
         self.context.route("**/*", self._route)
         self.page.on("console", lambda m: self.wrong(f"console: {m.text}") if m.type == "error" else None)
@@ -85,16 +88,9 @@ class Visitor:
         found = self.axe.run(self.page, options={"resultTypes": ["violations"], **options}).response["violations"]
         for v in found:
             if v["impact"] in SERIOUS:
-                first = v["nodes"][0]
-                self.wrong(f"axe, {scheme}, {v['id']}: {v['help']}; {len(v['nodes'])} times, first {first['target']} {first['html'][:120]}")
-
-    def search(self):
-        "The search page, for a word that is on many pages."
-        self.open("search.html?q=epsilon")
-        try:
-            self.page.wait_for_selector("#search-results li a", timeout=20_000)
-        except Exception:
-            self.wrong("the search finds nothing for epsilon")
+                times, first = len(v["nodes"]), v["nodes"][0]
+                where = f"{times} times, first {first['target']} {first['html'][:120]}"
+                self.wrong(f"axe, {scheme}, {v['id']}: {v['help']}; {where}")
 
     def tab_to(self, name: str, where: str, most: int = 40):
         "Press Tab until the focus is inside an element."
@@ -108,13 +104,9 @@ class Visitor:
 
 def site(browser, folder: Path) -> tuple:  # (pages, complaints)
     server = serve(folder)
-    home = f"http://127.0.0.1:{server.server_port}/"
-    pages = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.html") if p.parent.name != "source" and p.name not in ("genindex.html", "search.html"))
-    visitor = Visitor(browser, home)
+    visitor, pages = Visitor(browser, f"http://127.0.0.1:{server.server_port}/"), sorted(folder.rglob("*.html"))
     for page in pages:
-        visitor.look(page)
-    visitor.search()
-    visitor.tab_to("index.html", ".sidebar-drawer")
+        visitor.look(page.relative_to(folder).as_posix())
     server.shutdown()
     return len(pages), visitor.bad
 
@@ -147,7 +139,7 @@ def main() -> int:
         bad.append("there is nothing to look at: build the site and run the demo first")
     print(*dict.fromkeys(bad + worse), sep="\n", file=sys.stderr)
     if not bad + worse:
-        print(f"{pages} pages of the site and {some} files of the demo, in light and dark: nothing wrong")
+        print(f"{pages} pages of the preview and {some} files of the demo, in light and dark: nothing wrong")
     return int(bool(bad + worse))
 
 

@@ -1,4 +1,5 @@
 """Every module comes from a notebook: the modules of dpsynth are the `#| default_exp` of the notebooks."""
+
 import json
 import re
 import sys
@@ -8,7 +9,11 @@ ROOT = Path(__file__).resolve().parent.parent
 exported = set()
 for path in (ROOT / "nbs").rglob("[!._]*.ipynb"):
     if not {".ipynb_checkpoints", "_proc"} & set(path.parts):
-        code = ["".join(c["source"]) for c in json.loads(path.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code"]
+        code = [
+            "".join(c["source"])
+            for c in json.loads(path.read_text(encoding="utf-8"))["cells"]
+            if c["cell_type"] == "code"
+        ]
         exported |= {m for c in code for m in re.findall(r"^#\|\s*default_exp\s+(\S+)", c, re.M)}
 files = [p for p in (ROOT / "dpsynth").rglob("*.py") if p.name not in ("__init__.py", "_modidx.py")]
 present = {".".join(p.relative_to(ROOT / "dpsynth").with_suffix("").parts) for p in files}

@@ -5,6 +5,7 @@ what is stored; `--flags slow` runs those. Text and HTML are compared, numbers t
 printed. A stored picture has to be drawn again, whatever its bytes. A cell marked `#| varies` has to print
 the same kinds of output, not the same text. Progress bars and other stderr are never stored.
 """
+
 import argparse
 import difflib
 import json
@@ -65,9 +66,14 @@ def execute(path, flags):
     "A fresh run: the notebook with new outputs, and complaints."
     nb = nbformat.read(path, 4)
     client = Client(
-        nb, timeout=1800, kernel_name="python3", record_timing=False, store_widget_state=False,
-        resources={"metadata": {"path": str(path.parent)}}, extra_arguments=["--HistoryManager.enabled=False", "--log-level=40"],
-    )  # fmt: skip
+        nb,
+        timeout=1800,
+        kernel_name="python3",
+        record_timing=False,
+        store_widget_state=False,
+        resources={"metadata": {"path": str(path.parent)}},
+        extra_arguments=["--HistoryManager.enabled=False", "--log-level=40"],
+    )
     client.skip_flags = set(get_config().tst_flags.split()) - set(flags)
     client.execute()
     bad = []
@@ -117,7 +123,9 @@ def differences(stored, fresh) -> list:
             bad.append(f"cell {i}: stored {kinds[0] or 'nothing'}, a run gives {kinds[1] or 'nothing'}")
         elif not varies and not all(same(x, y) for (_, x), (_, y) in zip(was, now)):
             text = ["\n".join(t for _, t in p).splitlines() for p in (was, now)]
-            bad.append("\n".join([f"cell {i}:", *list(difflib.unified_diff(*text, "stored", "run", "", "", 0, ""))[:24]]))
+            bad.append(
+                "\n".join([f"cell {i}:", *list(difflib.unified_diff(*text, "stored", "run", "", "", 0, ""))[:24]])
+            )
         bad += [f"cell {i}: an absolute path is stored" for _, t in was if PATH.search(t)]
     return bad
 
@@ -163,7 +171,9 @@ def main():
         jobs = [pool.submit(work, p, args.flags.split(), args.write) for p in paths]
         for path, bad, seconds in (j.result() for j in as_completed(jobs)):
             failed += [str(path.relative_to(ROOT))] if bad else []
-            print(f"{'FAIL' if bad else 'ok  '} {path.relative_to(ROOT)} ({seconds:.0f} s)", *bad, sep="\n  ", flush=True)
+            print(
+                f"{'FAIL' if bad else 'ok  '} {path.relative_to(ROOT)} ({seconds:.0f} s)", *bad, sep="\n  ", flush=True
+            )
     if failed and not args.write:
         print("Read the differences; if they are wanted: python .ci/outputs.py --write", *failed)
     sys.exit(bool(failed))

@@ -1,5 +1,6 @@
 """README.md from nbs/index.ipynb: `--write`, or `--check` that it is up to date, its links lead somewhere
 and it has two set-up commands."""
+
 import difflib
 import os.path
 import re
@@ -34,7 +35,9 @@ def complaints(text: str) -> list:
     if len(re.findall(r"^```sh$", text, re.M)) != 2:
         bad.append("README.md needs exactly two ```sh blocks: .ci/run takes the set-up commands from them")
     old = (ROOT / "README.md").read_text(encoding="utf-8")
-    return bad + list(difflib.unified_diff(old.splitlines(), text.splitlines(), "README.md", "index.ipynb", "", "", 1, ""))
+    return bad + list(
+        difflib.unified_diff(old.splitlines(), text.splitlines(), "README.md", "index.ipynb", "", "", 1, "")
+    )
 
 
 if __name__ == "__main__":
