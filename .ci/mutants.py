@@ -20,12 +20,12 @@ ROOT = Path(__file__).resolve().parent.parent
 REPLAY, MECHANISMS, NOISE = "replay of fits", "replay of mechanisms", "component audit"
 MUTANTS = [
     # noise
-    ("noise of training × 0.9", NOISE, ("training", "value=p.noise_multiplier * p.max_grad_norm)", "value=0.9 * p.noise_multiplier * p.max_grad_norm)")),
-    ("noise of histograms × 0.9", NOISE, ("privacy", "_discrete_gaussian(noise_multiplier * sensitivity, counts.size", "_discrete_gaussian(0.9 * noise_multiplier * sensitivity, counts.size")),
+    ("noise of training × 0.9", NOISE, ("training", "add_(noise, alpha=scale)", "add_(noise, alpha=0.9 * scale)")),
+    ("noise of histograms × 0.9", NOISE, ("privacy", "_discrete_gaussian(math.ldexp(scale, m), counts.size", "_discrete_gaussian(0.9 * math.ldexp(scale, m), counts.size")),
     ("noise seeded", NOISE, ("privacy", "AESCounter(key=secrets.randbits(128))", "AESCounter(key=2024)")),
     ("noise from the user's seed", NOISE, ("synthesizer", "self.insecure_test_rng or secure_generator()", "self.insecure_test_rng or np.random.default_rng(self.seed)")),
     ("the same noise in every step", NOISE, ("training", "noise = standard_normals(self.rng, len(total), self.device)", "noise = self.kept = getattr(self, 'kept', standard_normals(self.rng, len(total), self.device))")),
-    ("no noise on every other weight", NOISE, ("training", "addcmul_(noise, self.mask, value", "addcmul_(noise, self.mask * (torch.arange(len(total)) % 2), value")),
+    ("no noise on every other weight", NOISE, ("training", "add_(noise, alpha=scale)", "add_(noise * (torch.arange(len(total)) % 2), alpha=scale)")),
     ("uniform noise of the same variance", NOISE, ("training", "noise = standard_normals(self.rng, len(total), self.device)", "noise = (torch.from_numpy(self.rng.random(len(total), dtype=np.float32)) - 0.5) * 12**0.5")),
     # sampling and steps
     ("q × 2", NOISE, ("training", "poisson_batches(p.units, p.sampling_rate, len(block)", "poisson_batches(p.units, min(1.0, 2 * p.sampling_rate), len(block)")),

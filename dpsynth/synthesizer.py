@@ -1021,11 +1021,11 @@ def _unpack(body: dict, tensors: dict, target, k: int) -> Released:
 def affordable_training(
     plan: Plan,
     spends,  # charged so far
-    again=(),  # lost releases that would be charged a second time
+    recharged=(),  # lost releases that would be charged a second time
 ) -> TrainingPlan:
     "The planned training; or fewer steps, where releases were charged twice and their second charge has to be paid for."
     name = plan.training.spend.name
-    others = [s for s in (*spends, *again) if s.name != name]
+    others = [s for s in (*spends, *recharged) if s.name != name]
     charged = {s.name for s in others}
     if len(charged) == len(others):
         return plan.training
@@ -1064,7 +1064,9 @@ def _restore(value, tensors: dict):
 
 # %% ../nbs/09_synthesizer.ipynb #ck05
 class Checkpoint(Ledger):
-    "A ledger in a file, and in a second file the results of what it paid for: a fit that can be killed and taken up again."
+    """A ledger in a file, and in a second file the results of what it paid for: a fit that can be killed and taken up again.
+
+    Whatever becomes of the second file, what the first one holds stays spent: a result that is lost is charged again or done without."""
 
     def __init__(
         self,
@@ -1089,7 +1091,7 @@ class Checkpoint(Ledger):
     def release(self, spend, make):
         "The kept result; else charge, make and keep it. None where it was lost after training."
         if spend.name not in self.kept:
-            if any(s.name == spend.name for s in self.spends) and (spend := self._again(spend)) is None:
+            if any(s.name == spend.name for s in self.spends) and (spend := self.recharge_lost_release(spend)) is None:
                 return None
             self._keep(spend.name, super().release(spend, make))
         return self.kept[spend.name]
@@ -1098,6 +1100,8 @@ class Checkpoint(Ledger):
         "The steps still to take, from the kept state on; the state is kept after each block."
         for name, saved in self.kept.get(spend.name, {}).items():
             state[name].copy_(torch.from_numpy(saved))
+        if spend.name not in self.kept and self._steps() >= spend.steps:
+            raise JobError(f"{self.path.name}: all steps of training were lost in crashes, and no budget is left to take them again")
         for block in super().blocks(spend):
             yield block
             self._keep(spend.name, {name: tensor.cpu().numpy() for name, tensor in state.items()})
@@ -1127,7 +1131,7 @@ def _keep(self: Checkpoint, name, value):
 
 # %% ../nbs/09_synthesizer.ipynb #ck05b
 @patch
-def _again(self: Checkpoint, spend):
+def recharge_lost_release(self: Checkpoint, spend):
     "A second charge for a lost release, which leaves training half of its steps at least; None after training."
     order = list(self.plan.releases)
     if order.index(spend.name) >= order.index("latent prior"):
@@ -1196,6 +1200,7 @@ class DPVAESynthesizer(BaseEstimator):
             plan = self.plan(_units(n_units, int(unit_index[-1]) + 1))
             ledger = stack.enter_context(closing(Ledger(budget) if checkpoint is None else Checkpoint(plan, checkpoint, self._public(plan))))
             self.released_ = self._learn(table, unit_index, plan, ledger, rng, progress, trainer)
+            ledger.confirm()
         self.plan_, self.ledger_ = plan, ledger
         self.kind_ = _kind(data)
         self.certificate = Certificate.of(ledger, self.unit, k, rng)
