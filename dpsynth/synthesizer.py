@@ -863,7 +863,8 @@ def _differ(a: float, b: float) -> bool:
 def check(self: Certificate):  # itself
     "Refuse a certificate whose figures do not follow from its own ledger."
     spends, delta = self.spends, self.delta
-    PrivacyBudget(self.epsilon, delta).check_units(self.units)
+    if self.units < 1 or delta >= 1 / self.units :
+        raise CertificateError("its delta is too large for its number of units")
     sampled = [s for s in spends if s.sampling_rate < 1]
     if not spends or min(s.noise_multiplier for s in spends) < 1e-3 or max(s.steps for s in spends) > MAX_STEPS or sum(s.delta for s in spends) >= delta:
         raise CertificateError("its ledger is none of a fit")
