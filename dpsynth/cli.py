@@ -72,9 +72,37 @@ def _explain(
         return 1, "there is not enough memory for this"
     if isinstance(error, OSError) and error.errno:
         return 1, f"a file could not be read or written: {os.strerror(error.errno)}"
-    return 1, f"unexpected {type(error).__name__}{_place(error)}; please report it at {_ISSUES}"
+    return 1, f"unexpected {type(error).__name__}{_place(error)}; please report it at {_ISSUES} (DPSYNTH_DEBUG=1 shows where it happened)"
+
+
+_DEBUG = "dpsynth: warning: DPSYNTH_DEBUG is set: what follows may quote private cells, keep it to yourself"
+
+
+def _report(error: BaseException) -> int:  # exit code
+    "Say on stderr what went wrong, in one line; with DPSYNTH_DEBUG=1 also where."
+    code, message = _explain(error)
+    if os.environ.get("DPSYNTH_DEBUG") == "1":
+        print(_DEBUG, *traceback.format_exception(error), sep="\n", file=sys.stderr)
+    print(f"dpsynth: {_one_line(message)}", file=sys.stderr)
+    return code
 
 # %% ../nbs/10_cli.ipynb #c009
+def _warn(message, category, *_, **__) -> None:
+    "Print a warning that is meant for the operator as one line on stderr; keep all others back."
+    ours = sys.modules.get("dpsynth.privacy")
+    if ours and issubclass(category, ours.OperatorWarning):
+        print(f"dpsynth: warning: {_one_line(message)}", file=sys.stderr)
+
+
+@contextmanager
+def _operator_warnings():
+    "While the block lasts, only warnings for the operator are shown."
+    with warnings.catch_warnings(action="ignore"):
+        warnings.filterwarnings("always", category=UserWarning)  # theirs is one; the hook tells them apart
+        warnings.showwarning = _warn
+        yield
+
+
 class _Commands(TyperGroup):
     "A group of commands whose errors are one line on stderr."
 
@@ -87,10 +115,7 @@ class _Commands(TyperGroup):
                 stream.reconfigure(encoding="utf-8")  # ε and σ, whatever the locale
         code, args = 0, (sys.argv[1:] if args is None else list(args)) or ["--help"]
         try:
-            with (
-                warnings.catch_warnings(action="ignore"),
-                self.make_context(prog_name or "dpsynth", args) as context,
-            ):
+            with _operator_warnings(), self.make_context(prog_name or "dpsynth", args) as context:
                 self.invoke(context)
             sys.stdout.flush()
         except typer.Exit as done:
@@ -98,8 +123,7 @@ class _Commands(TyperGroup):
         except BrokenPipeError:  # the reader has seen enough, as in `dpsynth sample … | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except (Exception, KeyboardInterrupt) as error:
-            code, message = _explain(error)
-            print(f"dpsynth: {_one_line(message)}", file=sys.stderr)
+            code = _report(error)
         sys.exit(code)
 
 # %% ../nbs/10_cli.ipynb #c010
@@ -593,16 +617,17 @@ def _shared(workers: int | None, address: str | None) -> dict:
     return {"workers": _check_workers(workers), "address": address}
 
 
-def _fit_with_progress(synth, data, tell, checkpoint: Path | None = None, device="cpu", shared={}) -> None:
-    "The one call that trains; the bar shows the ε spent so far."
+def _fit_with_progress(synth, data, tell, checkpoint: Path | None = None, device="cpu", shared={}, table_name=None) -> None:
+    "The one call that trains; the bar says which part is at work, and the ε spent so far."
     if shared:
         from dpsynth.distributed import fit_distributed
-    tell("reading and counting")
     fit = partial(fit_distributed, synth, **shared) if shared else partial(synth.fit, device=device)
     fit(
         data,
         progress=lambda step, total, spent: tell(f"training, ε = {spent:.2f} spent", step, total),
         checkpoint=checkpoint,
+        table_name=table_name,
+        stage=tell,
     )
 
 # %% ../nbs/10_cli.ipynb #c045
@@ -611,6 +636,9 @@ _CheckpointOut = _option(
     Path | None, "--checkpoint", metavar="FILE", help="Keep here what was paid for, in case the fit is killed."
 )
 _Resume = _option(bool, "--resume", help="Go on from the checkpoint if it is there; its ledger stays in force.")
+_ForceModel = _option(bool, "--force", help="Overwrite a model that is there: what it cost stays spent.")
+_AcceptDraft = _option(bool, "--accept-draft", help="Fit a schema with types taken from the table; the certificate says so.")
+_TableName = _option(str | None, "--table-name", metavar="NAME", help="The table's public name, for the certificate. Default: the file's.")
 
 
 def _checkpoint(path: Path | None, resume: bool, inputs: tuple) -> Path | None:  # resolved
@@ -624,17 +652,35 @@ def _checkpoint(path: Path | None, resume: bool, inputs: tuple) -> Path | None: 
     return final
 
 
-def _fit_and_save(synth, data: Path, path: Path, checkpoint: Path | None, device: str, shared: dict) -> None:
+def _model_out(out: Path, force: bool, inputs: tuple) -> Path:  # resolved
+    "Where a model may be written: not over one that is there, which cost ε, unless that is asked for."
+    path = _output("--out", out, inputs=inputs)
+    if path.exists() and not force:
+        _refuse(f"--out: {str(out)!r} is there; --force overwrites it")
+    return path
+
+
+def _fit_and_save(synth, data: Path, path: Path, tell, checkpoint: Path | None, device: str, shared: dict, table_name) -> None:
     "Train, then write; the file is there when it is complete."
     try:
-        with _progress() as tell:
-            _fit_with_progress(synth, data, tell, checkpoint, device, shared)
+        _fit_with_progress(synth, data, tell, checkpoint, device, shared, table_name)
     except KeyboardInterrupt:
         if checkpoint:
             raise KeyboardInterrupt(f"interrupted; --resume goes on from {checkpoint.name}") from None
         raise
+    tell("writing")
     with _writing(path.parent) as part:
         synth.save(part / path.name)
+
+# %% ../nbs/10_cli.ipynb #cx02
+def _show_discovered(certificate) -> None:
+    "Print what was learned of the columns that the schema left open; nothing where it left none open."
+    rows = [(r["name"], r["type"], r["discovered"]) for r in certificate.columns if r["discovered"]]
+    if not rows:
+        return
+    _show("Discovered, and paid for", rows, ("column", "type", "what was found"))
+    if empty := [name for name, _, found in rows if found.startswith("nothing")]:
+        print(f"nothing was found of {', '.join(map(repr, map(_one_line, empty)))}: write into the schema what is public, or give more ε\n")
 
 # %% ../nbs/10_cli.ipynb #c046
 @_command(
@@ -652,6 +698,9 @@ def _fit(
     workload: _Workload = [],
     target: _Target = None,
     seed: _Seed = None,
+    accept_draft: _AcceptDraft = False,
+    table_name: _TableName = None,
+    force: _ForceModel = False,
     checkpoint: _CheckpointOut = None,
     resume: _Resume = False,
     device: _Device = "cpu",
@@ -664,22 +713,25 @@ def _fit(
     ledger and what it paid for are files, and after a crash --resume goes on: what was charged stays spent.
     A table of 64 MiB or more is read in pieces. With --workers the gradients are computed by so many Ray workers.
     """
-    from dpsynth.synthesizer import model_digest
+    with _progress() as tell:
+        tell("starting")
+        from dpsynth.synthesizer import model_digest
 
-    path, shared = _output("--out", out, inputs=(data, schema)), _shared(workers, ray_address)
-    if shared and device != "cpu":
-        _refuse("--device: workers compute on their processors; give --device or --workers")
-    kept = _checkpoint(checkpoint, resume, (data, schema, out))
-    if kept == path:
-        _refuse("--checkpoint: the same file as --out")
-    options = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "target": target, "seed": seed}
-    synth = _synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
-    _fit_and_save(synth, data, path, kept, device, shared)
+        path, shared = _model_out(out, force, (data, schema)), _shared(workers, ray_address)
+        if shared and device != "cpu":
+            _refuse("--device: workers compute on their processors; give --device or --workers")
+        kept = _checkpoint(checkpoint, resume, (data, schema, out))
+        if kept == path:
+            _refuse("--checkpoint: the same file as --out")
+        options = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "target": target, "seed": seed, "accept_draft": accept_draft}
+        synth = _synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
+        _fit_and_save(synth, data, path, tell, kept, device, shared, table_name)
     c = synth.certificate
+    _show_discovered(c)
     _show_ledger("Spent", c.ledger, c.epsilon_spent, c)
     if kept and (wasted := synth.ledger_.wasted):
         print("spent, and lost in crashes:", ", ".join(f"{name} ({n:,})" for name, n in wasted.items()))
-    print(f"model and certificate: {out}, SHA-256 {model_digest(path)}")
+    print(f"model and certificate: {out}\nSHA-256: {model_digest(path)}")
     _next("dpsynth", "sample", out, "-n", synth.plan_.units, "-o", "synthetic.csv")
 
 # %% ../nbs/10_cli.ipynb #c049
@@ -749,6 +801,20 @@ _TableOut = _option(
 _Where = _option(
     list[str], "--where", metavar="CONDITION", help="Only rows like 'A=x', 'A in x,y', 'age>=30'; may be repeated."
 )
+_IdPatterns = _option(
+    list[str], "--id", metavar="COLUMN=PATTERN", help="Ids of another shape than the schema's, such as 'key=########'; may be repeated."
+)
+
+
+def _id_patterns(given) -> dict:  # column → pattern
+    "What --id asks for, by column."
+    found = {}
+    for text in given:
+        name, sign, pattern = text.rpartition("=")
+        if not name or not pattern or name in found:
+            _refuse(f"--id: {text!r} must look like 'key=########', once for each column")
+        found[name] = pattern
+    return found
 
 
 def _sample_in_parts(model: Path, n: int, out: Path | None, where, seed: int | None, shared: dict) -> None:
@@ -766,12 +832,12 @@ def _sample_in_parts(model: Path, n: int, out: Path | None, where, seed: int | N
     print(f"{out}: {n:,} rows in {len(list(out.glob('*.parquet'))):,} files")
 
 
-def _sampled(model: Path, n: int, where, seed: int | None):  # (pieces of the table, its schema)
+def _sampled(model: Path, n: int, where, seed: int | None, ids):  # (pieces of the table, its schema)
     "Rows from a model file."
     from dpsynth.synthesizer import DPVAESynthesizer
 
     synth = DPVAESynthesizer.load(model)
-    return synth.sample_chunks(n, _conditions(where, synth.schema), seed), synth.schema
+    return synth.sample_chunks(n, _conditions(where, synth.schema), seed, _id_patterns(ids)), synth.schema
 
 
 def _told(pieces, n: int, tell):
@@ -785,7 +851,7 @@ def _told(pieces, n: int, tell):
 
 # %% ../nbs/10_cli.ipynb #c054
 @_command("sample", 'dpsynth sample model.dpsynth -n 500 --where "Product Type=D" -o rows.csv')
-def _sample(model: _Model, n: _Count, out: _TableOut = None, where: _Where = [], seed: _Seed = None, workers: _Workers = None, ray_address: _Address = None):
+def _sample(model: _Model, n: _Count, out: _TableOut = None, where: _Where = [], ids: _IdPatterns = [], seed: _Seed = None, workers: _Workers = None, ray_address: _Address = None):
     """Draw a synthetic table from a model.
 
     As often as you like, and as much: it costs no privacy, and memory for a piece at a time. In CSV an apostrophe disarms a text that looks like a formula.
@@ -793,9 +859,11 @@ def _sample(model: _Model, n: _Count, out: _TableOut = None, where: _Where = [],
     from dpsynth.files import write_table
 
     if shared := _shared(workers, ray_address):
+        if ids:
+            _refuse("--id: not with --workers")
         return _sample_in_parts(model, n, out, where, seed, shared)
     path = out and _output("--out", out, (".csv", ".parquet"), (model,))
-    pieces, schema = _sampled(model, n, where, seed)
+    pieces, schema = _sampled(model, n, where, seed, ids)
     if path is None:
         return write_table(pieces, schema, sys.stdout)
     with _progress() as tell, _writing(path.parent) as part:
@@ -816,16 +884,21 @@ def _show_certificate(c, digest: str) -> None:
         "promise": f"ε = {c.epsilon:g}, δ = {c.delta:g}, for one {c.unit}",
         "an attacker": f"detects at most {best['true_positive_rate']:.3%} of members at 1% false alarms; "
         f"guesses right at most {best['guess_accuracy']:.3%} from an even chance",
-        "rows of a unit": f"at most {c.max_rows_per_unit}",
+        "table": f"{c.table}, fitted {c.date}",
+        "units": f"{c.units:,}, public; at most {c.max_rows_per_unit} row(s) of each",
         "neighbours": c.adjacency,
-        "accountant": c.accountant,
+        "accountant": f"{c.accountant}; {c.cross_check}",
         "noise": c.noise_source,
         "not covered": "; ".join(c.not_covered),
         "written by": f"dpsynth {c.dpsynth_version}",
-        "SHA-256": digest,
     }
     _show("Certificate", list(facts.items()))
     _show_ledger("Spent", c.ledger, c.epsilon_spent, c)
+    _show("What each release read", [(r["name"], r["reads"]) for r in c.ledger])
+    said = lambda r: r["declared"] if not r["discovered"] else f"discovered: {r['discovered']}"
+    marked = lambda r: "  (type from the table)" * (r["name"] in c.from_data)
+    _show("Columns", [(r["name"], r["type"] + marked(r), said(r)) for r in c.columns], ("column", "type", "declared public, or discovered with ε"))
+    print(f"SHA-256: {digest}")
 
 # %% ../nbs/10_cli.ipynb #c059
 def _certified(model: Path, told: str | None):  # (certificate, digest)
@@ -846,7 +919,7 @@ def _certified(model: Path, told: str | None):  # (certificate, digest)
 def _certificate(model: _Model, as_json: _AsJson = False, as_html: _CertificateHtml = None, verify: _Verify = None):
     """Print what a model file promises.
 
-    Budget, unit, ledger, what is not covered, and the file's digest; as a page with --html.
+    Budget, unit, ledger, columns, what is not covered, and the file's digest; as a page with --html. The total is computed again from the ledger.
     """
     path = as_html and _output("--html", as_html, inputs=(model,))
     c, digest = _certified(model, verify)
@@ -856,8 +929,10 @@ def _certificate(model: _Model, as_json: _AsJson = False, as_html: _CertificateH
     if as_json:
         return print(_json({**c.to_dict(), "model_sha256": digest}))
     _show_certificate(c, digest)
-    if verify:
-        print("the file has this digest")
+    from dpsynth.synthesizer import NOT_PROVEN
+
+    checked = "the file has this digest, and its ledger adds up" if verify else "its ledger adds up, and has a line for each read that the schema needs"
+    print(f"{checked}; that does not prove {'; '.join(NOT_PROVEN)}")
 
 
 def _json(value: dict) -> str:
@@ -1101,7 +1176,7 @@ def _run_demo(folder: Path, tell):  # (synthesizer, metrics)
     log, schema = make_telemetry(), telemetry_schema()
     options = {"unit": "User ID", "workload": [_PAIR], "seed": 0, "verbose": False}
     synth = DPVAESynthesizer(schema, epsilon=2.0, delta=1e-6, **options)
-    _fit_with_progress(synth, log, tell)
+    _fit_with_progress(synth, log, tell, table_name="telemetry.csv")
     tell("sampling")
     synthetic = synth.sample(150_000)
     metrics = _demo_metrics(log[list(schema)], synthetic, schema, tell)
