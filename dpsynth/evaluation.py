@@ -564,7 +564,8 @@ def _statistics(
     found = {"mean": x.mean(), "sd": x.std(), **dict(zip(_QUANTILES, np.quantile(x, list(_QUANTILES.values()))))}
     if not is_time:
         return {key: float(value) for key, value in found.items()}
-    return {key: str(np.datetime64(int(value), "s")).replace("T", " ") for key, value in found.items() if key != "sd"}
+    unit = "D" if np.ptp(x) > 60 * 86_400 else "s"  # months of dates need no seconds
+    return {key: str(np.datetime64(int(value), "s").astype(f"datetime64[{unit}]")).replace("T", " ") for key, value in found.items() if key != "sd"}
 
 
 def _mean_error(
@@ -899,7 +900,7 @@ METRIC_HELP = {
     "trtr_boosting_auc": Metric("Boosted trees, trained on real rows", "the same with boosted trees", "The ceiling for gradient-boosted trees."),
     "warnings": Metric("Warnings", "", "What a reader should know first, a line each."),
     "left_out": Metric("Left out", "", "By column that was not compared: why."),
-    "by_column": Metric("By column", "", "By column: type, TVD, KS, error in units of chance, share of real cells that do not read as the type, why it is useless if it is; mean, standard deviation "
+    "by_column": Metric("By column", "", "By column: type, TVD, KS, error in units of chance, error of the mean, share of real cells that do not read as the type, why it is useless if it is; mean, standard deviation "
         "and quantiles of numbers, mean and quantiles of times, real and synthetic."),
     "relations": Metric("Relations", "", "The ten strongest relations of the real table: the columns, Cramér's V in both tables, and what was kept."),
 }  # fmt: skip
@@ -927,20 +928,14 @@ def _by_column(
     for name, error in compared.columns.iterrows():
         figures = {"tvd": float(error.tvd), "ks": _number(error.ks), "normalized": _number(error.normalized)}
         figures["unread"] = float((compared.codes["real"][name] == compared.frames[name].size - 1).mean())
+        if compared.schema[name].type in ("integer", "float"):
+            figures["mean_error"] = _number(_mean_error(*(compared.cells[who][name].numbers for who in ("real", "synthetic"))))
         found[name] = {"type": compared.schema[name].type, **figures, "useless": _why_useless(compared, name), **both.get(name, {})}
     return found
 
-
-def _worst_mean(
-    compared: Comparison,
-) -> tuple:  # (error, column); (None, None) without numbers
-    "The mean that is furthest off."
-    names = [name for name in compared.schema if compared.schema[name].type in ("integer", "float")]
-    errors = pd.Series({name: _mean_error(*(compared.cells[who][name].numbers for who in ("real", "synthetic"))) for name in names}, dtype=float).dropna()
-    return (_number(errors.max()), str(errors.idxmax())) if len(errors) else (None, None)
-
 # %% ../nbs/07_evaluation.ipynb #ev01
 _KEPT = 0.5  # of the relations: below this a reader is warned
+_FAR_MEAN = 1.0  # a mean that is off by its own size
 
 
 def _strongest_lost(
@@ -959,6 +954,8 @@ def _warnings(
     for name, column in found["by_column"].items():
         if column["unread"] > _MENTIONED and not column["useless"]:
             lines.append(f"column {name!r}: {column['unread']:.0%} of the real cells do not read as {column['type']}, and are not judged")
+    far = [name for name, column in found["by_column"].items() if (column.get("mean_error") or 0) > _FAR_MEAN and not column["useless"]]
+    lines += [f"column {name!r}: the mean is off by {found['by_column'][name]['mean_error']:,.1f} times its size" for name in far]
     kept, lost = found["relations_kept"], _strongest_lost(found["relations"])
     if kept is not None and kept < _KEPT:
         named = "; ".join(f"{r['columns'][0]!r} with {r['columns'][1]!r} ({r['real']:.2f}, now {r['synthetic']:.2f})" for r in lost[:3])
@@ -970,15 +967,16 @@ def _shape(
     compared: Comparison,
 ) -> dict:
     "The figures about shares, relations and distributions."
-    columns, pairs, relations, worst = compared.columns, compared.pairs, _relations(compared), _worst_mean(compared)
-    by_column = _by_column(compared)
+    columns, pairs, relations, by_column = compared.columns, compared.pairs, _relations(compared), _by_column(compared)
+    means = {name: column["mean_error"] for name, column in by_column.items() if column.get("mean_error") is not None}
+    worst_mean = max(means, key=means.get, default=None)
     return dict(
         rows_real=len(compared.real), rows_synthetic=len(compared.synthetic), columns=len(compared), columns_left_out=len(compared.left_out),
         columns_useless=sum(column["useless"] is not None for column in by_column.values()),
         marginal_tvd_mean=_number(columns.tvd.mean()), marginal_tvd_max=_number(columns.tvd.max()), worst_column=str(columns.tvd.idxmax()),
         marginal_deviation_max=_number(columns.deviation.max()), pair_tvd_mean=_number(pairs.tvd.mean()), pair_tvd_shuffled=_number(pairs.shuffled.mean()),
         relations_kept=relations_kept(compared), relations_lost=len(_strongest_lost(relations)), ks_max=_number(columns.ks.max()),
-        mean_error_max=worst[0], mean_error_column=worst[1],
+        mean_error_max=means.get(worst_mean), mean_error_column=worst_mean,
         normalized_error_median=_number(pd.concat([columns.normalized, pairs.normalized]).median()),
         by_column=by_column, relations=relations, left_out=compared.left_out,
     )  # fmt: skip
@@ -1185,14 +1183,15 @@ def _bin_bars(
     shares: np.ndarray,  # (2, codes) real, synthetic
     names: list,  # of the codes
 ) -> None:
-    "Shares of the bins that were counted, in order, side by side."
-    order = [i for i in range(shares.shape[1]) if shares[:, i].any()]
+    "Shares of the bins that were counted, in order, side by side; one that would dwarf the others, in words."
+    most = int(shares[0].argmax())
+    order = [i for i in range(shares.shape[1]) if shares[:, i].any() and i != most]
     y = np.arange(len(order))
     for k, (name, colour) in enumerate((("real", _REAL), ("synthetic", _SYNTHETIC))):
         ax.barh(y + 0.4 * k - 0.2, 100 * shares[k, order], 0.38, color=colour, label=name)
     ax.set_yticks(y, [_label(names[i]) for i in order], fontsize=7)
     ax.invert_yaxis()
-    ax.set_xlabel("% of rows")
+    ax.set_xlabel(f"% of rows; and {_label(names[most])}: {shares[0, most]:.0%} real, {shares[1, most]:.0%} synthetic")
 
 # %% ../nbs/07b_report.ipynb #c084
 def _beyond(
@@ -1381,7 +1380,7 @@ def _summary_section(metrics: dict) -> tuple:
     sentences = (
         "A column’s shares are off by {marginal_tvd_mean:.2%} of the rows on average, and by {marginal_tvd_max:.2%} in the worst one.",
         "Of the relations between columns, {relations_kept:.0%} are kept (100 % is as in other real rows, 0 % as if every column were shuffled).",
-        "The worst mean of a number, that of {mean_error_column}, is off by {mean_error_max:.1%} of its size.",
+        "The worst mean of a number, that of {mean_error_column}, is off by {mean_error_words}.",
         "Two columns together are off by {pair_tvd_mean:.2%} on average; real rows with every column shuffled, by {pair_tvd_shuffled:.2%}.",
         "Models of {target_class} trained on synthetic rows reach an AUC of {tstr_logistic_auc:.3f} (linear) and {tstr_boosting_auc:.3f} (boosted trees) "
         "on real rows; trained on real rows, {trtr_logistic_auc:.3f} and {trtr_boosting_auc:.3f}.",
@@ -1390,6 +1389,8 @@ def _summary_section(metrics: dict) -> tuple:
         "The share for closeness to real rows is {dcr_share:.2f} (0.50 is no memorising).",
     )
     known = {key: value for key, value in metrics.items() if value is not None}
+    if (error := known.get("mean_error_max")) is not None:
+        known["mean_error_words"] = f"{error:.1%} of its size" if error < 10 else f"{error:,.0f} times its size"
     say = [words.format(**known) for words in sentences if set(re.findall(r"{(\w+)", words)) <= set(known)]
     warned = "".join(f"<li>{html_text(line)}</li>" for line in metrics.get("warnings", []))
     warned = f'<aside class="banner" aria-label="Warnings"><p><strong>Look at this first</strong></p><ul>{warned}</ul></aside>' if warned else ""
@@ -1425,7 +1426,7 @@ def _statistics_table(
     for name in names:
         for who in ("real", "synthetic") if "real" in by_column.get(name, {}) else ():
             rows.append((name if who == "real" else "", who, *(by_column[name][who].get(key) for key in keys)))
-    heads = ["column", "", "mean", "sd", "5 %", "25 %", "median", "75 %", "95 %"]
+    heads = ["column", "table", "mean", "sd", "5 %", "25 %", "median", "75 %", "95 %"]
     return html_table("Numbers and times: mean, standard deviation and quantiles", heads, rows) if rows else ""
 
 
