@@ -939,16 +939,6 @@ def _json(value: dict) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
 
 # %% ../nbs/10_cli.ipynb #c062
-def _real_table(path: Path, schema):
-    "A table with the schema's columns; whatever else a real table holds is left aside."
-    from dpsynth.columns import _respell
-    from dpsynth.files import _load
-    from dpsynth.loading import conform
-
-    frame = _respell(_load(path, schema.file), list(schema))
-    return conform(frame.loc[:, [name in schema for name in frame.columns]], schema)
-
-
 def _figure(value) -> str:
     "A metric as the table prints it."
     if value is None:
@@ -957,50 +947,43 @@ def _figure(value) -> str:
         f"{value:,}" if isinstance(value, int) else f"{value:.4f}" if isinstance(value, float) else str(value)
     )
 
+
+def _shortened(lines: list, most: int = 6) -> list:
+    "The first lines, and how many more there are."
+    return [*lines[:most], *[f"and {len(lines) - most} more"] * (len(lines) > most)]
+
 # %% ../nbs/10_cli.ipynb #c063
-_READINGS = {
-    "max_product_deviation": "largest error of a product's share",
-    "max_event_deviation": "largest error of an event's share",
-    "zscore_linf": "largest error of a product's z-score",
-    "zscore_iou": "overlap of the products above the average",
-    "marginal_tvd_mean": "error of a column's shares; 0 is exact",
-    "marginal_tvd_max": "the same, worst column",
-    "marginal_deviation_max": "largest error of one share",
-    "pair_tvd_mean": "error of a pair of columns",
-    "ks_max": "largest gap between distributions",
-    "normalized_error_median": "1: as close as two halves of the real table",
-    "tstr_logistic_auc": "trained on synthetic rows, tested on real ones",
-    "tstr_boosting_auc": "the same with boosted trees",
-    "trtr_logistic_auc": "the ceiling: trained on real rows",
-    "trtr_boosting_auc": "the same with boosted trees",
-    "detection_auc": "0.5: cannot be told apart; 1: always",
-    "dcr_share": "0.5: no memorising; 1: a copy",
-    "mia_auc": "attack by nearness: 0.5: a coin; 1: certainty",
-}
 _EXACT = "Exact figures about real rows: not covered by the certificate."
 
 
 def _show_metrics(metrics: dict) -> None:
-    "Print metrics by the names that the JSON file has."
-    rows = [(name, _figure(value), _READINGS.get(name, "")) for name, value in metrics.items()]
-    _show("Evaluation", rows, ("figure", "value", "reading"), right=(1,), note=_EXACT)
+    "Print what to know first, then metrics by the names that the JSON file has."
+    from dpsynth.evaluation import METRIC_HELP
+
+    for line in _shortened(metrics["warnings"]):
+        _console().print(Text(f"warning: {_one_line(line)}", "bold"), soft_wrap=True)
+    flat = {name: value for name, value in metrics.items() if not isinstance(value, (dict, list))}
+    rows = [(name, _figure(value), METRIC_HELP[name].reading) for name, value in flat.items()]
+    left = [f"{name} ({why})" for name, why in metrics["left_out"].items()]
+    note = f"Not compared: {_one_line('; '.join(_shortened(left)))}\n" if left else ""
+    _show("Evaluation", rows, ("figure", "value", "reading"), right=(1,), note=note + _EXACT)
 
 # %% ../nbs/10_cli.ipynb #c064
-def _compare(paths: tuple, schema: Path, target: str | None, tell) -> tuple[dict, tuple]:
-    "Read real, synthetic and perhaps holdout, and measure: (metrics, (real, synthetic, schema, holdout))."
-    from dpsynth.evaluation import evaluate
-    from dpsynth.loading import Schema, read_table
+def _judged_by(schema: Path | None, model: Path | None):  # (schema, certificate or None)
+    "What is public about the table, from its file or from a model file, which has a certificate as well."
+    from dpsynth.loading import Schema
 
-    tell("reading")
-    known, (real, synthetic, holdout) = Schema.load(schema), paths
-    tables = _real_table(real, known), read_table(synthetic, known), known
-    held = holdout and _real_table(holdout, known)
-    return evaluate(*tables, holdout=held, target=target, progress=tell), (*tables, held)
+    if model is None:
+        return Schema.load(schema) if schema else _refuse("--schema: give it, or the model file by --model"), None
+    from dpsynth.synthesizer import DPVAESynthesizer
+
+    c, digest = _certified(model, None)
+    return (Schema.load(schema) if schema else DPVAESynthesizer.load(model).schema), {**c.to_dict(), "model_sha256": digest}
 
 
-def _write_results(metrics: dict, tables: tuple, json_path: Path | None, html_path: Path | None):
+def _write_results(compared, metrics: dict, certificate: dict | None, json_path: Path | None, html_path: Path | None):
     "Both files or neither."
-    from dpsynth.evaluation import report
+    from dpsynth.evaluation import write_report
 
     with ExitStack() as both:
         if json_path:
@@ -1008,7 +991,7 @@ def _write_results(metrics: dict, tables: tuple, json_path: Path | None, html_pa
             _write_json(metrics, part / json_path.name)
         if html_path:
             part = both.enter_context(_writing(html_path.parent))
-            report(*tables[:3], part / html_path.name, metrics, holdout=tables[3])
+            write_report(compared, part / html_path.name, metrics, certificate)
 
 
 def _write_json(value: dict, path: Path) -> None:
@@ -1017,6 +1000,8 @@ def _write_json(value: dict, path: Path) -> None:
 # %% ../nbs/10_cli.ipynb #c065
 _Real = _option(Path, "--real", metavar="FILE", help="The table that the model was fitted to.")
 _Synthetic = _option(Path, "--synthetic", metavar="FILE", help="The synthetic table.")
+_JudgeSchema = _option(Path | None, "--schema", metavar="FILE", help="What is public about the table; with --model it is not needed.")
+_JudgeModel = _option(Path | None, "--model", metavar="MODEL", help="The model file: its schema, and its certificate in the report.")
 _Holdout = _option(Path | None, "--holdout", metavar="FILE", help="Real rows that it was not fitted to.")
 _JsonOut = _option(Path | None, "--json", metavar="FILE", help="Write the figures as JSON.")
 _HtmlOut = _option(Path | None, "--html", metavar="FILE", help="Write a report with pictures.")
@@ -1031,11 +1016,12 @@ def _result_paths(as_json: Path | None, as_html: Path | None, inputs: tuple) -> 
     return paths
 
 # %% ../nbs/10_cli.ipynb #c066
-@_command("evaluate", "dpsynth evaluate --real table.csv --synthetic rows.csv --schema schema.yaml")
+@_command("evaluate", "dpsynth evaluate --real table.csv --synthetic rows.csv --model model.dpsynth")
 def _evaluate(
     real: _Real,
     synthetic: _Synthetic,
-    schema: _SchemaFile,
+    schema: _JudgeSchema = None,
+    model: _JudgeModel = None,
     holdout: _Holdout = None,
     target: _Target = None,
     as_json: _JsonOut = None,
@@ -1045,14 +1031,17 @@ def _evaluate(
 
     Reads the real table and prints exact figures about it: keep them with those who may see it.
     """
-    inputs = real, synthetic, holdout
-    paths = _result_paths(as_json, as_html, (*inputs, schema))
+    paths = _result_paths(as_json, as_html, (real, synthetic, holdout, schema, model))
+    from dpsynth.evaluation import Comparison, figures_of
+
+    known, certificate = _judged_by(schema, model)
     with _progress() as tell:
-        metrics, tables = _compare(inputs, schema, target, tell)
-        _write_results(metrics, tables, *paths)
+        compared = Comparison(real, synthetic, known, holdout, progress=tell)
+        metrics = figures_of(compared, target)
+        _write_results(compared, metrics, certificate, *paths)
     _show_metrics(metrics)
     told = f"keep {as_html} to yourself; for those who get the table, " if as_html else ""
-    _next("dpsynth", "certificate", "MODEL", "--html", "certificate.html", after=told)
+    _next("dpsynth", "certificate", model or "MODEL", "--html", "certificate.html", after=told)
 
 # %% ../nbs/10_cli.ipynb #c085
 def _bound(claimed: float, lower: float) -> tuple:
@@ -1112,20 +1101,21 @@ _QUESTION = {"by": "Product Type", "event": "Event Type", "error": "error"}
 
 
 def _demo_metrics(real, synthetic, schema, tell) -> dict:
-    "What `evaluate` measures, and the five figures of the running example."
-    from dpsynth.evaluation import evaluate, marginal_deviation, zscore_answer
+    "What `evaluate` measures, and four figures of the running example."
+    from dpsynth.evaluation import Comparison, figures_of, zscore_answer
 
-    worst, answer = (
-        marginal_deviation(real, synthetic, schema),
+    compared, answer = (
+        Comparison(real, synthetic, schema, progress=tell),
         zscore_answer(real, synthetic, **_QUESTION),
     )
+    worst = compared.columns.deviation
     figures = {
         "max_product_deviation": float(worst["Product Type"]),
         "max_event_deviation": float(worst["Event Type"]),
         "zscore_linf": answer["linf"],
         "zscore_iou": answer["iou"],
     }
-    return figures | evaluate(real, synthetic, schema, progress=tell)
+    return figures | figures_of(compared)
 
 # %% ../nbs/10_cli.ipynb #c070
 def _demo_files(folder: Path, log, synth, synthetic, metrics: dict) -> None:

@@ -23,7 +23,9 @@ def html_text(value) -> str:
         return html.escape(str(value))
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{int(value):,}"
-    return f"{value:.4f}" if 5e-5 <= abs(value) < 1e4 else f"{value:.3g}"
+    if not 5e-5 <= abs(value) < 1e15:
+        return f"{value:.3g}"
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:,.1f}"
 
 # %% ../nbs/06b_pages.ipynb #h009
 def _class(value) -> str:
