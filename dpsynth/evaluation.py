@@ -178,7 +178,7 @@ def _opened(
     who: str,  # the name that an error gives the table
 ) -> pd.DataFrame:
     "A table with every cell as it stands and the schema's names. Refused where it lacks a column or has fewer than two rows."
-    frame = _same_names(_load(source), list(schema))
+    frame = _same_names(_load(source, schema.file), list(schema))
     for name in schema:
         if name not in frame:
             raise InputError(f"column {name!r}: in the schema, not in the {who} table")
