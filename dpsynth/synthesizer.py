@@ -277,8 +277,8 @@ def discovery_needs(
 
 def _what_helps(epsilon, units) -> str:
     "The words for it."
-    words = [f"at ε = {epsilon:.2g}"] * bool(epsilon) + [f"with {float(f'{units:.2g}'):,.0f} units"] * bool(units)
-    return " or ".join(words)
+    words = [f"at ε = {epsilon:.2g}"] if epsilon else []
+    return " or ".join(words + ([f"with {float(f'{units:.2g}'):,.0f} units"] if units else []))
 
 # %% ../nbs/09_synthesizer.ipynb #c013
 PSEUDO_ROWS = 200  # rows of a pool that a cell needs to have a say in the multipliers for other pools
