@@ -277,8 +277,8 @@ def discovery_needs(
 
 def _what_helps(epsilon, units) -> str:
     "The words for it."
-    words = [f"at ε = {epsilon:.2g}"] if epsilon else []
-    return " or ".join(words + ([f"with {float(f'{units:.2g}'):,.0f} units"] if units else []))
+    words = [epsilon and f"at ε = {epsilon:.2g}", units and f"with {float(f'{units:.2g}'):,.0f} units"]
+    return " or ".join(filter(None, words))
 
 # %% ../nbs/09_synthesizer.ipynb #c013
 PSEUDO_ROWS = 200  # rows of a pool that a cell needs to have a say in the multipliers for other pools
@@ -1302,8 +1302,8 @@ def _learn(self: DPVAESynthesizer, table, unit_index, plan, ledger, rng, progres
     "All releases in their order."
     k = plan.rows_per_unit
     release = lambda name, make: ledger.release(plan.releases[name], make)
-    needs = discovery_needs(self.schema, plan.units, plan.budget, k, self.workload, bool(self.target), self._grouped)
-    encoder = TableEncoder(self.schema).fit(table, plan.releases, ledger, rng, k, _what_helps(*needs[1:]))
+    needs = lambda: discovery_needs(self.schema, plan.units, plan.budget, k, self.workload, bool(self.target), self._grouped)[1:]
+    encoder = TableEncoder(self.schema).fit(table, plan.releases, ledger, rng, k, lambda: _what_helps(*needs()))
     per_unit = release("rows per unit", lambda spend: measure_rows_per_unit(unit_index, k, spend, rng)) if self._grouped else None
     codes = code_matrix(encoder, table)
     noisy, scales = _counts(codes, encoder, self.workload, release, rng, k)
