@@ -27,7 +27,6 @@ from typing import Annotated
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -400,7 +399,7 @@ def _show_doubtful(synth, plan) -> None:
     if columns:
         helps = _what_helps(*enough)
         advice = "declare their bounds or categories" + (f", or fit {helps}" if helps else "")
-        _console().print(f"[yellow]fit will probably refuse to discover[/] {escape(_listed(map(repr, columns)))}: {advice}\n", soft_wrap=True)
+        _console().print(f"fit will probably refuse to discover {_listed(map(repr, columns))}: {advice}\n", soft_wrap=True)
 
 
 def _show_rows_per_unit(synth, plan) -> None:

@@ -20,6 +20,7 @@ import platform
 import re
 import sys
 import zipfile
+from bisect import bisect_left
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property, lru_cache, partial
@@ -274,10 +275,11 @@ def discovery_needs(
 
     if not schema.discovers or not (columns := doubtful(budget.epsilon, units)):
         return [], None, None
-    grown = 1.1 ** np.arange(1, 120)
-    epsilons = (float(e) for e in budget.epsilon * grown if e <= MAX_EPSILON and not doubtful(e, units))
-    counts = (n for n in (math.ceil(units * g) for g in grown) if n * budget.delta < 1 and not doubtful(budget.epsilon, n))
-    return columns, next(epsilons, None), next(counts, None)
+    epsilons = [budget.epsilon * 1.1**i for i in range(1, 120) if budget.epsilon * 1.1**i <= MAX_EPSILON]
+    counts = [math.ceil(units * 1.1**i) for i in range(1, 120) if units * 1.1**i * budget.delta < 1]
+    epsilon = bisect_left(epsilons, True, key=lambda e: not doubtful(e, units))
+    count = bisect_left(counts, True, key=lambda n: not doubtful(budget.epsilon, n))
+    return columns, *(found[i] if i < len(found) else None for found, i in ((epsilons, epsilon), (counts, count)))
 
 
 def _what_helps(epsilon, units) -> str:
