@@ -402,11 +402,12 @@ def _quarters(low, high, holds_much) -> list:
 def _split(
     noisy: np.ndarray,  # (cells,) noisy counts
     edges: np.ndarray,  # (cells + 1,) of the cells
+    upper: float,  # the largest value; where steps are counted, the last edge is one more
     scale: float,  # noise standard deviation of one cell
 ) -> np.ndarray:  # first cell of each bin
     "Sixteen equal parts of the range, quarters of a part at zero, and halves, again and again, where an eighth of the mass is."
     total, sums = max(noisy.sum(), 1.0), np.concatenate([[0.0], np.cumsum(noisy)])
-    cell = lambda v: int(np.searchsorted(edges[:-1], v))
+    cell = lambda v: int(np.searchsorted(edges[:-1], np.round(v, 9)))
     mass = lambda a, b: sums[cell(b)] - sums[cell(a)]
 
     def visit(a, b, depth):
@@ -416,7 +417,7 @@ def _split(
             return [first]
         return visit(a, (a + b) / 2, depth + 1) * (cut > first) + visit((a + b) / 2, b, depth + 1) * (cut < last)
 
-    ends = np.linspace(edges[0], edges[-1], 17)
+    ends = np.append(np.linspace(edges[0], upper, 17)[:-1], edges[-1])
     if np.diff(edges).min() * FINE_CELLS < edges[-1] - edges[0]:  # cells are not equal
         much = lambda a, b: cell(b) - cell(a) > 4 and mass(a, b) >= total / 4
         ends = np.unique(np.concatenate([_quarters(a, b, much) for a, b in zip(ends, ends[1:])]))
@@ -485,7 +486,7 @@ def fit(
     alone = (grid.widths[at] == 1) & (grid.step is not None)  # cells that hold the atom and nothing else
     noisy[at] = np.where(alone, 0, noisy[at] - [values[v] for v in atoms])
     edges = np.append(grid.starts, grid.starts[-1] + grid.widths[-1])
-    bins = _split(noisy, edges, scale)
+    bins = _split(noisy, edges, float(grid._steps(grid.upper)), scale)
     cells, density = np.diff(np.append(bins, grid.cells)), _density(noisy, bins, scale)
     seen = np.add.reduceat(noisy, bins) > 4 * scale * np.sqrt(cells)
     other = density.copy()
