@@ -320,8 +320,10 @@ class _Grid:
         elif self.step is not None:
             edges = np.unique(np.append(np.ceil(_fine_edges(first, last, 1.0)), last + 1))
         else:
-            edges = _fine_edges(first, last, max((last - first) / 2**20, 1e-300))
+            edges = _fine_edges(first, last, unit := max((last - first) / 2**20, 1e-300))
         self.starts, self.widths, self.cells = edges[:-1], np.diff(edges), len(edges) - 1
+        away = np.arcsinh(edges / (1.0 if self.step else unit))  # what a cell has of both scales: its part of mass where nothing is known
+        self.flat = np.ones(self.cells) if self.exact else self.widths / (edges[-1] - edges[0]) + np.diff(away) / (away[-1] - away[0])
 
     def _steps(self, x):
         "Values in steps of the column."
@@ -436,15 +438,17 @@ def _far_off(edges, bins, seen, atoms) -> np.ndarray:  # positions of bins
     return np.flatnonzero(~seen & (near > FAR * abs(known).max(initial=0))) if len(known) else np.array([], np.int64)
 
 # %% ../nbs/03_preprocessing.ipynb #c015
-def _density(noisy, bins, scale):
+def _density(noisy, bins, scale, flat):
     "Probability of each fine cell inside its bin: noisy counts, shrunk towards flat."
     out = np.empty(len(noisy))
     for first, last in zip(bins, [*bins[1:], len(noisy)]):
         y = noisy[first:last].astype(float)
-        spread = ((y - y.mean()) ** 2).sum()
+        part = flat[first:last] / flat[first:last].sum()
+        even = max(y.sum(), 0) * part
+        spread = ((y - even) ** 2).sum()
         keep = max(0.0, 1 - len(y) * scale**2 / spread) if spread > 0 else 0.0
-        p = np.maximum(max(y.mean(), 0) + keep * (y - y.mean()), 0)
-        out[first:last] = p / p.sum() if p.sum() > 0 else 1 / len(y)
+        p = np.maximum(even + keep * (y - even), 0)
+        out[first:last] = p / p.sum() if p.sum() > 0 else part
     return out
 
 # %% ../nbs/03_preprocessing.ipynb #c016
@@ -487,7 +491,7 @@ def fit(
     noisy[at] = np.where(alone, 0, noisy[at] - [values[v] for v in atoms])
     edges = np.append(grid.starts, grid.starts[-1] + grid.widths[-1])
     bins = _split(noisy, edges, float(grid._steps(grid.upper)), scale)
-    cells, density = np.diff(np.append(bins, grid.cells)), _density(noisy, bins, scale)
+    cells, density = np.diff(np.append(bins, grid.cells)), _density(noisy, bins, scale, grid.flat)
     seen = np.add.reduceat(noisy, bins) > 4 * scale * np.sqrt(cells)
     other = density.copy()
     other[at[alone]] = 0  # an atom has its own code, unless its bin has nothing else
