@@ -516,11 +516,14 @@ def _bar(share: float) -> str:  # 0 to 1
 def _show_plan(synth, plan) -> None:
     "Print a plan: ledger, sizes, what the noise does."
     _show_ledger("What fit would spend", plan.ledger.to_list(), plan.ledger.epsilon, plan.budget)
+    from dpsynth.synthesizer import _duration
+
     t, rows = plan.training, plan.rows_per_unit
     unit = "units" if rows == 1 else f"units of at most {rows} rows"
     batch = f"{t.steps:,} steps, about {t.expected_batch:,.0f} of {plan.units:,} {unit} in each"
     noise = f"noise σ = {t.noise_multiplier:.3f} on gradients clipped to {t.max_grad_norm:g}"
-    _console().print(f"{batch}; {noise}\n", soft_wrap=True)
+    took = f"; {_duration(plan.expected_seconds(synth.schema))} on one core"
+    _console().print(f"{batch}; {noise}{took}\n", soft_wrap=True)
     expected = plan.expected_tvd(synth.schema, synth.workload)
     most = expected["expected_tvd"].max()
     errors = [
@@ -531,8 +534,21 @@ def _show_plan(synth, plan) -> None:
     note = "" if expected["settled"].all() else _ASSUMED
     heads = "column", "codes", "TVD", ""
     _show("Expected error of the shares, from noise alone", errors, heads, right=(1, 2), note=note)
+    _show_doubtful(synth, plan)
     if rows > 1:
         _show_rows_per_unit(synth, plan)
+
+
+def _show_doubtful(synth, plan) -> None:
+    "Print which columns to discover would probably be refused, and what would help."
+    from dpsynth.discovery import _listed
+    from dpsynth.synthesizer import _what_helps, discovery_needs
+
+    columns, *enough = discovery_needs(synth.schema, plan.units, plan.budget, plan.rows_per_unit)
+    if columns:
+        helps = _what_helps(*enough)
+        advice = "declare their bounds or categories" + (f", or fit {helps}" if helps else "")
+        _console().print(f"fit will probably refuse to discover {_listed(map(repr, columns))}: {advice}\n", soft_wrap=True)
 
 
 def _show_rows_per_unit(synth, plan) -> None:
@@ -553,11 +569,13 @@ _TargetError = _option(float | None, "--target-error", metavar="T", help="Say wh
 
 def _epsilon_for(synth, rows: int, error: float) -> float:
     "Smallest ε, to one percent, at which the mean expected TVD is at most `error`."
-    from dpsynth.privacy import MAX_EPSILON
+    from dpsynth.privacy import MAX_EPSILON, PrivacyBudget
+    from dpsynth.synthesizer import rows_per_unit_errors
 
-    def mean(epsilon):
-        plan = synth.set_params(epsilon=epsilon).plan(rows)
-        return plan.expected_tvd(synth.schema, synth.workload)["expected_tvd"].mean()
+    def mean(epsilon):  # of the releases alone: training has no part in it
+        budget, k = PrivacyBudget(epsilon, synth.delta), synth.max_rows_per_unit
+        errors = rows_per_unit_errors(synth.schema, rows, budget, [k], synth.workload, bool(synth.target), synth.unit in synth.schema)
+        return errors["one row each"].iloc[0]
 
     if not 0 < error < 1:
         _refuse("--target-error: must be between 0 and 1")
@@ -593,8 +611,10 @@ def _plan(
     with --target-error the smallest ε that brings the mean of these errors down to it.
     """
     options = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "target": target}
-    synth = _synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
-    plan = synth.plan(rows)
+    with _progress() as tell:
+        tell("planning")
+        synth = _synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
+        plan = synth.plan(rows)
     needed = None if target_error is None else _epsilon_for(synth, rows, target_error)
     _show_plan(synth, plan)
     if needed:

@@ -6,9 +6,9 @@
 __all__ = ['PAIR_ROUNDS', 'PAIR_SHARE', 'PAIR_MASS', 'MIXTURE_SIGNAL', 'PSEUDO_ROWS', 'MAX_CELLS', 'MANY', 'LEAST_ROWS',
            'IMPUTE_DRAWS', 'IMPUTE_ROUNDS', 'NOT_COVERED', 'ADJACENCY', 'ACCOUNTANT', 'CROSS_CHECK', 'RDP_ORDERS',
            'MAX_STEPS', 'MIN_NOISE', 'NOT_PROVEN', 'FORMAT', 'MAX_FILE_BYTES', 'MAX_FIELDS', 'SEARCH_TRIES', 'Plan',
-           'make_plan', 'rows_per_unit_errors', 'Released', 'CertificateError', 'describe_columns', 'Certificate',
-           'rdp_epsilon', 'least_epsilon', 'model_digest', 'affordable_training', 'Checkpoint', 'DPVAESynthesizer',
-           'check_satisfiable']
+           'make_plan', 'rows_per_unit_errors', 'discovery_needs', 'Released', 'CertificateError', 'describe_columns',
+           'Certificate', 'rdp_epsilon', 'least_epsilon', 'model_digest', 'affordable_training', 'Checkpoint',
+           'DPVAESynthesizer', 'check_satisfiable']
 
 # %% ../nbs/09_synthesizer.ipynb #c003
 import glob
@@ -22,8 +22,10 @@ import os
 import platform
 import re
 import struct
+import sys
 import zipfile
 import zlib
+from bisect import bisect_left
 from contextlib import ExitStack, closing
 from copy import copy
 from dataclasses import asdict, dataclass, fields, replace
@@ -63,6 +65,7 @@ from dpsynth.calibration import (
     systematic_resample,
 )
 from .columns import _respell
+from .discovery import discovery_shares, doubtful_columns
 from .files import _load
 from .loading import Schema, bound_contributions, read_table
 from .pages import html_page, html_section, html_table
@@ -75,10 +78,10 @@ from dpsynth.preprocessing import (
     condition,
     constrained,
     contradictions,
-    discovery_releases,
     planned_fields,
 )
 from dpsynth.privacy import (
+    MAX_EPSILON,
     InputError,
     JobError,
     Journal,
@@ -189,26 +192,31 @@ def _ones_share(sizes, mass: float) -> float:
     return float(np.clip(0.4 * (error / 0.0023) ** 0.25, 0.4, 0.8))
 
 # %% ../nbs/09_synthesizer.ipynb #c009a
-def _shares(schema: Schema, workload, target: bool, pairs: int, mass: float, grouped: bool) -> dict:
+def _shares(schema: Schema, workload, target: bool, pairs: int, mass: float, grouped: bool, k: int) -> dict:
     "Share of μ² of each release, in the order of their charges; what is left trains the network. `mass` is units × μ."
-    discovery = {"bounds": 0.01, "values": 0.02, "histogram": 0.03}
-    shares = {name: discovery[name] for name in discovery_releases(schema)} | ({"rows per unit": 0.02} if grouped else {})
+    shares = discovery_shares(schema, mass, k) | ({"rows per unit": 0.02} if grouped else {})
     if workload:
         rest = set(schema.modelled) - {n for clique in workload for n in clique}
-        return shares | ({"workload": 0.70, "1-way marginals": 0.10} if rest else {"workload": 0.80}) | {"latent prior": 0.01}
+        counts = min(0.8, 0.9 - sum(shares.values()))
+        return shares | ({"workload": 0.875 * counts, "1-way marginals": 0.125 * counts} if rest else {"workload": counts}) | {"latent prior": 0.01}
     sizes = [f.cardinality for f in planned_fields(schema)]
     pair_shares = {"latent prior": 0.01} | _pair_shares(len(sizes), target, pairs, mass)
     ones = min(_ones_share(sizes, mass), 0.9 - sum(shares.values()) - sum(pair_shares.values()))
     return shares | {"1-way marginals": ones} | pair_shares
 
 
-def _releases(schema, units, budget, workload, target, grouped):  # (name → Spend, pairs in a round, share of training)
+def _spends(shares: dict, budget: PrivacyBudget, mu: float) -> dict:
+    "Release → Spend, from its share of μ²."
+    delta = {"values": budget.delta / 20}
+    return {n: Spend(n, 1 / (mu * math.sqrt(s)), delta=delta.get(n, 0.0)) for n, s in shares.items()}
+
+
+def _releases(schema, units, budget, workload, target, grouped, k):  # (name → Spend, pairs in a round, share of training)
     "All releases beside training, in the order of their charges."
     mu = gaussian_mu(budget)
     pairs = int(np.clip(round(14 * (units * mu / 9000) ** 0.35), 6, 30))
-    shares = _shares(schema, workload, target, pairs, units * mu, grouped)
-    delta = {"values": budget.delta / 20}
-    return {n: Spend(n, 1 / (mu * math.sqrt(s)), delta=delta.get(n, 0.0)) for n, s in shares.items()}, pairs, 1 - sum(shares.values())
+    shares = _shares(schema, workload, target, pairs, units * mu, grouped, k)
+    return _spends(shares, budget, mu), pairs, 1 - sum(shares.values())
 
 # %% ../nbs/09_synthesizer.ipynb #c009b
 MIXTURE_SIGNAL = 25_000  # signal from which training can pay for a latent of full weight beside the map
@@ -234,7 +242,7 @@ def make_plan(
     "Divide a budget. Steps and rate follow the signal that is left for training: units × its part of μ."
     budget.check_units(units)
     mu = gaussian_mu(budget)
-    releases, pairs, left = _releases(schema, units, budget, workload, target, grouped)
+    releases, pairs, left = _releases(schema, units, budget, workload, target, grouped, rows_per_unit)
     signal = units * mu * math.sqrt(left)
     steps = int(np.clip(round(1000 * (signal / 750) ** 0.3), 300, 3000))
     sampling_rate = min(1024, max(units // 16, 1)) / units
@@ -260,10 +268,61 @@ def rows_per_unit_errors(
     budget.check_units(units)
     rows = []
     for k in ks:
-        releases = _releases(schema, units, budget, workload, target, grouped and k > 1)[0]
+        releases = _releases(schema, units, budget, workload, target, grouped and k > 1, k)[0]
         error = Plan(budget, units, k, releases, None, 0, {}).expected_tvd(schema, workload)["expected_tvd"]
         rows.append((error.mean(), (error / k).mean()))
     return pd.DataFrame(rows, columns=["one row each", "k rows each"], index=pd.Index(ks, name="k"))
+
+# %% ../nbs/09_synthesizer.ipynb #dn02
+def discovery_needs(
+    schema: Schema,
+    units: int,  # public
+    budget: PrivacyBudget,
+    rows_per_unit: int = 1,  # k
+) -> tuple:  # columns in doubt; smallest ε and number of units, to a tenth, with which none would be, or None
+    "Which columns to discover will probably be refused, and what would help. Reads no data."
+
+    def doubtful(epsilon, units):
+        asked = replace(budget, epsilon=float(epsilon))
+        mu = gaussian_mu(asked)
+        spends = _spends(discovery_shares(schema, units * mu, rows_per_unit), asked, mu)
+        return doubtful_columns(schema, spends, units, rows_per_unit)
+
+    if not schema.discovers or not (columns := doubtful(budget.epsilon, units)):
+        return [], None, None
+    epsilons = [budget.epsilon * 1.1**i for i in range(1, 120) if budget.epsilon * 1.1**i <= MAX_EPSILON]
+    counts = [math.ceil(units * 1.1**i) for i in range(1, 120) if units * 1.1**i * budget.delta < 1]
+    epsilon = bisect_left(epsilons, True, key=lambda e: not doubtful(e, units))
+    count = bisect_left(counts, True, key=lambda n: not doubtful(budget.epsilon, n))
+    return columns, *(found[i] if i < len(found) else None for found, i in ((epsilons, epsilon), (counts, count)))
+
+
+def _what_helps(epsilon, units) -> str:
+    "The words for it."
+    words = [epsilon and f"at ε = {epsilon:.2g}", units and f"with {float(f'{units:.2g}'):,.0f} units"]
+    return " or ".join(filter(None, words))
+
+# %% ../nbs/09_synthesizer.ipynb #dn05
+_STEP, _ROW, _WEIGHT, _PAIR = 3e-3, 4e-6, 1e-10, 2.5e-8  # seconds a step, a row of it, a weight of that, and a pair of fields of a wide row
+
+
+@patch
+def expected_seconds(
+    self: Plan,
+    schema: Schema,
+) -> float:
+    "About how long a fit takes on one core: from fields, network and steps. Reads no data."
+    sizes = tuple(f.cardinality for f in planned_fields(schema))
+    config, fields, t = VAEConfig(sizes, **self.network), len(sizes), self.training
+    row = _ROW + config.parameters * _WEIGHT + config.factored * fields**2 * _PAIR
+    compared = sum("pair selection" in name for name in self.releases) * fields**2 / 2
+    return t.steps * (_STEP + t.expected_batch * row) + compared * 4e-9 * (self.units + 16 * t.expected_batch) + 5
+
+
+def _duration(seconds: float) -> str:
+    "Words for a length of time."
+    size, unit = (seconds / 3600, "hour") if seconds > 5400 else (seconds / 60, "minute")
+    return f"about {size:.0f} {unit}{'s' * (round(size) != 1)}" if seconds >= 90 else "a minute or less"
 
 # %% ../nbs/09_synthesizer.ipynb #c013
 PSEUDO_ROWS = 200  # rows of a pool that a cell needs to have a say in the multipliers for other pools
@@ -1642,8 +1701,11 @@ def _rows(self: DPVAESynthesizer, data, checkpoint, rng, stack):
 def _learn(self: DPVAESynthesizer, table, unit_index, plan, ledger, rng, progress, trainer) -> Released:
     "All releases in their order."
     k = plan.rows_per_unit
+    if self.verbose and (seconds := plan.expected_seconds(self.schema)) > 120:
+        tqdm.write(f"{len(self.schema.modelled)} columns, {plan.training.steps:,} steps: {_duration(seconds)} on one core", file=sys.stderr)
     release = lambda name, make: ledger.release(plan.releases[name], make)
-    encoder = TableEncoder(self.schema).fit(table, plan.releases, ledger, rng, k)
+    needs = lambda: discovery_needs(self.schema, plan.units, plan.budget, k)[1:]
+    encoder = TableEncoder(self.schema).fit(table, plan.releases, ledger, rng, k, lambda: _what_helps(*needs()))
     per_unit = release("rows per unit", lambda spend: measure_rows_per_unit(unit_index, k, spend, rng)) if self._grouped else None
     codes = code_matrix(encoder, table)
     noisy, scales = _counts(codes, encoder, self.workload, release, rng, k)
