@@ -1627,7 +1627,7 @@ def _check_certificate(self: DPVAESynthesizer, c: Certificate, model: Released) 
            "not_covered": _not_covered(marked), "columns": tuple(describe_columns(model.encoder))}
     if wrong := [name for name, value in own.items() if getattr(c, name) != value]:
         raise CertificateError(f"its {wrong[0].replace('_', ' ')} is not that of the model")
-    planned, pairs, _ = _releases(self.schema, c.units, self._check(), self.workload, bool(self.target), self._grouped)
+    planned, pairs, _ = _releases(self.schema, c.units, self._check(), self.workload, bool(self.target), self._grouped, c.max_rows_per_unit)
     names = {s.name for s in c.spends}
     for s in c.spends:
         if s.name == "DP-SGD":
