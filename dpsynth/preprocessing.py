@@ -299,8 +299,15 @@ def _step(column):
     return None if decimals is None or (column.upper - column.lower) * 10.0**decimals > 2**52 else 10.0**-decimals
 
 
+def _near_zero(lower: float, upper: float) -> bool:
+    "Whether values may be zero, or a thousandth of the range away from it."
+    return lower <= 0 <= upper or min(abs(lower), abs(upper)) < (upper - lower) / 1000
+
+
 def _fine_edges(lower: float, upper: float, unit: float) -> np.ndarray:
-    "Half of the cells equal, half on a logarithmic scale away from zero that begins at `unit`."
+    "Half of the cells equal, half on a logarithmic scale away from zero that begins at `unit`; all equal where zero is far."
+    if not _near_zero(lower, upper):
+        return np.linspace(lower, upper, 2 * HALF + 1)
     scaled = np.arcsinh(np.array([lower, upper]) / unit)
     away = unit * np.sinh(np.linspace(*scaled, HALF + 1))
     return np.unique(np.concatenate([np.linspace(lower, upper, HALF + 1), away[1:-1]]))
@@ -323,7 +330,7 @@ class _Grid:
             edges = _fine_edges(first, last, unit := max((last - first) / 2**20, 1e-300))
         self.starts, self.widths, self.cells = edges[:-1], np.diff(edges), len(edges) - 1
         away = np.arcsinh(edges / (1.0 if self.step else unit))  # what a cell has of both scales: its part of mass where nothing is known
-        self.flat = np.ones(self.cells) if self.exact else self.widths / (edges[-1] - edges[0]) + np.diff(away) / (away[-1] - away[0])
+        self.flat = self.widths / (edges[-1] - edges[0]) + _near_zero(first, last) * (not self.exact) * np.diff(away) / (away[-1] - away[0])
 
     def _steps(self, x):
         "Values in steps of the column."
