@@ -434,7 +434,7 @@ def _split(
     return np.unique(np.concatenate([[0], *parts])).astype(np.int64)
 
 
-FAR, WIDE = 8, 20  # times as far from zero as anything that was seen: of a bin; of the bounds, so that there are such bins
+FAR, WIDE = 3, 20  # times as far from zero as anything that was seen: of a bin; of the bounds, so that there are such bins
 
 
 def _far_off(edges, bins, seen, atoms) -> np.ndarray:  # positions of bins
