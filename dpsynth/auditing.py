@@ -27,9 +27,9 @@ import torch
 from scipy.stats import beta, chi2, norm, normaltest
 from sklearn.base import clone
 
-from . import calibration, loading, preprocessing, privacy, training, vae
+from . import calibration, loading, preprocessing, privacy, streaming, training, vae
 from .loading import Categorical, Datetime, Float, Id, Integer, Schema
-from .privacy import InputError, Ledger, PrivacyBudget, Spend, compose_epsilon, secure_generator
+from .privacy import InputError, JobError, Ledger, OperatorWarning, PrivacyBudget, Spend, compose_epsilon, secure_generator
 from .vae import TabularVAE, VAEConfig
 
 # %% ../nbs/08_auditing.ipynb #c006
@@ -64,7 +64,7 @@ class _Tape:
 
     def __init__(self):
         self.events, self.at, self.found, self.reached = [], None, [], {}
-        self.labels, self.depth, self.batch, self.gone = None, 0, None, None
+        self.labels, self.depth, self.batch, self.gone, self.owner = None, 0, None, None, None
         self._open(None)
 
     @property
@@ -85,6 +85,12 @@ class _Tape:
             raise _Diverged(f"control flow: {kind} where the fit on D had {there}")
         self.at += 1
         return self.events[self.at - 1][1]
+
+    def end(self) -> None:
+        "Close the last account. On D′ nothing may be left of what happened on D."
+        self._close()
+        if self.replaying and self.at < len(self.events):
+            self.fault(f"control flow: the end where the fit on D had {self.events[self.at][0]}")
 
     def clear(self) -> None:
         self.events, self.at = [], None
@@ -238,21 +244,59 @@ def _watched_values(tape, original):
 
     return _read_values
 
+# %% ../nbs/08_auditing.ipynb #fr01
+def _check_kept(tape, kept, index, k) -> None:
+    "Hold the rows that a bound keeps against whose they are: at most k of each unit, and no two units taken for one."
+    if tape.owner is None:
+        return
+    owner = tape.owner if tape.gone is None else tape.owner[~tape.gone]
+    pairs = pd.DataFrame({"owner": owner[kept], "unit": index})
+    if pairs["owner"].value_counts().max() > k:
+        tape.fault("a unit keeps more rows than max_rows_per_unit")
+    if pairs.groupby("unit")["owner"].nunique().max() > 1 or len(set(pairs["owner"])) < len(set(owner)):
+        tape.fault("rows of different units are taken for those of one")
+
+
+def _same_choice(tape, kept, index, rows) -> tuple:
+    "Rows kept and their units; on D′ what D kept, with the places that the rows have there."
+    then = tape.take("rows kept", kept=kept, index=index)
+    if not tape.replaying:
+        return kept, index
+    if rows != int((~tape.gone).sum()):
+        raise _Diverged("the table has other rows than D without the unit")
+    stays = ~tape.gone[then["kept"]]
+    return (np.cumsum(~tape.gone) - 1)[then["kept"][stays]], then["index"][stays]
+
 
 def _watched_bound(tape, original):
     row = "row of the table"
 
     def bound_contributions(frame, unit, k, rng):
         rows, index = original(frame.assign(**{row: np.arange(len(frame))}), unit, k, rng)
-        then = tape.take("bound_contributions", at=rows.pop(row).to_numpy(), index=index)
-        if not tape.replaying:
-            return rows, index
-        keep = ~tape.gone[then["at"]]
-        at = (np.cumsum(~tape.gone) - 1)[then["at"][keep]]
+        _check_kept(tape, rows[row].to_numpy(), index, k)
+        kept, index = _same_choice(tape, rows[row].to_numpy(), index, len(frame))
         columns = frame.drop(columns=[] if unit is None else unit)
-        return columns.iloc[at].reset_index(drop=True), then["index"][keep]
+        return columns.iloc[kept].reset_index(drop=True), index
 
     return bound_contributions
+
+# %% ../nbs/08_auditing.ipynb #fr02
+def _watched_chunks(tape, original):
+    def bound_chunks(table, k, rng):
+        index, every = np.asarray(original(table, k, rng)), table.places is None
+        places = np.arange(1, len(table) + 1) if every else np.fromfile(table.places, np.int64)
+        kept = np.flatnonzero(places)
+        kept = kept[np.argsort(places[kept])]
+        _check_kept(tape, kept, index, k)
+        kept, index = _same_choice(tape, kept, index, len(places))
+        if not every:
+            places[:] = 0
+            places[kept] = np.arange(1, len(kept) + 1)
+            places.tofile(table.places)
+            table.kept = len(kept)
+        return index
+
+    return bound_chunks
 
 # %% ../nbs/08_auditing.ipynb #c039
 def _bytes(thing):
@@ -327,6 +371,7 @@ _WATCHED = {
     training.clipped_gradient_sum: _watched_sum,
     preprocessing._read_values: _watched_values,
     loading.bound_contributions: _watched_bound,
+    streaming.bound_chunks: _watched_chunks,
     vae.sample_codes: _remembered,
 }
 
@@ -338,15 +383,16 @@ class ReplayReport:
     mechanisms: int  # neighbours of single mechanisms
     reached: dict  # mechanism → largest change over its declared sensitivity
     violations: tuple  # one line each; empty: the promise held
+    files: int = 0  # neighbours that are files
 
     def __add__(self, other):
         keys = [*self.reached, *(k for k in other.reached if k not in self.reached)]
         reached = {k: max(self.reached.get(k, 0.0), other.reached.get(k, 0.0)) for k in keys}
         found = dict.fromkeys((*self.violations, *other.violations))
-        return ReplayReport(self.fits + other.fits, self.mechanisms + other.mechanisms, reached, tuple(found))
+        return ReplayReport(self.fits + other.fits, self.mechanisms + other.mechanisms, reached, tuple(found), self.files + other.files)
 
     def __repr__(self):
-        head = f"replay: {self.fits:,} fits and {self.mechanisms:,} mechanisms on neighbours, {len(self.violations)} violations"
+        head = f"replay: {self.fits:,} fits, {self.files:,} files and {self.mechanisms:,} mechanisms on neighbours, {len(self.violations)} violations"
         width = max((len(k) for k in self.reached), default=0)
         rows = [f"  {k:{width}s}  Δ / sensitivity ≤ {v:.6f}" for k, v in self.reached.items()]
         return "\n".join([head, *rows, *self.violations])
@@ -362,13 +408,13 @@ def _traces(synth, folder: str) -> dict:
     return {
         "the model file": path.read_bytes(),
         "the certificate": repr(synth.certificate),
-        "a synthetic table": synth.sample(64, seed=1).to_csv(),
+        "a synthetic table": synth.sample(64, seed=1, kind="pandas").to_csv(),
         "what is in the fitted object": sorted(vars(synth)),
     }
 
 
-def _run_fit(synth, frame, plan, tape) -> dict:
-    "Fit a copy of a synthesizer under watch: its traces."
+def _run_fit(synth, data, plan, tape) -> dict:
+    "Fit a copy of a synthesizer under watch: its traces; of a fit that is refused, only that it is."
     copy = clone(synth).set_params(seed=0, verbose=False)
 
     def planned(units):
@@ -379,9 +425,13 @@ def _run_fit(synth, frame, plan, tape) -> dict:
     copy.plan, copy.insecure_test_rng = planned, _FixedRandomness(1, tape)
     with warnings.catch_warnings(record=True) as told, tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("always")
-        copy.fit(frame, n_units=plan.units)
-        tape._close()
-        return _traces(copy, folder) | {"the warnings": sorted(f"{w.category.__name__}: {w.message}" for w in told)}
+        try:
+            copy.fit(data, n_units=plan.units)
+        except (InputError, JobError) as error:
+            return {"refusal": type(error).__name__}
+        tape.end()
+        shown = [f"{w.category.__name__}: {w.message}" for w in told if not issubclass(w.category, OperatorWarning)]
+        return _traces(copy, folder) | {"the warnings": sorted(shown)}
 
 # %% ../nbs/08_auditing.ipynb #c023
 def _few_steps(plan, steps: int):
@@ -399,6 +449,17 @@ def _try(run, tape):
         tape.fault(f"a fit on a neighbour ends with {type(error).__name__}")
 
 
+def _compare_traces(tape, whole: dict, less: dict) -> None:
+    "Faults where what two fits leave behind differs."
+    if ("refusal" in whole) != ("refusal" in less):
+        outcome = lambda traces: f"ends with {traces['refusal']}" if "refusal" in traces else "is fitted"
+        tape.fault(f"an outcome exists because of one unit: D {outcome(whole)}, D′ {outcome(less)}")
+        return
+    for name in less:
+        if less[name] != whole[name]:
+            tape.fault(f"{name} differs, although every release was the same")
+
+
 def replay_fit(
     synth,  # a DPVAESynthesizer: its options; it is not fitted itself
     frame: pd.DataFrame,  # D
@@ -412,21 +473,32 @@ def replay_fit(
 
 def _replay_plan(synth, frame, units, plan, progress) -> ReplayReport:
     "`replay_fit` with a plan by number of units."
-    frame, tape = frame.reset_index(drop=True), _Tape()
+    frame = frame.reset_index(drop=True)
     owner = frame[synth.unit] if synth.unit else pd.Series(frame.index)
-    plan, chosen = plan(owner.nunique(dropna=False)), owner.unique() if units is None else list(units)
+    chosen = owner.unique() if units is None else list(units)
+    gone = [(owner.isna() if pd.isna(unit) else owner == unit).to_numpy() for unit in chosen]
+    return _replay_neighbours(synth, lambda stay: frame[stay], gone, plan(owner.nunique(dropna=False)), _Tape(), progress)
+
+
+def _replay_neighbours(
+    synth,
+    make,  # called with (rows,) which rows stay: the table that `fit` gets
+    gone: list,  # of each neighbour, (rows,) which rows it lacks
+    plan,
+    tape,
+    progress=None,
+) -> ReplayReport:
+    "Fit D, and each D′ with the tape of D."
     with _watching(tape):
-        whole = _try(lambda: _run_fit(synth, frame, plan, tape), tape)
-        for unit in chosen if whole else ():
-            gone = (owner.isna() if pd.isna(unit) else owner == unit).to_numpy()
-            tape.rewind(gone)
-            less = _try(lambda: _run_fit(synth, frame[~gone], plan, tape), tape)
-            for name in whole if less else ():
-                if less[name] != whole[name]:
-                    tape.fault(f"{name} differs, although every release was the same")
+        whole = _try(lambda: _run_fit(synth, make(np.ones(len(gone[0]), bool)), plan, tape), tape)
+        for left_out in gone if whole else ():
+            tape.rewind(left_out)
+            less = _try(lambda: _run_fit(synth, make(~left_out), plan, tape), tape)
+            if less:
+                _compare_traces(tape, whole, less)
             if progress:
                 progress()
-    return ReplayReport(len(chosen), 0, tape.reached, tuple(dict.fromkeys(tape.found)))
+    return ReplayReport(len(gone), 0, tape.reached, tuple(dict.fromkeys(tape.found)))
 
 # %% ../nbs/08_auditing.ipynb #c025
 def _crafted(units: int, seed: int = 0) -> pd.DataFrame:
