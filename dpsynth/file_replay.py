@@ -230,15 +230,21 @@ def replay_files(
     neighbours: int = 110,  # fewest files that lack one unit
     rate: float = 0.0,  # how often a cell is odd, beside those of the people who are left out first
     seed: int = 0,  # of the first table of each format
-    progress=None,  # called after each neighbour
+    progress=None,  # called with (neighbours done, neighbours in all)
 ) -> ReplayReport:
     "Write tables with and without one unit in every format, fit each file with everything random held fixed, and compare."
-    report, done = _NOTHING, 0
-    while done < neighbours:
+    report, count = _NOTHING, min(24, math.ceil(neighbours / len(FORMATS)))
+
+    def tell():
+        nonlocal done
+        done += 1
+        if progress:
+            progress(min(done, neighbours), neighbours)
+
+    done = 0
+    while report.files < neighbours:
         for name in FORMATS:
-            count = min(24, math.ceil(neighbours / len(FORMATS)))
-            report += _replay_format(synthesizer, name, seed, range(count), rate, progress)
-            done += count
+            report += _replay_format(synthesizer, name, seed, range(count), rate, tell)
         seed += 1
     for name in ("CSV", "Parquet, whole numbers"):
         report += _replay_drafts(name, 0, len(_LONE))
