@@ -14,6 +14,7 @@ import os
 import shutil
 import tempfile
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,9 @@ import pyarrow.parquet
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 
-from .columns import _check_column, _distinct_texts, _MISSING, _read_column, _respell
-from .files import _csv_fault, _header, _INDEX, _load, _open_folder, _read_file
-from .loading import _check_names, wanted_names
+from .columns import _check_kind, _distinct_texts, _MISSING, _read_column, _respell, _warn_column
+from .files import _check_alike, _csv_fault, _csv_job, _INDEX, _is_delimited, _load, _open_folder, _read_file, Dialect, place_in
+from .loading import _check_names, _warn_unit, ignored_names, wanted_names
 from .schema import Schema
 from .preprocessing import TableEncoder
 from .privacy import InputError, sync_folder
@@ -93,20 +94,19 @@ def private_folder(
 
 # %% ../nbs/03b_streaming.ipynb #s021
 ROWS_IN_GROUP = 2**20  # of a copy
-_SMALL = pa.csv.ReadOptions(block_size=2**22)  # bytes of a CSV file in memory at once
+_BLOCK = 2**22  # bytes of a CSV file in memory at once
 
 
-def _csv_batches(path: Path):
+def _csv_batches(path: Path, dialect: Dialect, leave_out):
     "A delimited file as record batches of text."
-    delimiter = "\t" if ".tsv" in path.name.lower() else ","
-    text = dict.fromkeys(_header(path, delimiter), pa.string())
-    parse = pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
     try:
-        yield from pa.csv.open_csv(path, _SMALL, parse, pa.csv.ConvertOptions(column_types=text))
-    except (pa.ArrowException, OSError) as error:
-        fault = _csv_fault(path, error)
-    else:
+        source, options, names = _csv_job(path, dialect, pa.string(), leave_out, _BLOCK)
+        with pa.csv.open_csv(source, **options) as reader:
+            for batch in reader:
+                yield batch.rename_columns(names) if names else batch.select([])
         return
+    except (pa.ArrowException, OSError, UnicodeError) as error:
+        fault = _csv_fault(path, dialect, error)
     raise fault
 
 # %% ../nbs/03b_streaming.ipynb #s021a
@@ -140,6 +140,8 @@ CHUNK = 2**17  # rows in memory at once
 def open_parquet(
     source,  # path of a file or folder, or a dataset; CSV and other formats are copied
     folder: Path,  # for a copy
+    dialect: Dialect = Dialect(),  # of a delimited file
+    leave_out=(),  # names of columns that are not copied
 ):  # fragments of Parquet files, in which text is read as a dictionary; their schema
     "A source as Parquet files."
     copy = folder / "copy.parquet"
@@ -152,15 +154,16 @@ def open_parquet(
         elif path.suffix.lower() == ".parquet":
             source = pa.dataset.dataset(path, format="parquet")
         else:
-            if not path.name.lower().endswith((".csv", ".tsv", ".csv.gz", ".tsv.gz")):
+            if not _is_delimited(path):
                 _read_file(path)  # which refuses it
-            source = pa.dataset.dataset(_to_parquet(_csv_batches(path), copy), format="parquet")
+            source = pa.dataset.dataset(_to_parquet(_csv_batches(path, dialect, leave_out), copy), format="parquet")
     try:
         plain = isinstance(source.format, pa.dataset.ParquetFileFormat) and bool(list(source.get_fragments()))
     except (AttributeError, ValueError):  # not of files, or filtered
         plain = False
     if not plain:
         source = pa.dataset.dataset(_to_parquet(source.to_batches(), copy), format="parquet")
+    _check_alike(source)
     as_codes = pa.dataset.ParquetFileFormat(dictionary_columns={f.name for f in source.schema if _is_text(f.type)})
     return [as_codes.make_fragment(f.path, f.filesystem, f.partition_expression) for f in source.get_fragments()], source.schema
 
@@ -183,8 +186,9 @@ class ChunkedTable:
     ):
         self.wanted, self.unit = wanted_names(schema, unit), unit
         self.schema, self.folder, self.missing, self.verbose = schema.modelled, folder, missing, verbose
+        self.ignored, self.place, self.warned = ignored_names(schema), place_in(source, schema.file), set()
         try:
-            fragments, self.arrow = open_parquet(source, folder)
+            fragments, self.arrow = open_parquet(source, folder, schema.file, self.ignored)
             self.groups = [g for f in fragments for g in f.split_by_row_group()]
             sizes = [sum(part.num_rows for part in g.row_groups) for g in self.groups]
         except (pa.ArrowException, OSError):
@@ -207,7 +211,8 @@ class ChunkedTable:
 def _name(self: ChunkedTable):
     "Find each declared column among the file's, however it is typed there."
     given = [n for n in self.arrow.names if not _INDEX.fullmatch(n)]
-    spelled = list(_respell(pd.DataFrame(columns=[n.strip() for n in given]), self.wanted).columns)
+    spelled = list(_respell(pd.DataFrame(columns=[n.strip() for n in given]), [*self.wanted, *self.ignored]).columns)
+    given, spelled = ([n for n, s in zip(names, spelled) if s not in self.ignored] for names in (given, spelled))
     _check_names(spelled, self.wanted)
     self.named = dict(zip(spelled, given))
 
@@ -233,18 +238,24 @@ def _batches(self: ChunkedTable, names, groups=None):  # yields position of the 
 # %% ../nbs/03b_streaming.ipynb #s025b
 @patch
 def check(self: ChunkedTable):  # self
-    "Refuse a column of which no cell is of its declared type."
-    seen = {name: [False, False] for name in self.schema}
+    "Warn of a column of which no cell is of its declared type, or that is empty and must not be. Refuse a column by its type only."
+    seen = {name: None for name in self.schema}
+    settled = lambda found: found and found.present and found.fits
     for i in range(len(self.groups)):
-        names = [name for name, facts in seen.items() if not all(facts)]
-        for _, cells in self._batches(names, [i]) if names else ():
+        names = [name for name, found in seen.items() if not settled(found)]
+        for at, cells in self._batches(names, [i]) if names else ():
             for name in names:
-                _, *facts = _read_column(cells[name], self.schema[name], self.missing, short=True)
-                seen[name] = [a or b for a, b in zip(seen[name], facts)]
-            if not (names := [name for name in names if not all(seen[name])]):
+                _check_kind(name, cells[name])
+                found, before = _read_column(cells[name], self.schema[name], self.missing, short=True, usual=self.schema.file.notation)[1], seen[name]
+                row = before.row if before and before.row >= 0 else found.row + at if found.row >= 0 else -1
+                before = before or replace(found, present=False, fits=False)
+                seen[name] = replace(found, present=found.present or before.present, fits=found.fits or before.fits, row=row, looks=before.looks or found.looks)
+            if not (names := [name for name in names if not settled(seen[name])]):
                 break
-    for name, facts in seen.items():
-        _check_column(name, self.schema[name], *facts)
+    for name, found in seen.items():
+        if not found.present or not found.fits:
+            self.warned.add(name)
+            _warn_column(name, self.schema[name], found, self.place)
     return self
 
 # %% ../nbs/03b_streaming.ipynb #s025d
@@ -252,13 +263,18 @@ def check(self: ChunkedTable):  # self
 def chunks(self: ChunkedTable, groups=None):  # yields position of the first row, or once rows are bounded positions of all; DataFrame
     "Typed pieces; of some row groups, or of all. Once rows are bounded only those that are kept."
     for at, cells in self._batches(list(self.schema), groups):
-        frame = pd.DataFrame({name: self._typed(cells[name], name) for name in self.schema})
+        frame = pd.DataFrame({name: self._typed(cells[name], name, at) for name in self.schema})
         yield (at, frame) if self.places is None else self._keep(at, frame)
 
 
 @patch
-def _typed(self: ChunkedTable, cells, name):
-    return _read_column(cells, self.schema[name], self.missing, short=True)[0]
+def _typed(self: ChunkedTable, cells, name, at):
+    "One column of a piece with its declared type. The first cells that are not read are told to the operator, once."
+    typed, found = _read_column(cells, self.schema[name], self.missing, short=True, usual=self.schema.file.notation)
+    if found.row >= 0 and name not in self.warned:
+        self.warned.add(name)
+        _warn_column(name, self.schema[name], replace(found, present=True, fits=True, row=at + found.row), self.place)
+    return typed
 
 
 @patch
@@ -276,7 +292,7 @@ class _ChunkedColumn:
     def __iter__(self):
         t = self.table
         for at, cells in t._batches([self.name]):
-            typed = t._typed(cells[self.name], self.name)
+            typed = t._typed(cells[self.name], self.name, at)
             yield typed if t.places is None else t._keep(at, typed)[1]
 
 # %% ../nbs/03b_streaming.ipynb #s031
@@ -314,7 +330,7 @@ def _deal(table: ChunkedTable, rng, parts: int) -> list:  # paths
         for file in files:
             file.close()
     if not present:
-        raise InputError(f"unit {table.unit!r}: every cell is missing")
+        _warn_unit(table.unit)
     return paths
 
 # %% ../nbs/03b_streaming.ipynb #s032
