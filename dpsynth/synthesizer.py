@@ -4,9 +4,11 @@
 
 # %% auto #0
 __all__ = ['PAIR_ROUNDS', 'PAIR_SHARE', 'PAIR_MASS', 'MIXTURE_SIGNAL', 'PSEUDO_ROWS', 'MAX_CELLS', 'MANY', 'LEAST_ROWS',
-           'IMPUTE_DRAWS', 'IMPUTE_ROUNDS', 'NOT_COVERED', 'FORMAT', 'MAX_FILE_BYTES', 'MAX_FIELDS', 'Plan',
-           'make_plan', 'rows_per_unit_errors', 'Released', 'Certificate', 'model_digest', 'affordable_training',
-           'Checkpoint', 'DPVAESynthesizer']
+           'IMPUTE_DRAWS', 'IMPUTE_ROUNDS', 'NOT_COVERED', 'ADJACENCY', 'ACCOUNTANT', 'CROSS_CHECK', 'MAX_STEPS',
+           'NOT_PROVEN', 'FORMAT', 'MAX_FILE_BYTES', 'MAX_FIELDS', 'SEARCH_TRIES', 'Plan', 'make_plan',
+           'rows_per_unit_errors', 'Released', 'CertificateError', 'describe_columns', 'Certificate', 'rdp_epsilon',
+           'unsampled_epsilon', 'model_digest', 'affordable_training', 'Checkpoint', 'DPVAESynthesizer',
+           'check_satisfiable']
 
 # %% ../nbs/09_synthesizer.ipynb #c003
 import glob
@@ -14,13 +16,18 @@ import hashlib
 import html
 import io
 import json
+import lzma
 import math
 import os
 import platform
 import re
+import struct
 import zipfile
+import zlib
 from contextlib import ExitStack, closing
+from copy import copy
 from dataclasses import asdict, dataclass, fields, replace
+from datetime import date, datetime, timezone
 from functools import cached_property, lru_cache, partial
 from importlib.metadata import version
 from itertools import combinations, product
@@ -31,7 +38,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset
 import torch
+from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
+from dp_accounting.rdp import RdpAccountant
 from fastcore.basics import patch
+from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 from sklearn.base import BaseEstimator
@@ -57,6 +67,9 @@ from .loading import Schema, bound_contributions, read_table
 from .pages import html_page, html_section, html_table
 from dpsynth.preprocessing import (
     TableEncoder,
+    _as_range,
+    _dressed,
+    _meets,
     check_constraints,
     condition,
     constrained,
@@ -73,6 +86,7 @@ from dpsynth.privacy import (
     Spend,
     calibrate_noise,
     compose_epsilon,
+    gaussian_epsilon,
     gaussian_mu,
     max_guess_accuracy,
     max_true_positive_rate,
@@ -628,28 +642,91 @@ def _as_kind(frame: pd.DataFrame, kind: str):
 
 # %% ../nbs/09_synthesizer.ipynb #c023
 NOT_COVERED = ("operator logs and errors", "evaluate", "raw exploratory analysis", "timing", "uncharged tuning runs")
+ADJACENCY, ACCOUNTANT = "zero-out, number of units public", "PLD (dp-accounting)"
+CROSS_CHECK = "closed form of the unsampled lines below, RDP (dp-accounting) above"
+_SOFTWARE = ("torch", "numpy", "randomgen", "opendp", "dp-accounting")
+
+
+class CertificateError(InputError):
+    "A certificate whose parts contradict each other, or the model beside it."
 
 
 _LEDGER_LINE = {n: (int, float) for n in ("noise_multiplier", "sampling_rate", "delta", "epsilon_alone")}
-_LEDGER_LINE |= {"name": str, "mechanism": str, "steps": int}
+_LEDGER_LINE |= {"name": str, "reads": str, "mechanism": str, "steps": int}
+_COLUMN_LINE = dict.fromkeys(("name", "type", "declared", "discovered"), str)
 
 
 def _check_types(given, types: dict) -> None:
-    "Refuse what is not a mapping with exactly these keys, each value of its type; a yes or no is no number."
+    "Require a mapping with exactly these keys, each value of its type. A bool does not count as a number."
     if not isinstance(given, dict) or set(given) != set(types):
         raise InputError("a file has other keys than it should have")
     for key, kinds in types.items():
-        if not isinstance(given[key], kinds) or isinstance(given[key], bool):
+        if not isinstance(given[key], kinds) or isinstance(given[key], bool) and kinds is not bool:
             raise InputError(f"{key} has the wrong type")
-
-
-_SOFTWARE = ("torch", "numpy", "randomgen", "opendp", "dp-accounting")
 
 
 @lru_cache(maxsize=8)
 def _implied(spends: tuple, delta: float) -> tuple:
     "Pairs (ε, δ) that a ledger implies beside the promised one: looser δ, smaller ε."
     return tuple((compose_epsilon(spends, float(d)), float(d)) for d in np.geomspace(delta, 0.6, 24))
+
+# %% ../nbs/09_synthesizer.ipynb #sc03
+_COVERS = {  # what is not covered: in words
+    "operator logs and errors": "what the person who ran the fit saw: messages, logs, a progress bar",
+    "evaluate": "reports that compare the synthetic table with the real one: their figures are exact facts about real rows",
+    "raw exploratory analysis": "plots and counts of the real table",
+    "timing": "how long the fit took, and how much memory",
+    "uncharged tuning runs": "every other fit on the same people: each spends an ε of its own, and they add up",
+    "type and shape of": "a draft read them from the rows, and the operator accepted them without confirming that they are public: one person's cells may show in them",
+}
+_READS = {  # release, or how its name begins: what it reads
+    "bounds": "where the numbers and times lie, for bounds that the schema leaves open",
+    "values": "which categories and frequent numbers there are",
+    "histogram": "how numbers and times are spread between their bounds",
+    "coverage": "how many cells of each column the schema cannot represent",
+    "rows per unit": "how many rows users have",
+    "workload": "counts of the columns that were declared to matter together",
+    "1-way": "counts of single columns",
+    "DP-SGD": "the training of the network: all rows, a random part in each step",
+    "latent prior": "mean and covariance of the network's latent codes",
+    "target": "counts of the target column together with each other column",
+    "pair selection": "which pairs of columns the model gets wrong",
+    "pair marginals": "counts of those pairs",
+}
+
+
+def _reads(name: str) -> str:
+    return next((words for start, words in _READS.items() if name.startswith(start)), "")
+
+# %% ../nbs/09_synthesizer.ipynb #ce02
+def _plain_words(value, most: int = 200) -> str:
+    "A value as one printable line of bounded length."
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _said(column) -> str:
+    "What a column may hold, in words."
+    spec = column.to_dict()
+    if isinstance(listed := spec.get("categories"), list):
+        more = f", … ({len(listed)} in all)" * (len(listed) > 8)
+        return ", ".join(_plain_words(v, 20) for v in listed[:8]) + more
+    span = f"{_plain_words(spec['lower'], 40)} to {_plain_words(spec['upper'], 40)}" if "lower" in spec else spec.get("categories", "")
+    return _plain_words(spec.get("pattern", span))
+
+
+def describe_columns(
+    encoder: TableEncoder,  # fitted
+) -> list:  # dicts: name, type, declared, discovered; '' where there is nothing to say
+    "What the schema declared of each column, and what was learned about it for part of ε."
+    rows = []
+    for name, column in encoder.schema.items():
+        open_ = getattr(column, "discovers", False)
+        found = encoder.resolved[name] if open_ else None
+        nothing = getattr(found, "categories", None) == ["other"]
+        told = "nothing: every cell is 'other'" if nothing else _said(found) if open_ else ""
+        rows.append({"name": _plain_words(name), "type": column.type, "declared": _said(column), "discovered": told})
+    return rows
 
 # %% ../nbs/09_synthesizer.ipynb #sc01
 @dataclass(frozen=True)
@@ -659,11 +736,17 @@ class Certificate:
     epsilon_spent: float  # total of the ledger by PLD, never above the promise
     delta: float
     unit: str
+    units: int  # public number of them
     max_rows_per_unit: int
+    table: str  # its public name
+    date: str  # of the fit, ISO 8601, in UTC
     adjacency: str
     accountant: str
+    cross_check: str  # what else the total was held against
     noise_source: str
-    ledger: tuple  # dicts: name, mechanism, noise_multiplier, sampling_rate, steps, delta, epsilon_alone
+    ledger: tuple  # dicts: name, reads, mechanism, noise_multiplier, sampling_rate, steps, delta, epsilon_alone
+    columns: tuple  # dicts: name, type, declared, discovered
+    from_data: tuple  # columns whose type or shape was taken from the table, and accepted
     not_covered: tuple
     dpsynth_version: str
     software: dict  # name → version: what ran the fit
@@ -671,61 +754,151 @@ class Certificate:
     def __repr__(self):
         head = [
             f"({self.epsilon:g}, {self.delta:g})-differentially private for one {self.unit}",
-            f"at most {self.max_rows_per_unit} row(s) of a unit; neighbours: {self.adjacency}",
-            f"spent ε = {self.epsilon_spent:.4f} by {self.accountant}; noise: {self.noise_source}",
+            f"table: {self.table}, fitted {self.date}, {self.units:,} units of at most {self.max_rows_per_unit} row(s)",
+            f"neighbours: {self.adjacency}; noise: {self.noise_source}",
+            f"spent ε = {self.epsilon_spent:.4f} by {self.accountant}; {self.cross_check}",
         ]
         rows = [
-            f"  {r['name']:18s} σ = {r['noise_multiplier']:9.3f}  q = {r['sampling_rate']:.5f}  steps = {r['steps']:5d}  ε alone = {r['epsilon_alone']:.3f}"
+            f"  {r['name']:18s} σ = {r['noise_multiplier']:9.3f}  q = {r['sampling_rate']:.5f}  steps = {r['steps']:5d}  ε alone = {r['epsilon_alone']:.3f}  {r['reads']}"
             for r in self.ledger
         ]
         return "\n".join([*head, *rows, "not covered: " + "; ".join(self.not_covered), f"dpsynth {self.dpsynth_version}"])
 
     def _repr_html_(self):
-        page = "".join(text for _, _, text in _certificate_sections(self)[:5])
+        page = "".join(text for _, _, text in _certificate_sections(self)[:6])
         page = re.sub(r'</?section[^>]*>', "", re.sub(r'<h2 id="[^"]*">(.*?)</h2>', r"<p><strong>\1</strong></p>", page))
         return re.sub(r'<(td|th scope="\w+")>', r'<\1 style="text-align:left">', page)
 
 # %% ../nbs/09_synthesizer.ipynb #sc01a
+def _today() -> str:
+    "The day in UTC; that of SOURCE_DATE_EPOCH where it is set."
+    seconds = os.environ.get("SOURCE_DATE_EPOCH", "")
+    now = datetime.fromtimestamp(int(seconds), timezone.utc) if seconds.isdecimal() else datetime.now(timezone.utc)
+    return now.date().isoformat()
+
+
+def _unit_words(unit) -> str:
+    return f"user: all rows with the same {unit!r}" if unit else "row"
+
+
+def _not_covered(marked) -> tuple:
+    "What the promise leaves out; one line more where a draft was accepted as it was."
+    return NOT_COVERED + ((f"type and shape of {len(marked)} columns were taken from the table",) if marked else ())
+
+
 @patch(cls_method=True)
-def of(cls: Certificate, ledger: Ledger, unit, k: int, rng):
+def of(cls: Certificate, ledger: Ledger, encoder: TableEncoder, unit, k: int, units: int, table: str, rng):
     "The certificate of a ledger as it stands."
+    marked = tuple(getattr(encoder.schema, "from_data", ()))
     return cls(
         epsilon=float(ledger.budget.epsilon),
         epsilon_spent=ledger.epsilon,
         delta=float(ledger.budget.delta),
-        unit=f"user: all rows with the same {unit!r}" if unit else "row",
+        unit=_unit_words(unit),
+        units=int(units),
         max_rows_per_unit=int(k),
-        adjacency="zero-out, number of units public",
-        accountant="PLD (dp-accounting)",
+        table=_plain_words(table),
+        date=_today(),
+        adjacency=ADJACENCY,
+        accountant=ACCOUNTANT,
+        cross_check=CROSS_CHECK,
         noise_source=noise_source(rng),
-        ledger=tuple(ledger.to_list()),
-        not_covered=NOT_COVERED,
+        ledger=tuple({"name": r.pop("name"), "reads": _reads(name), **r} for r in ledger.to_list() for name in [r["name"]]),
+        columns=tuple(describe_columns(encoder)),
+        from_data=tuple(map(_plain_words, marked)),
+        not_covered=_not_covered(marked),
         dpsynth_version=__version__,
         software={"Python": platform.python_version(), **{name: version(name) for name in _SOFTWARE}},
-    )
+    ).check()
+
+# %% ../nbs/09_synthesizer.ipynb #ce05
+MAX_STEPS = 10**6  # of a line that is worth a computation; a fit plans 3,000 at most
+
+
+@patch(as_prop=True)
+def spends(self: Certificate) -> tuple:
+    "The lines of the ledger as expenses."
+    return tuple(Spend(**{f.name: r[f.name] for f in fields(Spend)}) for r in self.ledger)
+
+
+def rdp_epsilon(
+    spends,  # any number of `Spend`
+    delta: float,  # total δ, additive parts included
+) -> float:  # nats; inf where no order gives a bound
+    "An upper bound on the total by another way: Rényi differential privacy (Mironov 2017; Mironov, Talwar & Zhang 2019)."
+    accountant = RdpAccountant()
+    for s in spends:
+        event = GaussianDpEvent(s.noise_multiplier)
+        event = event if s.sampling_rate == 1 else PoissonSampledDpEvent(s.sampling_rate, event)
+        accountant.compose(SelfComposedDpEvent(event, s.steps))
+    with np.errstate(all="ignore"):
+        found = float(accountant.get_epsilon(delta - sum(s.delta for s in spends)))
+    return found if math.isfinite(found) else math.inf
+
+
+def unsampled_epsilon(spends, delta: float) -> float:
+    "A lower bound on the total in closed form: the lines that read every row (Balle & Wang 2018)."
+    mu = math.sqrt(sum(s.steps / s.noise_multiplier**2 for s in spends if s.sampling_rate == 1))
+    if mu > 60:  # ε above 1,800
+        return math.inf
+    return gaussian_epsilon(mu, delta) if mu else 0.0
+
+# %% ../nbs/09_synthesizer.ipynb #ce06
+_CLOSE = 1e-3  # relative: what versions of an accountant may differ by
+
+
+def _differ(a: float, b: float) -> bool:
+    return not abs(a - b) <= _CLOSE * max(1.0, abs(a), abs(b))
+
+
+@patch
+def check(self: Certificate):  # itself
+    "Refuse a certificate whose figures do not follow from its own ledger."
+    spends, delta = self.spends, self.delta
+    PrivacyBudget(self.epsilon, delta).check_units(self.units)
+    if not spends or any(s.steps > MAX_STEPS for s in spends) or sum(s.delta for s in spends) >= delta:
+        raise CertificateError("no ledger of a fit")
+    low, high = unsampled_epsilon(spends, delta), rdp_epsilon(spends, delta)
+    if low > self.epsilon + 1e-6:
+        raise CertificateError(f"it promises ε = {self.epsilon:g}, but its ledger adds up to {low:.4g} or more")
+    if high > 3 * self.epsilon + 1:
+        raise CertificateError(f"it promises ε = {self.epsilon:g}, but its ledger adds up to far more")
+    total = compose_epsilon(spends, delta)
+    if total > self.epsilon + 1e-6 or _differ(total, self.epsilon_spent):
+        raise CertificateError(f"it says that ε = {self.epsilon_spent:.4g} of {self.epsilon:g} was spent, but its ledger adds up to {total:.4g}")
+    if not low - _CLOSE <= total <= high + _CLOSE:
+        raise CertificateError("two accountants do not agree about its ledger")
+    for r, s in zip(self.ledger, spends):
+        if _differ(r["epsilon_alone"], s.epsilon_alone(delta)):
+            raise CertificateError(f"the line {_plain_words(s.name, 40)!r} of its ledger costs another ε than it says")
+    return self
 
 # %% ../nbs/09_synthesizer.ipynb #sc01b
 @patch
 def to_dict(self: Certificate) -> dict:
     "A dict of JSON types."
-    return {**vars(self), "ledger": [dict(r) for r in self.ledger], "not_covered": list(self.not_covered), "software": dict(self.software)}
+    lists = {f.name: [dict(v) if isinstance(v, dict) else v for v in getattr(self, f.name)] for f in fields(self) if f.type is tuple}
+    return {**vars(self), **lists, "software": dict(self.software)}
 
 
 @patch(cls_method=True)
 def from_dict(cls: Certificate, saved: dict):
-    "The certificate that `to_dict` described; what it cannot have described is refused."
-    _check_types(saved, {f.name: list if f.type is tuple else f.type for f in fields(cls)})
+    "The certificate that `to_dict` described; what it cannot have described, or what does not add up, is refused."
+    _check_types(saved, {f.name: list if f.type is tuple else (int, float) if f.type is float else f.type for f in fields(cls)})
     for entry in saved["ledger"]:
         _check_types(entry, _LEDGER_LINE)
         made = Spend(**{f.name: entry[f.name] for f in fields(Spend)})
-        if made.mechanism != entry["mechanism"] or made.steps > 10**9 or entry["epsilon_alone"] < 0:
+        if made.mechanism != entry["mechanism"] or entry["reads"] != _reads(made.name) or entry["epsilon_alone"] < 0:
             raise InputError("certificate: no line of a ledger")
-    texts = [*saved["not_covered"], *saved["software"], *saved["software"].values(), *(v for part in (saved, *saved["ledger"]) for v in part.values() if isinstance(v, str))]
+    for entry in saved["columns"]:
+        _check_types(entry, _COLUMN_LINE)
+    texts = [*saved["from_data"], *saved["not_covered"], *saved["software"], *saved["software"].values()]
+    texts += [v for part in (saved, *saved["ledger"], *saved["columns"]) for v in part.values() if isinstance(v, str)]
     if not all(isinstance(t, str) and t.isprintable() and len(t) < 1000 for t in texts):
         raise InputError("certificate: no text of a certificate")
-    if not 0 <= saved["epsilon_spent"] <= saved["epsilon"] + 1e-6 or saved["max_rows_per_unit"] < 1:
-        raise InputError("certificate: more was spent than was promised")
-    return cls(**{**saved, "ledger": tuple(saved["ledger"]), "not_covered": tuple(saved["not_covered"])})
+    if saved["max_rows_per_unit"] < 1 or date.fromisoformat(saved["date"]).isoformat() != saved["date"]:
+        raise InputError("certificate: no certificate of a fit")
+    return cls(**{**saved, **{f.name: tuple(saved[f.name]) for f in fields(cls) if f.type is tuple}}).check()
 
 # %% ../nbs/09_synthesizer.ipynb #sc01c
 @patch
@@ -737,8 +910,7 @@ def attacker(
     "Most that whoever has the model file can find out about one unit, knowing everything else."
     points = [(self.epsilon, self.delta)]
     if by_ledger:
-        spends = tuple(Spend(**{f.name: r[f.name] for f in fields(Spend)}) for r in self.ledger)
-        points += _implied(spends, self.delta)
+        points += _implied(self.spends, self.delta)
     return {
         "true_positive_rate": min(max_true_positive_rate(e, d, false_positive_rate) for e, d in points if e < 700),
         "guess_accuracy": min(max_guess_accuracy(e, d) for e, d in points if e < 700),
@@ -752,34 +924,9 @@ def to_html(
     digest: str = None,  # SHA-256 of that file, hex
 ) -> str:
     "One page for a privacy officer, of the certificate and nothing else: no network, no script."
-    lead = f'<p class="soft">{html.escape(name)}, written by dpsynth {html.escape(self.dpsynth_version)}.</p>'
+    lead = f'<p class="soft">{html.escape(name)}, fitted {self.date} to {html.escape(self.table)}, written by dpsynth {html.escape(self.dpsynth_version)}.</p>'
     sections = _certificate_sections(self, by_ledger=True)
     return html_page("Privacy certificate", lead, [*sections, _verify_section(name, digest)])
-
-# %% ../nbs/09_synthesizer.ipynb #sc03
-_COVERS = {  # what is not covered: in words
-    "operator logs and errors": "what the person who ran the fit saw: messages, logs, a progress bar",
-    "evaluate": "reports that compare the synthetic table with the real one: their figures are exact facts about real rows",
-    "raw exploratory analysis": "plots and counts of the real table",
-    "timing": "how long the fit took, and how much memory",
-    "uncharged tuning runs": "every other fit on the same people: each spends an ε of its own, and they add up",
-}
-_READS = {  # release: what it reads
-    "bounds": "where the numbers and times lie, for bounds that the schema leaves open",
-    "values": "which categories and frequent numbers there are",
-    "histogram": "how numbers and times are spread between their bounds",
-    "workload": "counts of the columns that were declared to matter together",
-    "1-way": "counts of single columns",
-    "DP-SGD": "the training of the network: all rows, a random part in each step",
-    "latent prior": "mean and covariance of the network's latent codes",
-    "target": "counts of the target column together with each other column",
-    "pair selection": "which pairs of columns the model gets wrong",
-    "pair marginals": "counts of those pairs",
-}
-
-
-def _reads(name: str) -> str:
-    return next((words for start, words in _READS.items() if name.startswith(start)), "")
 
 # %% ../nbs/09_synthesizer.ipynb #sc04
 def _person_table(c: Certificate, by_ledger: bool) -> str:
@@ -797,7 +944,7 @@ def _person_table(c: Certificate, by_ledger: bool) -> str:
 
 # %% ../nbs/09_synthesizer.ipynb #sc04a
 def _certificate_sections(c: Certificate, by_ledger: bool = False) -> list:
-    "Promise, person, unit, ledger, what is not covered, software."
+    "Promise, person, unit, ledger, columns, what is not covered, software."
     unit = html.escape(c.unit)
     promise = f"""<p>The model file, and every table that is ever sampled from it, is
 <strong>(ε = {c.epsilon:g}, δ = {c.delta:g})-differentially private for one {unit}</strong>. Take this data out of the
@@ -806,20 +953,32 @@ but for a remainder of δ, {_one_in(c.delta)}.</p>"""
     person = """<p>Held against an attacker who has the file and this program, knows every other row of the table, and has
 unlimited time. Such an attacker can test whether one of them took part. Without the file, a test that raises a false alarm about
 1 % of those who did not take part recognises 1 % of those who did.</p>"""
-    who = [["protected", c.unit], ["rows used of each", f"at most {c.max_rows_per_unit}; others were dropped at random"], ["neighbouring tables", f"{c.adjacency}: one of the two lacks the data of one unit"]]
-    lines = [[r["name"], _reads(r["name"]), r["mechanism"], f"{r['noise_multiplier']:.3f}", f"{r['sampling_rate']:.5g}", f"{r['steps']:,}", f"{r['epsilon_alone']:.3f}"] for r in c.ledger]
+    who = [["table", f"{c.table}, fitted {c.date}"], ["protected", c.unit], ["number of units", f"{c.units:,}, public"],
+           ["rows used of each", f"at most {c.max_rows_per_unit}; others were dropped at random"], ["neighbouring tables", f"{c.adjacency}: one of the two lacks the data of one unit"]]
+    lines = [[r["name"], r["reads"], r["mechanism"], f"{r['noise_multiplier']:.3f}", f"{r['sampling_rate']:.5g}", f"{r['steps']:,}", f"{r['epsilon_alone']:.3f}"] for r in c.ledger]
     heads = ["release", "what it reads", "mechanism", "noise σ", "sampled", "times", "ε if alone"]
-    total = f"<p>Together ε = <strong>{c.epsilon_spent:.4f}</strong> of {c.epsilon:g}, by {html.escape(c.accountant)}. The total is below the sum of the last column because losses of many releases rarely all occur at once.</p>"
-    missing = "".join(f"<li><strong>{html.escape(w)}</strong>{': ' * (w in _COVERS)}{html.escape(_COVERS.get(w, ''))}</li>" for w in c.not_covered)
-    ran = [["noise", c.noise_source], ["accountant", c.accountant], *([k, v] for k, v in c.software.items())]
+    total = f"<p>Together ε = <strong>{c.epsilon_spent:.4f}</strong> of {c.epsilon:g}, by {html.escape(c.accountant)}; held against {html.escape(c.cross_check)}. The total is below the sum of the last column because losses of many releases rarely all occur at once.</p>"
+    covers = {w: next((words for start, words in _COVERS.items() if w.startswith(start)), "") for w in c.not_covered}
+    missing = "".join(f"<li><strong>{html.escape(w)}</strong>{': ' * bool(words)}{html.escape(words)}</li>" for w, words in covers.items())
+    ran = [["noise", c.noise_source], ["accountant", c.accountant], ["cross-check", c.cross_check], *([k, v] for k, v in c.software.items())]
     return [
         html_section("promise", "The promise", promise),
         html_section("person", "What it means for one person", person, _person_table(c, by_ledger)),
-        html_section("unit", "Who is protected", html_table("The unit of privacy", ["item", "what"], who)),
+        html_section("unit", "Who is protected", html_table("The table and the unit of privacy", ["item", "what"], who)),
         html_section("ledger", "What was spent", html_table("The ledger: every read of the table that left a trace, entered before it was made", heads, lines), total),
+        html_section("columns", "What is known of each column", _columns_table(c)),
         html_section("not-covered", "What is not covered", f"<ul>{missing}</ul>"),
         html_section("software", "What ran", html_table("Noise, accountant and programs", ["item", "what"], ran)),
     ]
+
+
+def _columns_table(c: Certificate) -> str:
+    "What was declared, what was learned, what came from the rows."
+    heads = ["column", "type", "declared: public, cost nothing", "learned: paid for above"]
+    rows = [[r["name"], r["type"], r["declared"], r["discovered"]] for r in c.columns]
+    for row in rows:
+        row[1] += ", taken from the table" * (row[0] in c.from_data)
+    return html_table("Declared by the schema, and discovered", heads, rows)
 
 
 def _one_in(delta: float) -> str:
@@ -827,17 +986,28 @@ def _one_in(delta: float) -> str:
     return f"1 in {1 / delta:,.0f}"
 
 # %% ../nbs/09_synthesizer.ipynb #sc06
+NOT_PROVEN = (  # what a digest and a certificate in a file do not show
+    "who made the file",
+    "that the ledger lists every read: a changed program may have read more than it wrote down",
+    "that the program which ran was the published one",
+    "that what the schema calls public was public",
+)
+
+
 def _verify_section(name: str, digest: str | None) -> tuple:
-    "How to hold a file against its certificate."
+    "How to hold a file against its certificate, and what that does not prove."
     shown = html.escape(name)
-    file = f"<p>The digest (SHA-256) of {shown} is</p><p><code>{html.escape(digest)}</code></p>" if digest else ""
+    file = f'<p>The digest (SHA-256) of {shown} is</p><pre tabindex="0"><code>{html.escape(digest)}</code></pre>' if digest else ""
     check = f"dpsynth certificate {shown} --verify {html.escape(digest or 'DIGEST')}"
+    unproven = "".join(f"<li>{html.escape(words)}</li>" for words in NOT_PROVEN)
     return html_section("verify", "How to check it", f"""{file}
 <p>The certificate is part of the file, so one digest holds for both. Whoever gets the two by different ways can compare:</p>
 <pre tabindex="0"><code>{check}</code></pre>
-<p>The same digest comes from <code>sha256sum</code>. A digest shows that a file is the one that was certified; it does not show
-by whom. For that the data owner signs the file with a key of their own, and the documentation has the two commands. Whether the
-program does what it says can be tested without any data, on your own machine:</p>
+<p>The same digest comes from <code>sha256sum</code>. dpsynth does not believe the figures in a file: whenever it opens one it
+computes the total again from the ledger, by two ways, and asks for every line that the schema needs. What neither the digest nor
+these sums prove:</p><ul>{unproven}</ul>
+<p>For the first the data owner signs the file with a key of their own, and the documentation has the two commands. The others
+rest on the word of whoever signs. Whether the program does what it says can be tested without any data, on your own machine:</p>
 <pre tabindex="0"><code>dpsynth audit --quick</code></pre>""")
 
 
@@ -852,9 +1022,13 @@ def model_digest(
         raise InputError(f"{Path(path).name}: cannot be read ({os.strerror(error.errno)})") from None
 
 # %% ../nbs/09_synthesizer.ipynb #c025
-FORMAT = 3
+FORMAT = 4
 MAX_FILE_BYTES = 2**30
 _MEMBERS = {"manifest.json": 2**16, "model.json": 2**26, "tensors.safetensors": MAX_FILE_BYTES}  # most bytes of each
+_DAMAGE = (  # what damaged or hostile content raises in the libraries that read it: anything else is a fault of the program
+    *(ValueError, KeyError, IndexError, OverflowError, RecursionError, EOFError, NotImplementedError, RuntimeError),
+    *(struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile, SafetensorError),
+)
 
 
 def _write_atomically(path: Path, content: bytes) -> None:
@@ -919,10 +1093,14 @@ def _read_members(path: Path, kind: str) -> dict:
     try:
         members = _unzip(path)
         manifest = _strict_json(members["manifest.json"])
-        version, told, digests = manifest["format"], manifest["kind"], dict(manifest["sha256"])
+        if not isinstance(manifest, dict) or not isinstance(manifest["sha256"], dict):
+            raise broken
+        version, told, digests = manifest["format"], manifest["kind"], manifest["sha256"]
         good = type(version) is int and version >= 1 and told == kind
-    except Exception:
+    except _DAMAGE:
         raise broken from None
+    except OSError as error:
+        raise InputError(f"{path.name}: cannot be read ({os.strerror(error.errno or 5)})") from None
     if good and version != FORMAT:
         age = "a newer" if version > FORMAT else "an older"
         raise InputError(f"{path.name} was written by {age} dpsynth (file format {version}, this one reads {FORMAT})")
@@ -1170,11 +1348,12 @@ class DPVAESynthesizer(BaseEstimator):
         target: str = None,  # column to predict, public
         seed: int = None,  # of initial weights and of sampling, never of noise
         verbose: bool = True,  # a progress bar in `fit`
+        accept_draft: bool = False,  # whether to fit a schema that says of columns that they were taken from the table
         insecure_test_rng=None,  # tests only: replaces the cryptographic generator, and the certificate says so
     ):
         self.schema, self.epsilon, self.delta, self.unit = schema, epsilon, delta, unit
         self.max_rows_per_unit, self.workload, self.target = max_rows_per_unit, workload, target
-        self.seed, self.verbose, self.insecure_test_rng = seed, verbose, insecure_test_rng
+        self.seed, self.verbose, self.accept_draft, self.insecure_test_rng = seed, verbose, accept_draft, insecure_test_rng
 
     def fit(
         self,
@@ -1185,20 +1364,27 @@ class DPVAESynthesizer(BaseEstimator):
         checkpoint=None,  # a path: go on there if a fit of this plan was killed, else begin
         device="cpu",  # where the steps are taken: of PyTorch's, or 'auto', a GPU where there is one
         trainer=None,  # called with network, training plan and generator in place of `DPTrainer`; may share out the work
+        table_name: str = None,  # public name of the table, for the certificate; None: the file's, or what kind of table it is
+        stage=None,  # called with a word whenever another part of the fit begins
     ):
-        "Learn the table. Whatever leaves a trace is charged to the ledger before it is read."
+        "Learn the table. Whatever leaves a trace is charged to the ledger before it is read. A fit that is interrupted leaves this object as it was."
         if trainer and device != "cpu":
             raise InputError("device: a trainer that is given decides where it computes")
-        trainer = trainer or partial(DPTrainer, device=find_device(device))
+        trainer, stage = trainer or partial(DPTrainer, device=find_device(device)), stage or (lambda words: None)
         budget, rng, k = self._check(), self.insecure_test_rng or secure_generator(), self.max_rows_per_unit
+        name, kind = _table_name(data, table_name), _kind(data)
         with ExitStack() as stack:
+            stage("reading")
             table, unit_index = self._rows(data, checkpoint, rng, stack)
+            stage("planning")
             plan = self.plan(_units(n_units, int(unit_index[-1]) + 1))
+            _check_room(self.schema, plan.units)
             ledger = stack.enter_context(closing(Ledger(budget) if checkpoint is None else Checkpoint(plan, checkpoint, self._public(plan))))
-            self.released_ = self._learn(table, unit_index, plan, ledger, rng, progress, trainer)
-        self.plan_, self.ledger_ = plan, ledger
-        self.kind_ = _kind(data)
-        self.certificate = Certificate.of(ledger, self.unit, k, rng)
+            _announce(ledger, stage)
+            model = self._learn(table, unit_index, plan, ledger, rng, progress, trainer)
+        certificate = Certificate.of(ledger, model.encoder, self.unit, k, plan.units, name, rng)
+        # one call of C, which no signal divides: all of a fit, or nothing of it
+        vars(self).update(released_=model, plan_=plan, ledger_=ledger, kind_=kind, certificate=certificate)
         return self
 
 # %% ../nbs/09_synthesizer.ipynb #c028b
@@ -1214,9 +1400,11 @@ def _check(self: DPVAESynthesizer) -> PrivacyBudget:
         raise InputError("seed must be a whole number from 0 to 2^63 - 1")
     if self.unit in self.schema and self.schema[self.unit].type != "id":
         raise InputError(f"unit: column {self.unit!r} must not be in the schema except as an id: it is never modelled")
-    check_constraints(self.schema)
     if self.unit is None and k != 1:
         raise InputError("max_rows_per_unit needs a unit column")
+    _check_draft(self.schema, self.accept_draft)
+    check_constraints(self.schema)
+    check_satisfiable(self.schema)
     named = [("workload", n) for clique in self.workload for n in clique] + [("target", self.target)] * bool(self.target)
     for option, name in named:
         if name not in self.schema.modelled:
@@ -1224,6 +1412,176 @@ def _check(self: DPVAESynthesizer) -> PrivacyBudget:
     if any(len(set(clique)) < len(clique) for clique in self.workload):
         raise InputError("workload: a column is named twice")
     return PrivacyBudget(self.epsilon, self.delta)
+
+
+def _check_draft(schema: Schema, accepted) -> None:
+    "Refuse a schema that says of some columns that they were taken from the table, unless that is accepted."
+    if not isinstance(accepted, bool):
+        raise InputError("accept_draft must be true or false")
+    if (marked := list(getattr(schema, "from_data", ()))) and not accepted:
+        names = ", ".join(map(repr, marked[:8])) + f" and {len(marked) - 8} more" * (len(marked) > 8)
+        raise InputError(f"schema: type and shape of {names} were taken from the table: confirm that they are public by deleting the marks, or accept them (accept_draft, --accept-draft)")
+
+
+def _check_room(schema: Schema, units: int) -> None:
+    "Refuse an id that has no room for a synthetic table of as many units, before anything is charged."
+    for name, column in schema.items():
+        if column.type == "id" and column.room < units:
+            raise InputError(f"column {name!r}: ids like {column.pattern!r} have room for {column.room:,.0f} of {units:,} units: give the pattern more symbols")
+
+
+def _table_name(data, given) -> str:
+    "Name of a table as the certificate has it."
+    if given is not None:
+        if not isinstance(given, str) or not given.strip():
+            raise InputError("table_name must be text")
+        return given.strip()
+    return Path(data).resolve().name if isinstance(data, (str, os.PathLike)) else type(data).__name__
+
+# %% ../nbs/09_synthesizer.ipynb #cs02
+SEARCH_TRIES = 2_000  # choices of the search for a row; real schemas take as many as they have clauses
+
+
+def _grid_step(column) -> float:
+    "Distance between neighbouring cells on a column's axis; 0: as near as floats are."
+    if column.type == "float":
+        return 0.0 if column.decimals is None else 10.0**-column.decimals
+    return {"second": 1.0, "minute": 60.0, "hour": 3_600.0, "day": 86_400.0}[column.resolution] if column.type == "datetime" else 1.0
+
+
+def _cells_near(column, places) -> np.ndarray:
+    "Cells that the column can have at some places of its axis and on both sides of each, ascending."
+    if column.type in ("categorical", "boolean"):
+        return np.arange(2.0 if column.type == "boolean" else len(column.categories))
+    ends = [float(v.timestamp()) if column.type == "datetime" else float(v) for v in (column.lower, column.upper)]
+    x, step = np.array([*ends, *places], float), _grid_step(column)
+    if step:
+        near = np.concatenate([(np.floor(x / step) + i) * step for i in (-1, 0, 1, 2)])
+        near = np.append(np.round(near, column.decimals) if column.type == "float" else near, ends)
+    else:
+        near = np.concatenate([x, np.nextafter(x, -np.inf), np.nextafter(x, np.inf)])
+    return np.unique(near[(near >= ends[0]) & (near <= ends[1])])
+
+# %% ../nbs/09_synthesizer.ipynb #cs03
+class _Rules:
+    "Constraints on declared columns as clauses over a few cells of each; the last cell of each is the missing one."
+
+    def __init__(self, schema: Schema, constraints):
+        parts = [(i, c) for i, c in enumerate(constraints, 1) if not any(schema[n].discovers for p in c.values() for n in p)]
+        self.names = list(dict.fromkeys(n for _, c in parts for p in c.values() for n in p))
+        asked = {(i, key, n): condition(n, schema[n], _as_range(v), f"constraint {i}")
+                 for i, c in parts for key, p in c.items() if isinstance(p, dict) for n, v in p.items()}
+        self.pairs = [pair for _, c in parts for pair in zip(c.get("less_or_equal", ()), c.get("less_or_equal", ())[1:])]
+        places = [x for found in asked.values() for x in found.spans.ravel()]
+        places += [x for n in {n for pair in self.pairs for n in pair} for x in _cells_near(schema[n], places)]  # compared with others' cells
+        self.cells = {n: np.append(_cells_near(schema[n], places), np.nan) for n in self.names}
+        self.start = {n: np.append(np.ones(len(x) - 1, bool), schema[n].nullable) for n, x in self.cells.items()}
+        met = {key: _meets(found, self.cells[key[2]]) for key, found in asked.items()}
+        self.clauses = []
+        for i, c in parts:
+            if "less_or_equal" not in c:
+                out = [(n, ~met[i, key, n]) for key in ("never", "if") for n in c.get(key, ())]
+                self.clauses += [_clause([*out, (n, met[i, "then", n])]) for n in c["then"]] if "then" in c else [_clause(out)]
+
+
+def _clause(ways) -> dict:  # column → cells that meet it
+    found = {}
+    for name, cells in ways:
+        found[name] = found[name] | cells if name in found else cells
+    return found
+
+# %% ../nbs/09_synthesizer.ipynb #cs04
+@patch
+def _narrow(self: _Rules, left: dict) -> bool:
+    "Rule out cells that no row can have; False where a column has none left."
+    changed = True
+    while changed:
+        before = sum(int(v.sum()) for v in left.values())
+        for clause in self.clauses:
+            if len(open_ := [n for n in clause if (left[n] & clause[n]).any()]) <= 1:
+                for n in open_ or list(clause)[:1]:
+                    left[n] = left[n] & clause[n]
+        for a, b in self.pairs:
+            if not left[a].any() or not left[b].any():
+                return False
+            if not (left[a][-1] or left[b][-1]):  # none of the two can be missing
+                left[a] = left[a] & (self.cells[a] <= self.cells[b][left[b]].max())
+                left[b] = left[b] & (self.cells[b] >= self.cells[a][left[a]].min(initial=np.inf))
+        if not all(v.any() for v in left.values()):
+            return False
+        changed = sum(int(v.sum()) for v in left.values()) < before
+    return True
+
+
+@patch
+def row(self: _Rules, left: dict = None):  # column → cell, NaN where missing; None: there is none
+    "A row that keeps all clauses. Raises where `SEARCH_TRIES` choices do not settle it."
+    stack, tries = [dict(left or self.start)], 0
+    while stack:
+        left, tries = stack.pop(), tries + 1
+        if tries > SEARCH_TRIES:
+            raise InputError(f"constraints: no row was found that keeps them all, in {SEARCH_TRIES:,} tries")
+        if not self._narrow(left):
+            continue
+        clause = next((c for c in self.clauses if not any((c[n] | ~left[n]).all() for n in c)), None)
+        if clause is None:  # each clause holds whatever the cells are; the smallest of each keep the order
+            return {n: np.nan if v[-1] else float(self.cells[n][v].min()) for n, v in left.items()}
+        stack += [{**left, n: left[n] & clause[n]} for n in reversed(clause) if (left[n] & clause[n]).any()]
+    return None
+
+# %% ../nbs/09_synthesizer.ipynb #cs05
+def check_satisfiable(
+    schema: Schema,
+) -> None:
+    "Refuse constraints that no row of declared cells keeps, or that leave a column nothing but missing cells. Reads no data."
+    for i, c in enumerate(schema.constraints, 1):
+        if _Rules(schema, [c]).row() is None:
+            raise InputError(f"constraint {i}: no row can keep it, whatever its cells are")
+    rules = _Rules(schema, schema.constraints)
+    if rules.row() is None:
+        raise InputError("constraints: they contradict each other, no row can keep them all")
+    for name in rules.names:
+        present = {**rules.start, name: np.append(rules.start[name][:-1], False)}
+        if rules.row(present) is None:
+            raise InputError(f"constraints: they leave column {name!r} nothing but missing cells")
+
+# %% ../nbs/09_synthesizer.ipynb #cs08
+@patch
+def _check_certificate(self: DPVAESynthesizer, c: Certificate, model: Released) -> Certificate:
+    "Refuse a certificate of another fit than the one with these options and this schema."
+    marked = tuple(map(_plain_words, getattr(self.schema, "from_data", ())))
+    own = {"epsilon": float(self.epsilon), "delta": float(self.delta), "unit": _unit_words(self.unit), "max_rows_per_unit": self.max_rows_per_unit,
+           "adjacency": ADJACENCY, "accountant": ACCOUNTANT, "cross_check": CROSS_CHECK, "from_data": marked,
+           "not_covered": _not_covered(marked), "columns": tuple(describe_columns(model.encoder))}
+    if wrong := [name for name, value in own.items() if getattr(c, name) != value]:
+        raise CertificateError(f"its {wrong[0].replace('_', ' ')} is not that of the model")
+    planned, pairs, _ = _releases(self.schema, c.units, self._check(), self.workload, bool(self.target), self._grouped)
+    names = {s.name for s in c.spends}
+    for s in c.spends:
+        if s.name == "DP-SGD":
+            fits = s.sampling_rate * c.units > 1 - 1e-9  # one unit a step at least
+        else:
+            fits = s.name in planned and (s.sampling_rate, s.steps) == (1, 1) and math.isclose(s.delta, planned[s.name].delta)
+        if not fits:
+            raise CertificateError(f"the line {_plain_words(s.name, 40)!r} of its ledger is none of this fit")
+    needed = ["DP-SGD", *(n for n in planned if not n.startswith(("pair", "target"))), *(f"pair selection {n[-1]}" for n in names if n.startswith("pair marginals"))]
+    if missing := [n for n in needed if n not in names and (n in planned or n == "DP-SGD")]:
+        raise CertificateError(f"its ledger has no line '{missing[0]}', which this model needs")
+    _check_pair_tables(model, self.workload, self.target, planned, names, pairs)
+    return c
+
+
+def _check_pair_tables(model: Released, workload, target, planned, names, pairs: int) -> None:
+    "Refuse more tables of pairs than the ledger has paid for."
+    fields = model.encoder.fields
+    declared = set(_released_cliques(fields, workload)[0])
+    tables = [c for c in model.calibration.targets if len(c) > 1 and c not in declared]
+    chosen = {n for n in names if n.startswith("pair marginals")}
+    if any(n.replace("marginals", "selection") not in planned for n in chosen):
+        return  # all pairs were counted
+    paid = [c for c in tables if "target pairs" in names and target in {fields[j].column for j in c}]
+    if len(tables) - len(paid) > pairs * len(chosen):
+        raise CertificateError("it holds more tables of pairs than its ledger paid for")
 
 # %% ../nbs/09_synthesizer.ipynb #c028c
 @patch
@@ -1292,6 +1650,7 @@ def sample(
     where: dict = None,  # column → value, list of values, or range (lower, upper), which rows have; None: missing
     seed: int = None,  # in place of the synthesizer's
     kind: str = None,  # 'pandas', 'arrow' or 'polars'; None: that of the table that was fitted
+    ids: dict = None,  # id column → pattern in place of the schema's, as when that has too little room
 ):  # table with columns and dtypes as in the schema
     """A synthetic table. Post-processing: it costs nothing, as often as you like.
 
@@ -1299,7 +1658,7 @@ def sample(
     as was learned, in random order; the last user gets what is left. Under `where` each row has an id of its own."""
     if kind not in (None, *_KINDS):
         raise InputError(f"kind must be one of {', '.join(_KINDS)}")
-    pieces, parts = self.sample_chunks(n, where, seed), []
+    pieces, parts = self.sample_chunks(n, where, seed, ids), []
     with tqdm(total=int(n), desc="sampling", unit="row", disable=not self.verbose or n < 500_000, leave=False) as bar:
         for piece in pieces:
             parts.append(piece)
@@ -1314,30 +1673,52 @@ def sample_chunks(
     n: int,  # rows in all; but for the ids of a schema that has some, memory does not grow with them
     where: dict = None,  # as in `sample`
     seed: int = None,  # in place of the synthesizer's
+    ids: dict = None,  # as in `sample`
 ):  # yields DataFrames, of at most 200,000 rows each
     "The table that `sample` makes, in pieces."
     if not hasattr(self, "released_"):
         raise InputError("sample: fit or load a model first")
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
         raise InputError("n must be a whole number of at least 1")
-    rng = self._generator(1, seed)
-    return self._chunks(int(n), rng, _conditions(self.released_.encoder, where))
+    rng, asked = self._generator(1, seed), _conditions(self.released_.encoder, where)
+    return self._chunks(int(n), rng, asked, self._fresh_ids(int(n), rng, asked, ids))
 
 
 @patch
-def _chunks(self: DPVAESynthesizer, n: int, rng, asked: dict):
+def _fresh_ids(self: DPVAESynthesizer, n: int, rng, asked: dict, patterns) -> dict:
+    "Column → (n,) ids, no two rows or users alike. Room is asked for before a row is drawn."
+    columns = {name: c for name, c in self.schema.items() if c.type == "id"}
+    for name, pattern in _id_patterns(columns, patterns).items():
+        columns[name] = replace(columns[name], pattern=pattern)
+    grouped, made = self.unit if self._grouped and not asked else None, {}
+    for name, column in columns.items():
+        try:
+            made[name] = _users(column, self.released_.rows_per_unit, n, rng) if name == grouped else column.fresh(n, rng)
+        except InputError as error:
+            raise InputError(f"column {name!r}: {error}; ids, or --id, gives another pattern") from None
+    return made
+
+
+def _id_patterns(columns: dict, given) -> dict:
+    "Patterns in place of the schema's, for columns that are ids."
+    if not isinstance(given or {}, dict):
+        raise InputError("ids must be a dict: id column → pattern")
+    if wrong := [name for name in given or {} if name not in columns]:
+        raise InputError(f"ids: column {_plain_words(wrong[0])!r} is no id of the schema")
+    return given or {}
+
+# %% ../nbs/09_synthesizer.ipynb #ch01
+@patch
+def _chunks(self: DPVAESynthesizer, n: int, rng, asked: dict, ids: dict):
     "Pieces with their cells decoded and dressed; no id is given twice in the whole table."
-    model, encoder, at = self.released_, self.released_.encoder, 0
-    grouped = self.unit if self._grouped and not asked else None
-    ids = {name: c.fresh(n, rng) for name, c in self.schema.items() if c.type == "id" and name != grouped}
-    if grouped:
-        ids[grouped] = _users(self.schema[grouped], model.rows_per_unit, n, rng)
+    model, encoder, done = self.released_, copy(self.released_.encoder), 0
+    encoder.schema = encoder.schema.modelled  # ids are made for the whole table
     for codes, cells in _pieces(model, n, rng, asked):
         frame = encoder.dress(_repaired(model, encoder.decode(codes, rng, asked), cells), rng)
         for name, given in ids.items():
-            frame[name] = given.iloc[at : at + len(frame)].reset_index(drop=True).astype(frame[name].dtype)
-        at += len(frame)
-        yield frame
+            frame[name] = _dressed(given.iloc[done : done + len(frame)].reset_index(drop=True), self.schema[name])
+        done += len(frame)
+        yield frame[[name for name in self.schema if name in frame]]
 
 # %% ../nbs/09_synthesizer.ipynb #c028i
 @patch
@@ -1371,7 +1752,15 @@ def impute(
 # %% ../nbs/09_synthesizer.ipynb #c028k
 _EITHER, _WORDS = (int, float), (str, type(None))
 _PARAMS = {"epsilon": _EITHER, "delta": _EITHER, "unit": _WORDS, "max_rows_per_unit": int, "target": _WORDS}
-_PARAMS |= {"seed": (int, type(None)), "workload": list}
+_PARAMS |= {"seed": (int, type(None)), "workload": list, "accept_draft": bool}
+
+
+@patch(as_prop=True)
+def schema_(self: DPVAESynthesizer) -> Schema:
+    "The schema with what was discovered filled in."
+    if not hasattr(self, "released_"):
+        raise AttributeError("schema_: fit or load a model first")
+    return self.released_.encoder.resolved
 
 
 @patch
@@ -1382,6 +1771,10 @@ def save(
     "Write the model file: outputs of releases and public declarations, nothing else."
     if not hasattr(self, "released_"):
         raise InputError("save: fit a model first")
+    try:
+        self._check_certificate(self.certificate, self.released_)
+    except CertificateError:
+        raise InputError("save: options were changed since the fit: fit again, or set them back") from None
     body = {
         "params": {n: getattr(self, n) for n in _PARAMS} | {"workload": [list(c) for c in self.workload]},
         "encoder": self.released_.encoder.to_dict(),
@@ -1392,26 +1785,36 @@ def save(
     _write_atomically(Path(path), _pack("model", body, _model_tensors(self.released_)))
 
 # %% ../nbs/09_synthesizer.ipynb #c028l
+def _checked_body(content: bytes) -> dict:
+    "The JSON of a model file, its outermost keys and types checked."
+    body = _strict_json(content)
+    _check_types(body, dict.fromkeys(("params", "encoder", "network", "certificate"), dict) | {"table": str})
+    _check_types(body["params"], _PARAMS)
+    if not all(isinstance(c, list) and all(isinstance(n, str) for n in c) for c in body["params"]["workload"]):
+        raise InputError("workload: lists of columns")
+    return body
+
+
 @patch(cls_method=True)
 def load(
     cls: DPVAESynthesizer,
     path,  # a model file
 ):
-    "The synthesizer in a model file; a damaged, foreign or newer file is refused in one line."
-    members = _read_members(Path(path), "model")
+    "The synthesizer in a model file; a damaged, foreign, forged or newer file is refused in one line."
+    path = Path(path)
+    members = _read_members(path, "model")
     try:
-        body, tensors = _strict_json(members["model.json"]), load_tensors(members["tensors.safetensors"])
-        _check_types(body, dict.fromkeys(("params", "encoder", "network", "certificate"), dict) | {"table": str})
-        _check_types(body["params"], _PARAMS)
+        body, tensors = _checked_body(members["model.json"]), load_tensors(members["tensors.safetensors"])
         params = body["params"] | {"workload": [tuple(c) for c in body["params"]["workload"]]}
         self = cls(Schema.from_dict(body["encoder"]["schema"]), **params)
-        budget, self.certificate = self._check(), Certificate.from_dict(body["certificate"])
-        if (budget.epsilon, budget.delta) != (self.certificate.epsilon, self.certificate.delta):
-            raise InputError("certificate: of another budget")
+        self._check()
         self.released_ = _unpack(body, tensors, self.target, self.max_rows_per_unit if self._grouped else 0)
         self.kind_ = _KINDS[_KINDS.index(body["table"])]
-    except Exception:
-        raise InputError(f"{Path(path).name} is not a complete dpsynth model file") from None
+        self.certificate = self._check_certificate(Certificate.from_dict(body["certificate"]), self.released_)
+    except CertificateError as error:
+        raise InputError(f"{path.name}: its certificate does not hold: {error}") from None
+    except _DAMAGE:
+        raise InputError(f"{path.name} is not a complete dpsynth model file") from None
     return self
 
 # %% ../nbs/09_synthesizer.ipynb #c029
@@ -1450,3 +1853,18 @@ class _Ticker:
         self.bar.update(done - self.bar.n)
         if self.progress:
             self.progress(done, t.steps, self.epsilon)
+
+# %% ../nbs/09_synthesizer.ipynb #ch02
+_STAGES = {"coverage": "discovering", "workload": "counting", "1-way": "counting", "rows per unit": "counting"}
+_STAGES |= dict.fromkeys(("bounds", "values", "histogram"), "discovering") | dict.fromkeys(("latent prior", "target", "pair"), "calibrating")
+
+
+def _announce(ledger: Ledger, stage) -> None:
+    "Have a ledger say which part of a fit begins, ahead of each release."
+    make = ledger.release
+
+    def release(spend, *rest):
+        stage(next((words for start, words in _STAGES.items() if spend.name.startswith(start)), "learning"))
+        return make(spend, *rest)
+
+    ledger.release = release
