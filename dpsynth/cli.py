@@ -315,43 +315,167 @@ _FROM_DATA = (
 )
 
 
-def _draft(data: Path, out: Path, unit: str | None, from_data: bool, force: bool):  # the schema
+def _dialect(**options):
+    "How the table is written, from the options that were given."
+    from dpsynth.files import Dialect
+
+    return Dialect(**{key: value for key, value in options.items() if value is not None})
+
+
+def _draft(data: Path, out: Path, unit: str | None, from_data: bool, force: bool, ask: bool, dialect):  # (the draft, its unit)
     "Draft a schema and write it, but not over one that somebody may have completed."
     from dpsynth.drafts import draft_schema
-    from dpsynth.loading import read_table
+    from dpsynth.privacy import InputError
 
     path = _output("--out", out, (".yaml", ".yml", ".json"), (data,))
     if path.exists() and not force:
         _refuse(f"--out: {str(out)!r} is there, and may have been completed; --force overwrites it")
-    draft = draft_schema(read_table(data), from_data, unit)
+    try:
+        draft = draft_schema(data, from_data, unit, dialect)
+    except InputError as error:  # here a file's dialect is said by options
+        raise InputError(re.sub(r"declare file: {(\w+): ([^}]*)}", lambda m: f"give --{m[1].replace('_', '-')} {m[2]}", str(error))) from None
+    if ask:
+        draft, unit = _ask_schema(draft, unit)
     with _writing(path.parent) as part:
         draft.save(part / path.name)
-    return draft
+    return draft, unit
+
+# %% ../nbs/10_cli.ipynb #sk02
+_FACTS = {  # type: what is asked about it
+    "integer": {"lower": "lowest possible value", "upper": "highest possible value"},
+    "float": {"lower": "lowest possible value", "upper": "highest possible value"},
+    "datetime": {"lower": "first possible date, such as 2024-05-01", "upper": "last possible date"},
+    "categorical": {"categories": "all categories, with commas between them"},
+    "id": {"pattern": "shape: # for a digit, @ for a capital letter, * for a hexadecimal digit"},
+}
+
+
+def _ask(question: str, default: str = "") -> str:
+    "What is typed; where nothing is, the default."
+    shown = f" [{default}]" if default else ""
+    return typer.prompt(f"  {question}{shown}", default=default, show_default=False, err=True).strip()
+
+
+def _fact(key: str, answer: str):
+    "An answer as it would be read in a schema file."
+    from dpsynth.schema import _parse
+
+    return _parse(f"[{answer}]" if key == "categories" and answer != "discover" else answer, Path("answer"))
+
+
+def _shown(value) -> str:
+    "A value as it would be typed."
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+# %% ../nbs/10_cli.ipynb #sk03
+def _ask_facts(name: str, spec: dict):  # the column
+    "Ask for what is public about a column, until it can be used."
+    from dpsynth.privacy import InputError
+    from dpsynth.schema import _column_from_dict
+
+    while True:
+        try:
+            questions = _FACTS.get(spec["type"], {})
+            answers = {key: _fact(key, _ask(question, _shown(spec.get(key, "discover" if key != "pattern" else "")))) for key, question in questions.items()}
+            return _column_from_dict(name, {**spec, **answers})
+        except InputError as error:
+            print(f"  {_one_line(error)}", file=sys.stderr)
+
+
+def _ask_column(name: str, column, choices):  # (the column, whether it is confirmed)
+    "Ask whether what the draft says of a column is public, and for the rest."
+    from dpsynth.schema import _TYPES
+
+    if choices:
+        listed = "; ".join(f"{i}: {c.type} {c.format}" for i, c in enumerate(choices, 1))
+        picked = _ask(f"which is it? {listed}; Enter: leave it out")
+        if picked in map(str, range(1, len(choices) + 1)):
+            return _ask_facts(name, choices[int(picked) - 1].to_dict()), True
+        return column, False
+    kinds = [t for t in _TYPES]
+    while (answer := _ask(f"is {column.type} right, and public? y, n, or one of {', '.join(kinds)}", "n").lower()) not in ("y", "yes", "n", "no", *kinds):
+        print("  please answer y, n or a type", file=sys.stderr)
+    if answer in ("n", "no"):
+        return column, False
+    spec = column.to_dict() if answer in ("y", "yes", column.type) else {"type": answer}
+    return _ask_facts(name, spec), True
+
+# %% ../nbs/10_cli.ipynb #sk04
+def _ask_schema(draft, unit: str | None):  # (the draft with the answers, the unit)
+    "Walk through the columns of a draft."
+    from dataclasses import replace
+
+    if unit is None:
+        while (unit := _ask("which column says whose row it is? Enter: each row is somebody else's")) and unit not in draft:
+            print(f"  no such column; one of {', '.join(draft)}", file=sys.stderr)
+    columns = {n: c for n, c in draft.items() if n != unit}
+    marked, notes = set(draft.from_data) & set(columns), dict(draft.notes)
+    for i, (name, column) in enumerate(columns.items(), 1):
+        source = ", from the data" if name in marked else ""
+        said = [f"  from the data: {_one_line(note)}" for note in notes.get(name, [])]
+        print(f"{i}/{len(columns)} {_one_line(name)}: {column.type}{source}", *said, sep="\n", file=sys.stderr)
+        columns[name], confirmed = _ask_column(name, column, draft.choices.get(name))
+        if confirmed:
+            marked.discard(name)
+            notes.pop(name, None)
+    return replace(draft, columns=columns, from_data=tuple(n for n in columns if n in marked), notes=notes), unit or None
 
 # %% ../nbs/10_cli.ipynb #c029
 _SchemaOut = _option(Path, "--out", "-o", metavar="FILE", help="Where to write: .yaml or .json.")
 _LeftOut = _option(str | None, "--unit", metavar="COLUMN", help="The user's id: no column to model.")
 _FromData = _option(bool, "--from-data", help="Take bounds and categories from the rows: a disclosure.")
 _Force = _option(bool, "--force", help="Overwrite a schema that is there.")
+_AskMe = _option(bool, "--ask", help="Walk through the columns and ask for what is public.")
+_Delimiter = _option(str | None, "--delimiter", metavar="C", help="Between cells. Default: a comma, in .tsv a tab.")
+_Encoding = _option(str | None, "--encoding", metavar="NAME", help="Such as windows-1252. Default: utf-8.")
+_Decimal = _option(str | None, "--decimal", metavar="C", help="Before decimals: '.' or ','.")
+_Thousands = _option(str | None, "--thousands", metavar="C", help="Between thousands. Default: nothing.")
+_Skip = _option(int | None, "--skip", metavar="N", help="Lines above the header.")
+_Footer = _option(int | None, "--footer", metavar="N", help="Lines below the table.")
+_HeaderRows = _option(int | None, "--header-rows", metavar="N", help="Rows of the header; the first has the names.")
+_Index = _option(bool, "--index", help="The first column has no name and holds row numbers.")
+
+
+def _show_draft(draft, data: Path, out: Path, unit: str | None) -> None:
+    "Print what a person has to look at, and what comes next."
+    for name, notes in draft.notes.items():
+        print(f"dpsynth: column {_one_line(name)!r}: {_one_line('; '.join(notes))}", file=sys.stderr)
+    marked, open_ones = len(draft.from_data), sum(c.discovers for c in draft.values())
+    print(f"{out}: {len(draft)} columns, {open_ones} with something to discover, {marked} marked as from the data")
+    fit = ("dpsynth", "fit", data, "--schema", out, "--epsilon", 1, *(("--unit", unit) if unit else ()), "-o", "model.dpsynth")
+    look = f"look at the lines in {out} that are marked, correct them, and delete the mark where everybody knows it anyway; " if marked else ""
+    _next(*fit, after=f"{look}write into {out} what is publicly known, then ")
+    if marked:
+        print("      (quick: with --accept-draft it takes the marked lines as they are, and the certificate says so)")
 
 
 @_command("schema", 'dpsynth schema table.csv --unit "User ID" -o schema.yaml')
 def _schema(
-    data: _Data, out: _SchemaOut, unit: _LeftOut = None, from_data: _FromData = False, force: _Force = False
+    data: _Data,
+    out: _SchemaOut,
+    unit: _LeftOut = None,
+    ask: _AskMe = False,
+    from_data: _FromData = False,
+    force: _Force = False,
+    delimiter: _Delimiter = None,
+    encoding: _Encoding = None,
+    decimal: _Decimal = None,
+    thousands: _Thousands = None,
+    skip: _Skip = None,
+    footer: _Footer = None,
+    header_rows: _HeaderRows = None,
+    index: _Index = False,
 ):
     """Draft a schema for you to complete.
 
-    Names and types are guessed; the rest says discover, which fit pays for. Write down what is public.
+    Names and types are guessed from the rows and marked; the rest says discover, which fit pays for. Write down what is public.
     """
-    draft = _draft(data, out, unit, from_data, force)
+    written = {"delimiter": delimiter, "encoding": encoding, "decimal": decimal, "thousands": thousands}
+    dialect = _dialect(**written, skip=skip, footer=footer, header_rows=header_rows, index=index)
+    draft, unit = _draft(data, out, unit, from_data, force, ask, dialect)
     if from_data:
         print(_FROM_DATA.format(out), file=sys.stderr)
-    open_ones = sum(c.discovers for c in draft.values())
-    print(f"{out}: {len(draft)} columns, {open_ones} with something to discover")
-    _next(
-        *("dpsynth", "fit", data, "--schema", out, "--epsilon", 1, *(("--unit", unit) if unit else ()), "-o", "model.dpsynth"),
-        after=f"write into {out} what is publicly known, then ",
-    )
+    _show_draft(draft, data, out, unit)
 
 # %% ../nbs/10_cli.ipynb #c038
 _ASSUMED = "~ assumed: fit settles the codes of these columns from noisy counts"

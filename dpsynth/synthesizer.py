@@ -6,8 +6,8 @@
 __all__ = ['PAIR_ROUNDS', 'PAIR_SHARE', 'PAIR_MASS', 'MIXTURE_SIGNAL', 'PSEUDO_ROWS', 'MAX_CELLS', 'MANY', 'LEAST_ROWS',
            'IMPUTE_DRAWS', 'IMPUTE_ROUNDS', 'NOT_COVERED', 'ADJACENCY', 'ACCOUNTANT', 'CROSS_CHECK', 'MAX_STEPS',
            'NOT_PROVEN', 'FORMAT', 'MAX_FILE_BYTES', 'MAX_FIELDS', 'SEARCH_TRIES', 'Plan', 'make_plan',
-           'rows_per_unit_errors', 'Released', 'CertificateError', 'describe_columns', 'Certificate', 'rdp_epsilon',
-           'unsampled_epsilon', 'model_digest', 'affordable_training', 'Checkpoint', 'DPVAESynthesizer',
+           'rows_per_unit_errors', 'discovery_needs', 'Released', 'CertificateError', 'describe_columns', 'Certificate',
+           'rdp_epsilon', 'unsampled_epsilon', 'model_digest', 'affordable_training', 'Checkpoint', 'DPVAESynthesizer',
            'check_satisfiable']
 
 # %% ../nbs/09_synthesizer.ipynb #c003
@@ -62,6 +62,7 @@ from dpsynth.calibration import (
     systematic_resample,
 )
 from .columns import _respell
+from .discovery import discovery_shares, doubtful_columns
 from .files import _load
 from .loading import Schema, bound_contributions, read_table
 from .pages import html_page, html_section, html_table
@@ -74,10 +75,10 @@ from dpsynth.preprocessing import (
     condition,
     constrained,
     contradictions,
-    discovery_releases,
     planned_fields,
 )
 from dpsynth.privacy import (
+    MAX_EPSILON,
     InputError,
     JobError,
     Journal,
@@ -188,24 +189,24 @@ def _ones_share(sizes, mass: float) -> float:
     return float(np.clip(0.4 * (error / 0.0023) ** 0.25, 0.4, 0.8))
 
 # %% ../nbs/09_synthesizer.ipynb #c009a
-def _shares(schema: Schema, workload, target: bool, pairs: int, mass: float, grouped: bool) -> dict:
+def _shares(schema: Schema, workload, target: bool, pairs: int, mass: float, grouped: bool, k: int) -> dict:
     "Share of μ² of each release, in the order of their charges; what is left trains the network. `mass` is units × μ."
-    discovery = {"bounds": 0.01, "values": 0.02, "histogram": 0.03}
-    shares = {name: discovery[name] for name in discovery_releases(schema)} | ({"rows per unit": 0.02} if grouped else {})
+    shares = discovery_shares(schema, mass, k) | ({"rows per unit": 0.02} if grouped else {})
     if workload:
         rest = set(schema.modelled) - {n for clique in workload for n in clique}
-        return shares | ({"workload": 0.70, "1-way marginals": 0.10} if rest else {"workload": 0.80}) | {"latent prior": 0.01}
+        counts = min(0.8, 0.9 - sum(shares.values()))
+        return shares | ({"workload": 0.875 * counts, "1-way marginals": 0.125 * counts} if rest else {"workload": counts}) | {"latent prior": 0.01}
     sizes = [f.cardinality for f in planned_fields(schema)]
     pair_shares = {"latent prior": 0.01} | _pair_shares(len(sizes), target, pairs, mass)
     ones = min(_ones_share(sizes, mass), 0.9 - sum(shares.values()) - sum(pair_shares.values()))
     return shares | {"1-way marginals": ones} | pair_shares
 
 
-def _releases(schema, units, budget, workload, target, grouped):  # (name → Spend, pairs in a round, share of training)
+def _releases(schema, units, budget, workload, target, grouped, k):  # (name → Spend, pairs in a round, share of training)
     "All releases beside training, in the order of their charges."
     mu = gaussian_mu(budget)
     pairs = int(np.clip(round(14 * (units * mu / 9000) ** 0.35), 6, 30))
-    shares = _shares(schema, workload, target, pairs, units * mu, grouped)
+    shares = _shares(schema, workload, target, pairs, units * mu, grouped, k)
     delta = {"values": budget.delta / 20}
     return {n: Spend(n, 1 / (mu * math.sqrt(s)), delta=delta.get(n, 0.0)) for n, s in shares.items()}, pairs, 1 - sum(shares.values())
 
@@ -233,7 +234,7 @@ def make_plan(
     "Divide a budget. Steps and rate follow the signal that is left for training: units × its part of μ."
     budget.check_units(units)
     mu = gaussian_mu(budget)
-    releases, pairs, left = _releases(schema, units, budget, workload, target, grouped)
+    releases, pairs, left = _releases(schema, units, budget, workload, target, grouped, rows_per_unit)
     signal = units * mu * math.sqrt(left)
     steps = int(np.clip(round(1000 * (signal / 750) ** 0.3), 300, 3000))
     sampling_rate = min(1024, max(units // 16, 1)) / units
@@ -259,10 +260,39 @@ def rows_per_unit_errors(
     budget.check_units(units)
     rows = []
     for k in ks:
-        releases = _releases(schema, units, budget, workload, target, grouped and k > 1)[0]
+        releases = _releases(schema, units, budget, workload, target, grouped and k > 1, k)[0]
         error = Plan(budget, units, k, releases, None, 0, {}).expected_tvd(schema, workload)["expected_tvd"]
         rows.append((error.mean(), (error / k).mean()))
     return pd.DataFrame(rows, columns=["one row each", "k rows each"], index=pd.Index(ks, name="k"))
+
+# %% ../nbs/09_synthesizer.ipynb #dn02
+def discovery_needs(
+    schema: Schema,
+    units: int,  # public
+    budget: PrivacyBudget,
+    rows_per_unit: int = 1,  # k
+    workload=(),  # tuples of columns
+    target: bool = False,
+    grouped: bool = False,  # whether the synthetic table shall have users of several rows
+) -> tuple:  # columns in doubt; smallest ε and number of units, to a tenth, with which none would be, or None
+    "Which columns to discover will probably be refused, and what would help. Reads no data."
+
+    def doubtful(epsilon, units):
+        releases = _releases(schema, units, replace(budget, epsilon=epsilon), workload, target, grouped, rows_per_unit)[0]
+        return doubtful_columns(schema, releases, units, rows_per_unit)
+
+    if not (columns := doubtful(budget.epsilon, units)):
+        return [], None, None
+    grown = 1.1 ** np.arange(1, 120)
+    epsilons = (e for e in budget.epsilon * grown if e <= MAX_EPSILON and not doubtful(e, units))
+    counts = (n for n in (math.ceil(units * g) for g in grown) if n * budget.delta < 1 and not doubtful(budget.epsilon, n))
+    return columns, next(epsilons, None), next(counts, None)
+
+
+def _what_helps(epsilon, units) -> str:
+    "The words for it."
+    words = [f"at ε = {epsilon:.2g}"] * bool(epsilon) + [f"with {float(f'{units:.2g}'):,.0f} units"] * bool(units)
+    return " or ".join(words)
 
 # %% ../nbs/09_synthesizer.ipynb #c013
 PSEUDO_ROWS = 200  # rows of a pool that a cell needs to have a say in the multipliers for other pools
@@ -1630,7 +1660,8 @@ def _learn(self: DPVAESynthesizer, table, unit_index, plan, ledger, rng, progres
     "All releases in their order."
     k = plan.rows_per_unit
     release = lambda name, make: ledger.release(plan.releases[name], make)
-    encoder = TableEncoder(self.schema).fit(table, plan.releases, ledger, rng, k)
+    needs = discovery_needs(self.schema, plan.units, plan.budget, k, self.workload, bool(self.target), self._grouped)
+    encoder = TableEncoder(self.schema).fit(table, plan.releases, ledger, rng, k, _what_helps(*needs[1:]))
     per_unit = release("rows per unit", lambda spend: measure_rows_per_unit(unit_index, k, spend, rng)) if self._grouped else None
     codes = code_matrix(encoder, table)
     noisy, scales = _counts(codes, encoder, self.workload, release, rng, k)
