@@ -28,7 +28,7 @@ import torch
 from scipy.stats import beta, chi2, norm, normaltest
 from sklearn.base import clone
 
-from . import calibration, loading, preprocessing, privacy, streaming, training, vae
+from . import calibration, discovery, loading, preprocessing, privacy, streaming, training, vae
 from .loading import Categorical, Datetime, Float, Id, Integer, Schema
 from .privacy import InputError, JobError, Ledger, OperatorWarning, PrivacyBudget, Spend, compose_epsilon, secure_generator
 from .vae import TabularVAE, VAEConfig
@@ -230,7 +230,7 @@ def _watched_gradient(tape, original):
 # %% ../nbs/08_auditing.ipynb #c017
 def _watched_values(tape, original):
     def _read_values(values, column, spend, columns, k, rng):
-        tape.labels = labels = preprocessing._value_counts(values, column).index
+        tape.labels = labels = discovery._value_counts(values, column).index
         shown = original(values, column, spend, columns, k, rng)
         tape.labels = None
         then = tape.take("thresholded values", shown=shown, labels=labels)
@@ -238,7 +238,7 @@ def _watched_values(tape, original):
             alone = then["labels"].difference(labels)
             if len(alone.intersection(pd.Index(list(then["shown"])))):
                 tape.fault(f"{spend.name}: shows a value that one unit alone has")
-            room = preprocessing._threshold(spend, columns, k) - 1 - k  # over the largest count of one unit
+            room = discovery._threshold(spend, columns, k) - 1 - k  # over the largest count of one unit
             noise = spend.noise_multiplier * k * math.sqrt(columns)
             tape.missed += min(len(alone), k) * float(norm.sf(room / noise))
         return dict(then["shown"])
@@ -370,7 +370,7 @@ def _watching(tape: _Tape):
 
 _WATCHED = {
     training.clipped_gradient_sum: _watched_sum,
-    preprocessing._read_values: _watched_values,
+    discovery._read_values: _watched_values,
     loading.bound_contributions: _watched_bound,
     streaming.bound_chunks: _watched_chunks,
     vae.sample_codes: _remembered,
@@ -598,7 +598,7 @@ def _discovery_case(rng, tape):
         frame.iloc[n - mine :] = frame.iloc[[n - 1] * mine]
     columns = [name for name in _OPEN if name == "city" or rng.random() < 0.6]
     schema = Schema({name: _OPEN[name] for name in columns})
-    releases = preprocessing.discovery_releases(schema)
+    releases = discovery.discovery_releases(schema)
     spends = {name: Spend(name, float(rng.uniform(0.3, 5)), delta=1e-4 * (name == "values")) for name in releases}
     def run(frame, noise):
         return preprocessing.TableEncoder(schema).fit(frame[columns], spends, _Unbounded(tape), noise, k).to_dict()
