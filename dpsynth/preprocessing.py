@@ -42,6 +42,7 @@ from dpsynth.discovery import (
     _value_widths,
     discovery_releases,
     measure_coverage,
+    lost_columns,
     refuse_lost,
 )
 from .schema import Schema
@@ -772,7 +773,7 @@ def fit(
     ledger: Ledger,
     rng: np.random.Generator,  # from secure_generator
     k: int = 1,  # rows a unit, at most
-    more: str = "",  # what would help a column that is refused, for the message: "at ε = 3", from public values
+    more=str,  # called for what would help a column that is refused, from public values: "at ε = 3"
 ):  # self
     "Learn what the schema leaves open: each release is charged before its columns are read. Refuses columns that are not covered."
     releases, columns, values, fitted = discovery_releases(self.schema), dict(self.schema.columns), {}, {}
@@ -788,7 +789,7 @@ def fit(
             columns[name] = replace(columns[name], categories=sorted(values[name]) or ["other"])
     if "coverage" in releases:
         counts = ledger.release(spends["coverage"], lambda spend: measure_coverage(frame, self.schema, columns, spend, rng, k))
-        refuse_lost(self.schema, counts, more)
+        refuse_lost(self.schema, counts, more() if lost_columns(self.schema, counts) else "")
         self.covered = {n: round(min(max(a / max(a + b, 1.0), 0.0), 1.0), 3) for n, (a, b, _) in counts.items()}
     if read := releases.get("histogram"):
         noisy = ledger.release(spends["histogram"], lambda spend: self._bins(frame, read, columns, spend, rng, k))

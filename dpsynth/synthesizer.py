@@ -291,8 +291,8 @@ def discovery_needs(
 
 def _what_helps(epsilon, units) -> str:
     "The words for it."
-    words = [f"at ε = {epsilon:.2g}"] * bool(epsilon) + [f"with {float(f'{units:.2g}'):,.0f} units"] * bool(units)
-    return " or ".join(words)
+    words = [epsilon and f"at ε = {epsilon:.2g}", units and f"with {float(f'{units:.2g}'):,.0f} units"]
+    return " or ".join(filter(None, words))
 
 # %% ../nbs/09_synthesizer.ipynb #c013
 PSEUDO_ROWS = 200  # rows of a pool that a cell needs to have a say in the multipliers for other pools
@@ -1229,11 +1229,11 @@ def _unpack(body: dict, tensors: dict, target, k: int) -> Released:
 def affordable_training(
     plan: Plan,
     spends,  # charged so far
-    again=(),  # lost releases that would be charged a second time
+    recharged=(),  # lost releases that would be charged a second time
 ) -> TrainingPlan:
     "The planned training; or fewer steps, where releases were charged twice and their second charge has to be paid for."
     name = plan.training.spend.name
-    others = [s for s in (*spends, *again) if s.name != name]
+    others = [s for s in (*spends, *recharged) if s.name != name]
     charged = {s.name for s in others}
     if len(charged) == len(others):
         return plan.training
@@ -1272,7 +1272,9 @@ def _restore(value, tensors: dict):
 
 # %% ../nbs/09_synthesizer.ipynb #ck05
 class Checkpoint(Ledger):
-    "A ledger in a file, and in a second file the results of what it paid for: a fit that can be killed and taken up again."
+    """A ledger in a file, and in a second file the results of what it paid for: a fit that can be killed and taken up again.
+
+    Whatever becomes of the second file, what the first one holds stays spent: a result that is lost is charged again or done without."""
 
     def __init__(
         self,
@@ -1297,7 +1299,7 @@ class Checkpoint(Ledger):
     def release(self, spend, make):
         "The kept result; else charge, make and keep it. None where it was lost after training."
         if spend.name not in self.kept:
-            if any(s.name == spend.name for s in self.spends) and (spend := self._again(spend)) is None:
+            if any(s.name == spend.name for s in self.spends) and (spend := self.recharge_lost_release(spend)) is None:
                 return None
             self._keep(spend.name, super().release(spend, make))
         return self.kept[spend.name]
@@ -1306,6 +1308,8 @@ class Checkpoint(Ledger):
         "The steps still to take, from the kept state on; the state is kept after each block."
         for name, saved in self.kept.get(spend.name, {}).items():
             state[name].copy_(torch.from_numpy(saved))
+        if spend.name not in self.kept and self._steps() >= spend.steps:
+            raise JobError(f"{self.path.name}: all steps of training were lost in crashes, and no budget is left to take them again")
         for block in super().blocks(spend):
             yield block
             self._keep(spend.name, {name: tensor.cpu().numpy() for name, tensor in state.items()})
@@ -1335,7 +1339,7 @@ def _keep(self: Checkpoint, name, value):
 
 # %% ../nbs/09_synthesizer.ipynb #ck05b
 @patch
-def _again(self: Checkpoint, spend):
+def recharge_lost_release(self: Checkpoint, spend):
     "A second charge for a lost release, which leaves training half of its steps at least; None after training."
     order = list(self.plan.releases)
     if order.index(spend.name) >= order.index("latent prior"):
@@ -1412,6 +1416,7 @@ class DPVAESynthesizer(BaseEstimator):
             ledger = stack.enter_context(closing(Ledger(budget) if checkpoint is None else Checkpoint(plan, checkpoint, self._public(plan))))
             _announce(ledger, stage)
             model = self._learn(table, unit_index, plan, ledger, rng, progress, trainer)
+            ledger.confirm()
         certificate = Certificate.of(ledger, model.encoder, self.unit, k, plan.units, name, rng)
         # one call of C, which no signal divides: all of a fit, or nothing of it
         vars(self).update(released_=model, plan_=plan, ledger_=ledger, kind_=kind, certificate=certificate)
@@ -1660,8 +1665,8 @@ def _learn(self: DPVAESynthesizer, table, unit_index, plan, ledger, rng, progres
     "All releases in their order."
     k = plan.rows_per_unit
     release = lambda name, make: ledger.release(plan.releases[name], make)
-    needs = discovery_needs(self.schema, plan.units, plan.budget, k, self.workload, bool(self.target), self._grouped)
-    encoder = TableEncoder(self.schema).fit(table, plan.releases, ledger, rng, k, _what_helps(*needs[1:]))
+    needs = lambda: discovery_needs(self.schema, plan.units, plan.budget, k, self.workload, bool(self.target), self._grouped)[1:]
+    encoder = TableEncoder(self.schema).fit(table, plan.releases, ledger, rng, k, lambda: _what_helps(*needs()))
     per_unit = release("rows per unit", lambda spend: measure_rows_per_unit(unit_index, k, spend, rng)) if self._grouped else None
     codes = code_matrix(encoder, table)
     noisy, scales = _counts(codes, encoder, self.workload, release, rng, k)
