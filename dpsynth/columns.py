@@ -13,7 +13,8 @@ import unicodedata
 import warnings
 import zoneinfo
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
+from datetime import date, datetime
+from datetime import time as clock_time
 from decimal import Decimal
 from typing import ClassVar
 
@@ -176,7 +177,7 @@ class _Notation:
 
 def _notation(column) -> _Notation:
     "How a column's numbers are written; None: as in programs."
-    return _notation_like(column.format) if getattr(column, "format", None) else None
+    return _notation_like(column.format) if column.type in ("integer", "float") and column.format else None
 
 
 @functools.cache
@@ -484,6 +485,8 @@ class Datetime(_Column):
     def __post_init__(self):
         if self.format is not None:
             _check_format(self)
+        if re.match("date(32|64)", str(self.dtype)) and self.resolution == "second":
+            object.__setattr__(self, "resolution", "day")
         if self.timezone is not None and (not isinstance(self.timezone, str) or self.timezone not in zoneinfo.available_timezones()):
             raise InputError("timezone must be the name of a time zone, such as Europe/Berlin or UTC")
         if self.resolution not in _RESOLUTIONS:
@@ -581,10 +584,12 @@ def _spelled(parts, digits) -> pd.Series:
 _MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
 
 
-def _text(value, decimal: str = ".") -> str:
-    "A value as it would stand in a file; whole numbers without decimals."
+def _text(value, decimal: str = ".", mark: str = "") -> str:
+    "A value as it would stand in a file; whole numbers without decimals; instants that are no text yet with a mark before."
     if isinstance(value, str):
         return _label(value)
+    if mark and isinstance(value, (date, clock_time, np.datetime64)):
+        return mark + str(value)
     if isinstance(value, (float, np.floating)):
         whole = math.isfinite(value) and value == int(value)
         return str(int(value)) if whole else str(value).replace(".", decimal)
@@ -613,17 +618,18 @@ def _distinct_texts(
     cells: pd.Series,
     missing,  # texts that stand for a missing cell
     keep=(),  # those of them that are declared categories
-    decimal: str = ".",  # sign before the decimals of numbers that are no text yet
+    *as_text,  # of `_text`, for what is no text yet: sign before the decimals of numbers, mark of instants
 ) -> tuple[np.ndarray, pd.Series]:  # (rows,) label of each cell's text or -1; the texts by label
     "The distinct texts of a column, and where they stand. Labels of missing texts are left out."
     if cells.dtype == object or isinstance(cells.dtype, pd.StringDtype):
         values = cells.to_numpy(object)
         if pd.api.types.infer_dtype(values, skipna=True) not in ("string", "empty"):  # 1, True and 1.0 are one to pandas
-            values = np.array([None if _is_missing(v) else _text(v, decimal) for v in values] + [None], object)[:-1]
+            values = np.array([None if _is_missing(v) else _text(v, *as_text) for v in values] + [None], object)[:-1]
+            as_text = None
         codes, values = _factorize(values)
     else:
         codes, values = pd.factorize(cells)
-    texts = pd.Series([_text(v, decimal) for v in values], dtype=object)
+    texts = pd.Series(list(values) if as_text is None else [_text(v, *as_text) for v in values], dtype=object)
     return codes, texts[(~texts.isin(set(missing) - set(keep))).to_numpy(bool)]
 
 # %% ../nbs/00b_columns.ipynb #c037b
@@ -677,8 +683,13 @@ def _read_datetime(column: Datetime, cells: pd.Series) -> pd.Series:
     if _is_instant(cells):
         aware = getattr(cells.dtype, "tz", None) or getattr(getattr(cells.dtype, "pyarrow_dtype", None), "tz", None)
         at, aware = _naive(cells), np.full(len(cells), bool(aware))
+        if column.is_clock:
+            return (at - at.dt.floor("D")) + np.datetime64(0, "s")
     else:
-        seconds, aware, good = _read_instants(cells.tolist(), column.format, column.is_clock)
+        texts = cells.tolist()
+        seconds, aware, good = _read_instants(texts, column.format, column.is_clock)
+        if len(objects := [i for i, t in enumerate(texts) if t[:1] == _INSTANT]):  # of Python, in a column whose texts have a format
+            seconds[objects], aware[objects], good[objects] = _read_instants([texts[i][1:] for i in objects], clock=column.is_clock)
         at = _stamps(seconds, good, cells.index)
     if column.timezone is None or not aware.any():
         return at
@@ -686,6 +697,7 @@ def _read_datetime(column: Datetime, cells: pd.Series) -> pd.Series:
     return at.mask(aware, moved.clip(*_BETWEEN))
 
 
+_INSTANT = "\0"  # before the text of an instant that is no text; no text has one
 _BETWEEN = pd.Timestamp("0001-01-01"), pd.Timestamp("9999-12-31 23:59:59")
 
 
@@ -721,7 +733,7 @@ def _is_native(cells: pd.Series, column: _Column) -> bool:
     "Whether the cells have the column's kind already."
     types = pd.api.types
     if column.type == "datetime":
-        return _is_instant(cells) and not column.is_clock
+        return _is_instant(cells)
     number = types.is_numeric_dtype(cells) and not (types.is_bool_dtype(cells) or types.is_complex_dtype(cells))
     return column.type in ("integer", "float") and number
 
@@ -810,7 +822,8 @@ def _read_column(
         gone = there & typed.isna().to_numpy(bool)
         return typed, _Found(bool(there.any()), _fits(column, cells, typed), *_not_read(gone, [], column))
     keep = [_label(c) for c in getattr(column, "categories", [])]
-    codes, texts = _distinct_texts(cells, missing, keep, notation.decimal or "." if notation else ".")
+    mark = _INSTANT if column.type == "datetime" and column.format else ""
+    codes, texts = _distinct_texts(cells, missing, keep, notation.decimal or "." if notation else ".", mark)
     typed = read(column, texts)
     found = _Found(len(texts) > 0, _fits(column, texts, typed))
     if (lost := texts[typed.isna().to_numpy(bool)]).size:

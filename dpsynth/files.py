@@ -498,7 +498,7 @@ def _write_csv(pieces, schema, file, dialect: Dialect) -> None:
 # %% ../nbs/00d_files.ipynb #wr04
 def _parquet_type(column, given: pa.DataType, cells: pd.Series) -> pa.DataType:
     "The type of a column: the declared one, and of text, even where a piece has none in it, text."
-    if declared := _arrow_type(getattr(column, "dtype", None)):
+    if declared := _arrow_type(getattr(column, "dtype", None)) or (pa.time32("s") if getattr(column, "is_clock", False) else None):
         return declared
     if cells.dtype != object:
         return given

@@ -125,7 +125,7 @@ def _infer_column(cells: pd.Series, missing, notation=None, clock: bool = False)
     "A column with the narrowest type that every present cell reads as."
     if _is_instant(cells):
         return _naive(cells)
-    codes, texts = _distinct_texts(cells, missing, decimal=notation.decimal if notation else ".")
+    codes, texts = _distinct_texts(cells, missing, (), notation.decimal if notation else ".")
     typed = texts
     numbers = _read_float(None, texts) if notation is None else pd.Series([notation.value(t) for t in texts], texts.index, float)
     seconds, _, good = _read_instants(texts.tolist(), clock=clock)
