@@ -8,7 +8,6 @@ __all__ = ['app']
 # %% ../nbs/10_cli.ipynb #c003
 import csv
 import inspect
-import itertools
 import json
 import math
 import os
@@ -392,9 +391,9 @@ def _ask_column(name: str, column, choices):  # (the column, whether it is confi
         if picked in map(str, range(1, len(choices) + 1)):
             return _ask_facts(name, choices[int(picked) - 1].to_dict()), True
         return column, False
-    kinds = [t for t in _TYPES]
-    while (answer := _ask(f"is {column.type} right, and public? y, n, or one of {', '.join(kinds)}", "n").lower()) not in ("y", "yes", "n", "no", *kinds):
-        print("  please answer y, n or a type", file=sys.stderr)
+    kinds = list(_TYPES)
+    while (answer := _ask(f"is {column.type} right, and does everybody know? y, n, or another type", "n").lower()) not in ("y", "yes", "n", "no", *kinds):
+        print(f"  please answer y, n or a type: {', '.join(kinds)}", file=sys.stderr)
     if answer in ("n", "no"):
         return column, False
     spec = column.to_dict() if answer in ("y", "yes", column.type) else {"type": answer}
@@ -443,10 +442,10 @@ def _show_draft(draft, data: Path, out: Path, unit: str | None) -> None:
     marked, open_ones = len(draft.from_data), sum(c.discovers for c in draft.values())
     print(f"{out}: {len(draft)} columns, {open_ones} with something to discover, {marked} marked as from the data")
     fit = ("dpsynth", "fit", data, "--schema", out, "--epsilon", 1, *(("--unit", unit) if unit else ()), "-o", "model.dpsynth")
-    look = f"look at the lines in {out} that are marked, correct them, and delete the mark where everybody knows it anyway; " if marked else ""
-    _next(*fit, after=f"{look}write into {out} what is publicly known, then ")
+    look = "look at the marked lines and delete the mark where everybody knows it anyway, " if marked else ""
+    _next(*fit, after=f"in {out} {look}write down what is public, then ")
     if marked:
-        print("      (quick: with --accept-draft it takes the marked lines as they are, and the certificate says so)")
+        print("quick: the same with --accept-draft; then the certificate says that they were taken from the table")
 
 
 @_command("schema", 'dpsynth schema table.csv --unit "User ID" -o schema.yaml')
@@ -740,50 +739,6 @@ def _conditions(
         ranges[name] = max(lower, key=place, default=None), min(upper, key=place, default=None)
     return {name: found[0] if len(found) == 1 else found for name, found in values.items()} | ranges
 
-# %% ../nbs/10_cli.ipynb #c052
-def _as_written(frame, schema):
-    "The table as a CSV file has it: instants as text, and no text that a spreadsheet would calculate."
-    from dpsynth.columns import _defuse
-
-    frame = frame.copy()
-    for name, column in schema.items():
-        if column.type == "datetime":
-            time = "" if column.resolution == "day" else " %H:%M:%S" + "%z" * bool(column.timezone)
-            frame[name] = frame[name].dt.strftime(f"%Y-%m-%d{time}")
-        elif column.type in ("categorical", "id"):
-            frame[name] = frame[name].astype(object).map(lambda v: _defuse(v) if isinstance(v, str) else v, na_action="ignore")
-    return frame.rename(columns=_defuse)
-
-
-def _write_csv(pieces, schema, file) -> None:
-    "A table as CSV into an open file, piece by piece."
-    for i, piece in enumerate(pieces):
-        _as_written(piece, schema).to_csv(file, index=False, header=i == 0, lineterminator="\n")
-
-# %% ../nbs/10_cli.ipynb #s052a
-def _write_parquet(pieces, path: Path) -> None:
-    "A table as Parquet, a row group for each piece. A text column is one, even where a piece has no text in it."
-    import pyarrow as pa
-    from pyarrow.parquet import ParquetWriter
-
-    pieces = iter(pieces)
-    first = next(pieces)
-    arrow = pa.Schema.from_pandas(first, preserve_index=False)
-    for i, field in enumerate(arrow):
-        if first[field.name].dtype == object:
-            arrow = arrow.set(i, field.with_type(pa.string()))
-    with ParquetWriter(path, arrow) as writer:
-        for piece in itertools.chain([first], pieces):
-            writer.write_table(pa.Table.from_pandas(piece, arrow, preserve_index=False))
-
-
-def _write_table(pieces, schema, path: Path) -> None:
-    "A table as .csv or .parquet, piece by piece."
-    if path.suffix.lower() == ".parquet":
-        return _write_parquet(pieces, path)
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        _write_csv(pieces, schema, file)
-
 # %% ../nbs/10_cli.ipynb #c053
 _Count = _option(int, "-n", metavar="N", help="Rows.")
 _TableOut = _option(
@@ -833,14 +788,16 @@ def _sample(model: _Model, n: _Count, out: _TableOut = None, where: _Where = [],
 
     As often as you like, and as much: it costs no privacy, and memory for a piece at a time. In CSV an apostrophe disarms a text that looks like a formula.
     """
+    from dpsynth.files import write_table
+
     if shared := _shared(workers, ray_address):
         return _sample_in_parts(model, n, out, where, seed, shared)
     path = out and _output("--out", out, (".csv", ".parquet"), (model,))
     pieces, schema = _sampled(model, n, where, seed)
     if path is None:
-        return _write_csv(pieces, schema, sys.stdout)
+        return write_table(pieces, schema, sys.stdout)
     with _progress() as tell, _writing(path.parent) as part:
-        _write_table(_told(pieces, n, tell), schema, part / path.name)
+        write_table(_told(pieces, n, tell), schema, part / path.name)
     print(f"{out}: {n:,} rows")
     _next("dpsynth", "evaluate", "--real", "TABLE", "--synthetic", out, "--schema", "SCHEMA", "--html", "report.html")
 
@@ -1100,13 +1057,14 @@ def _demo_metrics(real, synthetic, schema, tell) -> dict:
 def _demo_files(folder: Path, log, synth, synthetic, metrics: dict) -> None:
     "The seven files of the demo, in a folder."
     from dpsynth.evaluation import report
+    from dpsynth.files import write_table
 
     schema, model = synth.schema, folder / "model.dpsynth"
     log.to_csv(folder / "telemetry.csv", index=False)
     synth.save(model)
     c, digest = _certified(model, None)
     certificate = {**c.to_dict(), "model_sha256": digest}
-    _write_table([synthetic], schema, folder / "synthetic.csv")
+    write_table([synthetic], schema, folder / "synthetic.csv")
     _write_json(metrics, folder / "metrics.json")
     _write_json(certificate, folder / "certificate.json")
     (folder / "certificate.html").write_text(c.to_html(model.name, digest), encoding="utf-8")

@@ -403,10 +403,10 @@ def _draft_text(cells: _Cells) -> _Drafted:
     kind = _kind_of_text(cells)
     if pattern := _shape(cells.texts):
         what = kind if kind.startswith(("e-mail", "tele")) else "ids"
-        return _Drafted(Id(pattern), [f"look like {what}: never read, a sample gets fresh ones"])
+        return _Drafted(Id(pattern), [f"cells look like {what}: never read, a sample gets fresh ones"])
     if all(t.isdecimal() and t.isascii() for t in cells.texts):
-        return _Drafted(_key_column(cells), ["look like ids: never read, a sample gets fresh ones"])
-    return _Drafted(Ignore(), [f"look like {kind}: left out; categories or a pattern would keep the column"])
+        return _Drafted(_key_column(cells), ["cells look like ids: never read, a sample gets fresh ones"])
+    return _Drafted(Ignore(), [f"cells look like {kind}: left out; a list of categories or an id's pattern would keep the column"])
 
 # %% ../nbs/01b_drafts.ipynb #dr43
 def _draft_cells(name: str, cells: pd.Series, usual=None) -> _Drafted:

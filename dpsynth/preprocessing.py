@@ -12,6 +12,7 @@ import math
 import re
 import zoneinfo
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cache
 
 import numpy as np
@@ -27,6 +28,7 @@ from dpsynth.columns import (
     Float,
     Id,
     Integer,
+    _arrow_type,
     _check_lower,
     _check_upper,
     _text,
@@ -69,7 +71,7 @@ class Condition:
 
 def _seconds(stamps) -> np.ndarray:
     "Instants as seconds since 1970."
-    return pd.DatetimeIndex(stamps).as_unit("s").asi8.astype(float)
+    return np.array([pd.Timestamp(s).as_unit("s").asm8 for s in stamps]).astype(np.int64).astype(float)
 
 
 def axis(
@@ -699,18 +701,34 @@ def state(self: _DatetimeCoder):
 def _dressed(values: pd.Series, column) -> pd.Series:
     "Decoded cells in the form that the schema declares: dtype, order, time zone."
     dtype = getattr(column, "dtype", None)
+    exact = _arrow_type(dtype) or (pa.time32("s") if getattr(column, "is_clock", False) and dtype is None else None)
     if isinstance(column, Datetime) and column.timezone:  # an hour that the clocks skip becomes the next; one that they show twice is the first
         twice = np.ones(len(values), bool)
         values = values.dt.tz_localize(column.timezone, ambiguous=twice, nonexistent="shift_forward")
+    if exact is not None:
+        cells = pd.Series(_exactly(values, exact), values.index, object, values.name)
+        return cells.astype(pd.ArrowDtype(exact)) if dtype and dtype.endswith("[pyarrow]") else cells
     if getattr(column, "ordered", False) or dtype == "category":
         names = None if isinstance(column, Boolean) else column.categories
         return pd.Series(pd.Categorical(values, categories=names, ordered=column.ordered), name=values.name)
+    if isinstance(column, Boolean) and column.spelling and dtype == "object":
+        return values.astype(object).map(dict(zip((True, False), column.spelling)), na_action="ignore")
     if dtype is None or dtype == "object":
         return values
     if isinstance(column, Integer) and (width := re.match(r"[uU]?[iI]nt[0-9]+", dtype)):
         limits = np.iinfo(width[0].lower())
         values = values.clip(max(limits.min, -(2**53)), min(limits.max, 2**53))  # a bound that was discovered may lie outside
     return values.astype(_pandas_dtype(column))
+
+
+def _exactly(values: pd.Series, kind: pa.DataType) -> list:
+    "Cells as the objects of Python that have an Arrow type: decimals, days, times of day; None where missing."
+    there = values.notna()
+    if pa.types.is_decimal(kind):
+        most = Decimal(10 ** (kind.precision - kind.scale)) - Decimal(1).scaleb(-kind.scale)
+        return [max(min(Decimal(f"{v:.{kind.scale}f}"), most), -most) if here else None for v, here in zip(values, there)]
+    whole = values.dt.tz_localize(None).astype("datetime64[s]").to_numpy().astype("datetime64[D]" if pa.types.is_date(kind) else "datetime64[s]").astype(object)
+    return [(v if pa.types.is_date(kind) else v.time()) if here else None for v, here in zip(whole, there)]
 
 
 def _pandas_dtype(column):
@@ -853,7 +871,7 @@ def dress(
     "Decoded cells in the form that the schema declares, with fresh ids."
     out = {name: _dressed(cells, self.resolved[name]) for name, cells in frame.items()}
     ids = {n: _dressed(c.fresh(len(frame), rng), c) for n, c in self.schema.items() if isinstance(c, Id)}
-    return pd.DataFrame({name: (ids | out)[name] for name in self.schema}, copy=False)
+    return pd.DataFrame({name: (ids | out)[name] for name in self.schema if name in ids or name in out}, copy=False)
 
 # %% ../nbs/03_preprocessing.ipynb #c038e
 @patch
