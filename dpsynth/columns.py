@@ -177,12 +177,7 @@ class _Notation:
 
 def _notation(column) -> _Notation:
     "How a column's numbers are written; None: as in programs."
-<<<<<<< /tmp/tmpchetls2f/o
     return _notation_like(column.format) if column.type in ("integer", "float") and column.format else None
-=======
-    numbers = column.type in ("integer", "float") and column.format
-    return _notation_like(column.format) if numbers else None
->>>>>>> /tmp/tmpchetls2f/t
 
 
 @functools.cache
