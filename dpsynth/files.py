@@ -221,6 +221,7 @@ def _read_csv(path: Path, dialect: Dialect = Dialect(), leave_out=()) -> pa.Tabl
 # %% ../nbs/00d_files.ipynb #fa01
 _CSV_FAULTS = {  # what PyArrow says: what it means
     "Empty CSV": "the table has no rows",
+    "Could not skip": "the table has no rows, or a header longer than a megabyte",
     "straddl": "a row is longer than a megabyte, or a quote is not closed",
 }
 

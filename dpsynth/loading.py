@@ -27,9 +27,9 @@ from dpsynth.columns import (
     _MISSING,
     _naive,
     _NUMBER,
+    _numbers,
     _read_boolean,
     _read_column,
-    _read_float,
     _read_instants,
     _respell,
     _row_number,
@@ -127,7 +127,7 @@ def _infer_column(cells: pd.Series, missing, notation=None, clock: bool = False)
         return _naive(cells)
     codes, texts = _distinct_texts(cells, missing, (), notation.decimal if notation else ".")
     typed = texts
-    numbers = _read_float(None, texts) if notation is None else pd.Series([notation.value(t) for t in texts], texts.index, float)
+    numbers = pd.Series(_numbers(texts), texts.index) if notation is None else pd.Series([notation.value(t) for t in texts], texts.index, float)
     seconds, _, good = _read_instants(texts.tolist(), clock=clock)
     if len(texts) == 0:
         pass
