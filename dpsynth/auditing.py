@@ -246,6 +246,14 @@ def _watched_values(tape, original):
 
     return _read_values
 
+
+def _watched_refusal(tape, original):
+    def refuse_lost(schema, coverage, *more):
+        if tape.take("columns that lose cells", coverage=coverage)["coverage"] != coverage:
+            tape.fault("coverage: whether a column is refused depends on more than what was released")
+
+    return refuse_lost
+
 # %% ../nbs/08_auditing.ipynb #fr01
 def _check_kept(tape, kept, index, k) -> None:
     "Hold the rows that a bound keeps against whose they are: at most k of each unit, and no two units taken for one."
@@ -372,6 +380,7 @@ def _watching(tape: _Tape):
 _WATCHED = {
     training.clipped_gradient_sum: _watched_sum,
     discovery._read_values: _watched_values,
+    discovery.refuse_lost: _watched_refusal,
     loading.bound_contributions: _watched_bound,
     streaming.bound_chunks: _watched_chunks,
     vae.sample_codes: _remembered,

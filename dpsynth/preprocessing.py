@@ -43,6 +43,7 @@ from dpsynth.discovery import (
     _read_values,
     _value_widths,
     discovery_releases,
+    lost_columns,
     measure_coverage,
     lost_columns,
     refuse_lost,
