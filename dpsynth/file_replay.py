@@ -13,6 +13,7 @@ import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from unittest.mock import patch
 
@@ -26,6 +27,7 @@ from .auditing import ReplayReport, _few_steps, _NOTHING, _replay_neighbours, _T
 from .columns import Boolean, Categorical, Datetime, Float, Integer
 from .drafts import draft_schema
 from .loading import read_table
+from .privacy import InputError
 from .schema import Schema
 
 # %% ../nbs/08b_file_replay.ipynb #f011
@@ -184,6 +186,13 @@ def _small_pieces():
         yield
 
 # %% ../nbs/08b_file_replay.ipynb #f031
+@lru_cache
+def _file_plan(synthesizer, units: int, k: int):
+    "Four steps of training, at noise that leaves small tables something to find."
+    synth = synthesizer(_FILE_SCHEMA, epsilon=10.0, delta=1e-3, unit="user" if k > 1 else None, max_rows_per_unit=k, verbose=False)
+    return _few_steps(synth.plan(units), 4)
+
+
 def _replay_format(synthesizer, name: str, seed: int, left_out, rate: float, progress=None) -> ReplayReport:
     "Neighbours in one format, one without each person of `left_out`; the first six have lone cells."
     write, by_user, pieces = FORMATS[name]
@@ -191,14 +200,14 @@ def _replay_format(synthesizer, name: str, seed: int, left_out, rate: float, pro
     if not by_user:
         rows = [{n: cell for n, cell in r.items() if n != "user"} for r in rows]
     k = 1 + seed % 2 if by_user else 1
-    synth = synthesizer(_FILE_SCHEMA, epsilon=80.0, delta=1e-3, unit="user" if by_user else None, max_rows_per_unit=k, verbose=False)
+    synth = synthesizer(_FILE_SCHEMA, epsilon=10.0, delta=1e-3, unit="user" if by_user else None, max_rows_per_unit=k, verbose=False)
     tape, units = _Tape(), len(set(owner))
     tape.owner = owner
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         if pieces:
             stack.enter_context(_small_pieces())
         make = lambda stay: write([r for r, s in zip(rows, stay) if s], Path(folder))
-        found = _replay_neighbours(synth, make, [owner == u for u in left_out], _few_steps(synth.plan(units), 4), tape, progress)
+        found = _replay_neighbours(synth, make, [owner == u for u in left_out], _file_plan(synthesizer, units, k), tape, progress)
     return replace(found, fits=0, files=found.fits, violations=tuple(f"{name}: {v}" for v in found.violations))
 
 # %% ../nbs/08b_file_replay.ipynb #f033
