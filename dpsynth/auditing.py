@@ -463,7 +463,7 @@ def _try(run, tape):
 def _compare_traces(tape, whole: dict, less: dict) -> None:
     "Faults where what two fits leave behind differs."
     if ("refusal" in whole) != ("refusal" in less):
-        outcome = lambda traces: f"ends with {traces['refusal']}" if "refusal" in traces else "is fitted"
+        outcome = lambda traces: f"is refused ({traces['refusal']})" if "refusal" in traces else "is fitted"
         tape.fault(f"an outcome exists because of one unit: D {outcome(whole)}, D′ {outcome(less)}")
         return
     for name in less:
