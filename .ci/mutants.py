@@ -34,7 +34,7 @@ class Chapter(NamedTuple):
 
 
 GENERATOR, FORKED, GRID = (Chapter("00_privacy", c) for c in (("c005", "c011", "sg02"), ("c005", "sg04"), ("c042",)))
-MASKS = Chapter("05_training", ("c004", "cl02"))
+MASKS = Chapter("05_training", ("c056", "cl02"))
 CERTIFICATE = Chapter("09_synthesizer", ("c004", "c010", "ce07"))
 DRAWN = "noise, scale = standard_normals(self.rng, len(total), self.device), p.noise_multiplier * p.max_grad_norm"
 MUTANTS = [  # name, audit that must find it, patches: (module, old text, new text)
