@@ -251,7 +251,8 @@ def replay_files(
     progress=None,  # called with (neighbours done, neighbours in all)
 ) -> ReplayReport:
     "Write tables with and without one unit in every format, fit each file with everything random held fixed, and compare."
-    report, count = _NOTHING, min(24, math.ceil(neighbours / 9))  # in pieces half as many: they take longer
+    report, rounds = _NOTHING, math.ceil(neighbours / 200)  # of 24 neighbours a format at most; in pieces half as many, they take longer
+    count = math.ceil(neighbours / rounds / 8.5)
 
     def tell():
         nonlocal done
