@@ -621,8 +621,9 @@ def _distinct_texts(
     *as_text,  # of `_text`, for what is no text yet: sign before the decimals of numbers, mark of instants
 ) -> tuple[np.ndarray, pd.Series]:  # (rows,) label of each cell's text or -1; the texts by label
     "The distinct texts of a column, and where they stand. Labels of missing texts are left out."
-    if cells.dtype == object or isinstance(cells.dtype, pd.StringDtype):
-        values = cells.to_numpy(object)
+    lists = isinstance(cells.dtype, pd.ArrowDtype) and pa.types.is_nested(cells.dtype.pyarrow_dtype) and not pa.types.is_dictionary(cells.dtype.pyarrow_dtype)
+    if cells.dtype == object or isinstance(cells.dtype, pd.StringDtype) or lists:
+        values = np.array([*map(str, cells.array.__arrow_array__().to_pylist()), None], object)[:-1] if lists else cells.to_numpy(object)
         if pd.api.types.infer_dtype(values, skipna=True) not in ("string", "empty"):  # 1, True and 1.0 are one to pandas
             values = np.array([None if _is_missing(v) else _text(v, *as_text) for v in values] + [None], object)[:-1]
             as_text = None
