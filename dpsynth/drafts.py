@@ -157,6 +157,24 @@ def _zone(texts) -> tuple[str, int, list]:  # name of a time zone or None; hours
         return f"Etc/GMT{-int(end[:3]):+d}", int(end[:3]), []
     return "UTC", 0, ["cells have several offsets: write the time zone, such as Europe/Berlin"]
 
+# %% ../nbs/01b_drafts.ipynb #dr17
+def _dates(cells: _Cells, format: str, seconds: np.ndarray, aware: np.ndarray, reads: np.ndarray) -> _Drafted:
+    "A column of dates in a format."
+    zone, hours, notes = _zone(itertools.compress(cells.texts, aware & reads))
+    at = (seconds + 3600 * hours * aware)[reads].astype("datetime64[s]")
+    usual = at[at < _OPEN_END]
+    if 0 < len(usual) < len(at):
+        notes.append("9999-12-31 stands for an open end")
+    usual = usual if len(usual) else at
+    column = Datetime(_DISCOVER, _DISCOVER, _resolution(usual), timezone=zone, format=format)
+    return _Drafted(column, notes + _unread(cells, reads, "dates"), usual, cells.counts[reads].sum() == cells.rows)
+
+
+def _unread(cells: _Cells, reads: np.ndarray, kind: str) -> list:
+    "How much of a column does not read as its type, in words."
+    here, all_ = int(cells.counts[reads].sum()), int(cells.counts.sum())
+    return [] if here == all_ else [f"{here:,} of {all_:,} cells are {kind}; the others become missing"]
+
 # %% ../nbs/01b_drafts.ipynb #dr18
 def _draft_dates(cells: _Cells) -> _Drafted:
     "A column of dates or times in any notation; None if it is none."
@@ -186,23 +204,75 @@ def _plausible(format: str, read: tuple) -> bool:
     years = read[0][read[2]].astype("datetime64[s]").astype("datetime64[Y]").astype(int) + 1970
     return bool(np.mean(((years >= 1800) & (years < 2200)) | (years == 9999)) >= _MOST)
 
-# %% ../nbs/01b_drafts.ipynb #dr17
-def _dates(cells: _Cells, format: str, seconds: np.ndarray, aware: np.ndarray, reads: np.ndarray) -> _Drafted:
-    "A column of dates in a format."
-    zone, hours, notes = _zone(itertools.compress(cells.texts, aware & reads))
-    at = (seconds + 3600 * hours * aware)[reads].astype("datetime64[s]")
-    usual = at[at < _OPEN_END]
-    if 0 < len(usual) < len(at):
-        notes.append("9999-12-31 stands for an open end")
-    usual = usual if len(usual) else at
-    column = Datetime(_DISCOVER, _DISCOVER, _resolution(usual), timezone=zone, format=format)
-    return _Drafted(column, notes + _unread(cells, reads, "dates"), usual, cells.counts[reads].sum() == cells.rows)
+# %% ../nbs/01b_drafts.ipynb #dr31
+_KEY_NAMES = {"id", "ids", "key", "uuid", "guid", "uid", "pk", "index", "idx"}
+_LAST_OF_KEYS = {"no", "nr", "num", "number", "serial", "ticket"}
 
 
-def _unread(cells: _Cells, reads: np.ndarray, kind: str) -> list:
-    "How much of a column does not read as its type, in words."
-    here, all_ = int(cells.counts[reads].sum()), int(cells.counts.sum())
-    return [] if here == all_ else [f"{here:,} of {all_:,} cells are {kind}; the others become missing"]
+def _words_of(name: str) -> list:
+    "The words in a name: RespondentID is respondent and id."
+    return [w.lower() for w in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-zß-ÿ]+|[0-9]+", name)]
+
+
+def _is_key_name(name: str, rows: int) -> bool:
+    "Whether a column is called like a key."
+    words = _words_of(name)
+    ends = {words[0], words[-1]} if words else set()
+    joined = bool(words) and re.fullmatch(r"[a-z]{3,}(?<!pa)(?<!val)(?<!cov)(?<!liqu)(?<!flu)id", words[-1])
+    return bool(ends & _KEY_NAMES or words == ["unnamed", "0"] or (rows >= 100 and words and (words[-1] in _LAST_OF_KEYS or joined)))
+
+
+def _is_key(name: str, lengths: set, x: np.ndarray) -> bool:  # x: distinct whole numbers, a cell each
+    "Whether whole numbers, all different, number the rows."
+    if len(x) < 2 or x.min() < 0:
+        return False
+    if _is_key_name(name, len(x)):
+        return True
+    years = 1500 <= x.min() and x.max() <= 2200
+    seconds = any(x.min() >= 9e8 * s and x.max() <= 2.1e9 * s for s in (1, 1e3, 1e6))
+    if len(x) < 100 or years or seconds:
+        return False
+    expected = len(x) ** 2 / 2 / (x.max() - x.min() + 1)
+    return expected >= 5 or (len(lengths) == 1 and min(lengths) >= 8)
+
+# %% ../nbs/01b_drafts.ipynb #dr32
+def _shape(texts) -> str:
+    "The pattern that all texts have, if they have one: digits, capital letters, hexadecimal digits, and what is the same in all."
+    texts = list(texts)
+    if len({len(t) for t in texts}) != 1 or len(texts[0]) > 60:
+        return None
+    pattern = ""
+    for at in zip(*texts):
+        seen = set(at)
+        if len(seen) == 1:
+            pattern += at[0]
+        else:
+            pattern += next((symbol for symbol, all_ in _SYMBOLS.items() if seen <= set(all_)), "?")
+    return None if "?" in pattern or not set(pattern) & set(_SYMBOLS) else pattern
+
+
+def _key_column(cells: _Cells) -> Id:
+    "An id of digits, with ten times as much room as there are rows."
+    shape = _shape(cells.texts)
+    if shape and Id(shape).room >= 10 * cells.rows:
+        return Id(shape)
+    return Id("#" * max(max(map(len, cells.texts)), len(str(10 * cells.rows - 1))))
+
+
+def _draft_key(cells: _Cells) -> _Drafted:
+    "A column of whole numbers as a key; None if they are numbers."
+    digits = all(t.isdecimal() and t.isascii() for t in cells.texts)
+    longest = max(len(t.lstrip("+-").split(".")[0]) for t in cells.texts)
+    if 15 < longest <= 40 and digits:
+        many = len(cells.texts) > max(1_000, cells.rows / 2) or len(cells.texts) == cells.counts.sum() > 1
+        return _Drafted(_key_column(cells), ["numbers this long are ids, not quantities"]) if many else _Drafted(Categorical(_DISCOVER), complete=cells.counts.sum() == cells.rows)
+    if not digits or longest > 15 or (cells.counts != 1).any():
+        return None
+    x = np.array([int(t) for t in cells.texts])
+    return _Drafted(_key_column(cells), [_KEY_NOTE]) if _is_key(cells.name, {len(t) for t in cells.texts}, x) else None
+
+
+_KEY_NOTE = "a key: no two cells are alike, so a sample gets fresh ones; if it is a quantity, write {type: integer}"
 
 # %% ../nbs/01b_drafts.ipynb #dr21
 _SIGN = "[€$£¥₹%‰]|EUR|USD|GBP|CHF|kr"
@@ -281,84 +351,15 @@ def _number_column(cells: _Cells, format: str, x: np.ndarray) -> _Drafted:
     reads, notation = ~np.isnan(x), _notation_like(format) if format else cells.usual
     texts, point = list(itertools.compress(cells.texts, reads)), notation.decimal if notation else "."
     decimals = _written_decimals(texts, point)
-    if decimals == 0 and not any(point in t for t in texts):
-        if format is None and (key := _draft_key(cells.where(reads))):
-            return key
+    whole = decimals == 0 and not any(point in t for t in texts)
+    if whole and format is None and (key := _draft_key(cells.where(reads))):
+        return key
+    if whole and np.abs(x[reads]).max() <= 2**53:
         column = Integer(_DISCOVER, _DISCOVER, format=format and format.replace(point + "56", ""))
     else:
         column = Float(_DISCOVER, _DISCOVER, decimals, format=format)
     kind = "integers" if column.type == "integer" else "numbers"
     return _Drafted(column, _unread(cells, reads, kind), x[reads], cells.counts[reads].sum() == cells.rows)
-
-# %% ../nbs/01b_drafts.ipynb #dr31
-_KEY_NAMES = {"id", "ids", "key", "uuid", "guid", "uid", "pk", "index", "idx"}
-_LAST_OF_KEYS = {"no", "nr", "num", "number", "serial", "ticket"}
-
-
-def _words_of(name: str) -> list:
-    "The words in a name: RespondentID is respondent and id."
-    return [w.lower() for w in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-zß-ÿ]+|[0-9]+", name)]
-
-
-def _is_key_name(name: str, rows: int) -> bool:
-    "Whether a column is called like a key."
-    words = _words_of(name)
-    ends = {words[0], words[-1]} if words else set()
-    joined = bool(words) and re.fullmatch(r"[a-z]{3,}(?<!pa)(?<!val)(?<!cov)(?<!liqu)(?<!flu)id", words[-1])
-    return bool(ends & _KEY_NAMES or words == ["unnamed", "0"] or (rows >= 100 and words and (words[-1] in _LAST_OF_KEYS or joined)))
-
-
-def _is_key(name: str, lengths: set, x: np.ndarray) -> bool:  # x: distinct whole numbers, a cell each
-    "Whether whole numbers, all different, number the rows."
-    if len(x) < 2 or x.min() < 0:
-        return False
-    if _is_key_name(name, len(x)):
-        return True
-    years = 1500 <= x.min() and x.max() <= 2200
-    seconds = any(x.min() >= 9e8 * s and x.max() <= 2.1e9 * s for s in (1, 1e3, 1e6))
-    if len(x) < 100 or years or seconds:
-        return False
-    expected = len(x) ** 2 / 2 / (x.max() - x.min() + 1)
-    return expected >= 5 or (len(lengths) == 1 and min(lengths) >= 8)
-
-# %% ../nbs/01b_drafts.ipynb #dr32
-def _shape(texts) -> str:
-    "The pattern that all texts have, if they have one: digits, capital letters, hexadecimal digits, and what is the same in all."
-    texts = list(texts)
-    if len({len(t) for t in texts}) != 1 or len(texts[0]) > 60:
-        return None
-    pattern = ""
-    for at in zip(*texts):
-        seen = set(at)
-        if len(seen) == 1:
-            pattern += at[0]
-        else:
-            pattern += next((symbol for symbol, all_ in _SYMBOLS.items() if seen <= set(all_)), "?")
-    return None if "?" in pattern or not set(pattern) & set(_SYMBOLS) else pattern
-
-
-def _key_column(cells: _Cells) -> Id:
-    "An id of digits, with ten times as much room as there are rows."
-    shape = _shape(cells.texts)
-    if shape and Id(shape).room >= 10 * cells.rows:
-        return Id(shape)
-    return Id("#" * max(max(map(len, cells.texts)), len(str(10 * cells.rows - 1))))
-
-
-def _draft_key(cells: _Cells) -> _Drafted:
-    "A column of whole numbers as a key; None if they are numbers."
-    digits = all(t.isdecimal() and t.isascii() for t in cells.texts)
-    longest = max(len(t.lstrip("+-").split(".")[0]) for t in cells.texts)
-    if longest > 15 and digits:
-        many = len(cells.texts) > max(1_000, cells.rows / 2) or len(cells.texts) == cells.counts.sum() > 1
-        return _Drafted(_key_column(cells), ["numbers this long are ids, not quantities"]) if many else _Drafted(Categorical(_DISCOVER), complete=cells.counts.sum() == cells.rows)
-    if not digits or (cells.counts != 1).any():
-        return None
-    x = np.array([int(t) for t in cells.texts])
-    return _Drafted(_key_column(cells), [_KEY_NOTE]) if _is_key(cells.name, {len(t) for t in cells.texts}, x) else None
-
-
-_KEY_NOTE = "a key: no two cells are alike, so a sample gets fresh ones; if it is a quantity, write {type: integer}"
 
 # %% ../nbs/01b_drafts.ipynb #dr41
 _YES_NO = [("true", "false"), ("yes", "no"), ("y", "n"), ("t", "f"), ("ja", "nein"), ("on", "off")]
@@ -443,7 +444,11 @@ def _is_text(cells: pd.Series) -> bool:
     return pd.api.types.infer_dtype(cells, skipna=True) in ("string", "empty") or all(isinstance(v, _PLAIN) and not isinstance(v, np.timedelta64) for v in cells.dropna())
 
 
-def _draft_typed(name: str, cells: pd.Series) -> _Drafted:
+def _draft_typed(
+    name: str,
+    cells: pd.Series,
+    pandas: bool = False,  # whether floats may be whole numbers with gaps, of which pandas makes floats
+) -> _Drafted:
     "A column whose dtype says what it is."
     types, complete = pd.api.types, not cells.isna().any()
     if types.is_bool_dtype(cells):
@@ -456,7 +461,7 @@ def _draft_typed(name: str, cells: pd.Series) -> _Drafted:
         return _Drafted(Datetime(_DISCOVER, _DISCOVER, _resolution(x)), values=x, complete=complete)
     if not types.is_numeric_dtype(cells) or types.is_complex_dtype(cells):
         return _Drafted(Ignore(), [f"cells of the kind {_kind(cells)} have no type here: left out; write numbers, dates or text instead"], seen=False)
-    return _draft_number_cells(name, cells)
+    return _draft_number_cells(name, cells, pandas)
 
 
 def _kind(cells: pd.Series) -> str:
@@ -465,14 +470,17 @@ def _kind(cells: pd.Series) -> str:
     return type(first.iloc[0]).__name__ if cells.dtype == object and len(first) else str(cells.dtype)
 
 
-def _draft_number_cells(name: str, cells: pd.Series) -> _Drafted:
+def _draft_number_cells(name: str, cells: pd.Series, pandas: bool) -> _Drafted:
     "A column of numbers, or of whole ones that are a key."
     x = _numbers(cells)
     reads = np.isfinite(x)
     x = x[reads]
-    if len(x) and (x == np.rint(x)).all() and (key := _draft_key(_cells_of(name, cells[reads]))):
+    integers = pd.api.types.is_integer_dtype(cells)
+    whole = bool(len(x)) and bool((x == np.rint(x)).all()) and (integers or np.abs(x).max() <= 2**53)
+    if whole and (key := _draft_key(_cells_of(name, cells[reads]))):
         return key
-    if pd.api.types.is_integer_dtype(cells):
+    gaps = pandas and whole and cells.dtype == "float64" and cells.isna().any()
+    if (integers or gaps) and np.abs(x).max(initial=0) <= 2**53:
         return _Drafted(Integer(_DISCOVER, _DISCOVER), values=x, complete=reads.all())
     return _Drafted(Float(_DISCOVER, _DISCOVER, _decimals(x) if len(x) else None), values=x, complete=reads.all())
 
@@ -598,7 +606,7 @@ def _draft_column(name: str, cells: pd.Series, from_data: bool, dtypes) -> _Draf
     if dtype:
         drafted = _draft_arrow(name, cells, dtype)
     else:
-        drafted = _draft_cells(name, cells) if _is_text(cells) else _draft_typed(name, cells)
+        drafted = _draft_cells(name, cells) if _is_text(cells) else _draft_typed(name, cells, pandas=dtypes is None)
     drafted = _bounded(drafted, cells) if from_data else drafted
     drafted = drafted if dtype else replace(drafted, column=_declared(drafted.column, declared))
     return replace(drafted, seen=drafted.seen or declared is None or dtype != declared and dtype is not None)
