@@ -61,7 +61,7 @@ def measure_marginals(
     spend: Spend,  # charged before this call
     rng: np.random.Generator,  # from secure_generator
     k: int = 1,  # rows a unit
-) -> dict:  # clique → (cells,) noisy int64 counts
+) -> dict:  # clique → (cells,) noisy counts, float64
     "Counts of every clique in one Gaussian release: a unit moves clique c by at most k, weighted with a_c by k in all."
     scales = release_scales(cliques, sizes, spend, k)
     tables = {}

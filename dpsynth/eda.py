@@ -262,7 +262,7 @@ def _release(frame, names, schema, ledger, epsilon, rng, max_rows_per_unit, conf
     _half_width(1.0, confidence)
     sigma = _charge(ledger, " × ".join(names) + (f" by {per}" if per else ""), epsilon)
     table = _table(frame, names, bars, per)  # the first look at a row
-    table["count"] = gaussian_histogram(table["count"].to_numpy(), sigma, k, rng)
+    table["count"] = np.rint(gaussian_histogram(table["count"].to_numpy(), sigma, k, rng)).astype(np.int64)  # whole again, to be read
     table["error"] = _half_width(sigma * k, confidence)
     table.attrs = {"epsilon": epsilon, "delta": ledger.budget.delta, "confidence": confidence, "per": per}
     return table
