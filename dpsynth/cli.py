@@ -26,6 +26,7 @@ from typing import Annotated
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -72,9 +73,37 @@ def _explain(
         return 1, "there is not enough memory for this"
     if isinstance(error, OSError) and error.errno:
         return 1, f"a file could not be read or written: {os.strerror(error.errno)}"
-    return 1, f"unexpected {type(error).__name__}{_place(error)}; please report it at {_ISSUES}"
+    return 1, f"unexpected {type(error).__name__}{_place(error)}; please report it at {_ISSUES} (DPSYNTH_DEBUG=1 shows where it happened)"
+
+
+_DEBUG = "dpsynth: warning: DPSYNTH_DEBUG is set: what follows may quote private cells, keep it to yourself"
+
+
+def _report(error: BaseException) -> int:  # exit code
+    "Say on stderr what went wrong, in one line; with DPSYNTH_DEBUG=1 also where."
+    code, message = _explain(error)
+    if os.environ.get("DPSYNTH_DEBUG") == "1":
+        print(_DEBUG, *traceback.format_exception(error), sep="\n", file=sys.stderr)
+    print(f"dpsynth: {_one_line(message)}", file=sys.stderr)
+    return code
 
 # %% ../nbs/10_cli.ipynb #c009
+def _warn(message, category, *_, **__) -> None:
+    "Print a warning that is meant for the operator as one line on stderr; keep all others back."
+    ours = sys.modules.get("dpsynth.privacy")
+    if ours and issubclass(category, ours.OperatorWarning):
+        print(f"dpsynth: warning: {_one_line(message)}", file=sys.stderr)
+
+
+@contextmanager
+def _operator_warnings():
+    "While the block lasts, only warnings for the operator are shown."
+    with warnings.catch_warnings(action="ignore"):
+        warnings.filterwarnings("always", category=UserWarning)  # theirs is one; the hook tells them apart
+        warnings.showwarning = _warn
+        yield
+
+
 class _Commands(TyperGroup):
     "A group of commands whose errors are one line on stderr."
 
@@ -87,10 +116,7 @@ class _Commands(TyperGroup):
                 stream.reconfigure(encoding="utf-8")  # ε and σ, whatever the locale
         code, args = 0, (sys.argv[1:] if args is None else list(args)) or ["--help"]
         try:
-            with (
-                warnings.catch_warnings(action="ignore"),
-                self.make_context(prog_name or "dpsynth", args) as context,
-            ):
+            with _operator_warnings(), self.make_context(prog_name or "dpsynth", args) as context:
                 self.invoke(context)
             sys.stdout.flush()
         except typer.Exit as done:
@@ -98,8 +124,7 @@ class _Commands(TyperGroup):
         except BrokenPipeError:  # the reader has seen enough, as in `dpsynth sample … | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except (Exception, KeyboardInterrupt) as error:
-            code, message = _explain(error)
-            print(f"dpsynth: {_one_line(message)}", file=sys.stderr)
+            code = _report(error)
         sys.exit(code)
 
 # %% ../nbs/10_cli.ipynb #c010
@@ -437,10 +462,12 @@ _Index = _option(bool, "--index", help="The first column has no name and holds r
 
 def _show_draft(draft, data: Path, out: Path, unit: str | None) -> None:
     "Print what a person has to look at, and what comes next."
+    from dpsynth.schema import from_data_line
+
     for name, notes in draft.notes.items():
         print(f"dpsynth: column {_one_line(name)!r}: {_one_line('; '.join(notes))}", file=sys.stderr)
-    marked, open_ones = len(draft.from_data), sum(c.discovers for c in draft.values())
-    print(f"{out}: {len(draft)} columns, {open_ones} with something to discover, {marked} marked as from the data")
+    marked, open_ones = from_data_line(draft), sum(c.discovers for c in draft.values())
+    print(f"{out}: {len(draft)} columns, {open_ones} with something to discover{'; ' * bool(marked)}{_one_line(marked)}")
     fit = ("dpsynth", "fit", data, "--schema", out, "--epsilon", 1, *(("--unit", unit) if unit else ()), "-o", "model.dpsynth")
     look = "look at the marked lines and delete the mark where everybody knows it anyway, " if marked else ""
     _next(*fit, after=f"in {out} {look}write down what is public, then ")
@@ -490,11 +517,14 @@ def _bar(share: float) -> str:  # 0 to 1
 def _show_plan(synth, plan) -> None:
     "Print a plan: ledger, sizes, what the noise does."
     _show_ledger("What fit would spend", plan.ledger.to_list(), plan.ledger.epsilon, plan.budget)
+    from dpsynth.synthesizer import _duration
+
     t, rows = plan.training, plan.rows_per_unit
     unit = "units" if rows == 1 else f"units of at most {rows} rows"
     batch = f"{t.steps:,} steps, about {t.expected_batch:,.0f} of {plan.units:,} {unit} in each"
     noise = f"noise σ = {t.noise_multiplier:.3f} on gradients clipped to {t.max_grad_norm:g}"
-    _console().print(f"{batch}; {noise}\n", soft_wrap=True)
+    took = f"; {_duration(plan.expected_seconds(synth.schema))} on one core"
+    _console().print(f"{batch}; {noise}{took}\n", soft_wrap=True)
     expected = plan.expected_tvd(synth.schema, synth.workload)
     most = expected["expected_tvd"].max()
     errors = [
@@ -505,8 +535,26 @@ def _show_plan(synth, plan) -> None:
     note = "" if expected["settled"].all() else _ASSUMED
     heads = "column", "codes", "TVD", ""
     _show("Expected error of the shares, from noise alone", errors, heads, right=(1, 2), note=note)
+    _show_doubtful(synth, plan)
     if rows > 1:
         _show_rows_per_unit(synth, plan)
+
+
+def _options(synth) -> tuple:
+    "What plans depend on beside schema, units and budget."
+    return synth.workload, bool(synth.target), synth.unit in synth.schema and synth.max_rows_per_unit > 1
+
+
+def _show_doubtful(synth, plan) -> None:
+    "Print which columns to discover would probably be refused, and what would help."
+    from dpsynth.discovery import _listed
+    from dpsynth.synthesizer import _what_helps, discovery_needs
+
+    columns, *enough = discovery_needs(synth.schema, plan.units, plan.budget, plan.rows_per_unit, *_options(synth))
+    if columns:
+        helps = _what_helps(*enough)
+        advice = "declare their bounds or categories" + (f", or fit {helps}" if helps else "")
+        _console().print(f"[yellow]fit will probably refuse to discover[/] {escape(_listed(map(repr, columns)))}: {advice}\n", soft_wrap=True)
 
 
 def _show_rows_per_unit(synth, plan) -> None:
@@ -527,11 +575,12 @@ _TargetError = _option(float | None, "--target-error", metavar="T", help="Say wh
 
 def _epsilon_for(synth, rows: int, error: float) -> float:
     "Smallest ε, to one percent, at which the mean expected TVD is at most `error`."
-    from dpsynth.privacy import MAX_EPSILON
+    from dpsynth.privacy import MAX_EPSILON, PrivacyBudget
+    from dpsynth.synthesizer import rows_per_unit_errors
 
-    def mean(epsilon):
-        plan = synth.set_params(epsilon=epsilon).plan(rows)
-        return plan.expected_tvd(synth.schema, synth.workload)["expected_tvd"].mean()
+    def mean(epsilon):  # of the releases alone: training has no part in it
+        budget, k = PrivacyBudget(epsilon, synth.delta), synth.max_rows_per_unit
+        return rows_per_unit_errors(synth.schema, rows, budget, [k], *_options(synth))["one row each"].iloc[0]
 
     if not 0 < error < 1:
         _refuse("--target-error: must be between 0 and 1")
@@ -567,8 +616,10 @@ def _plan(
     with --target-error the smallest ε that brings the mean of these errors down to it.
     """
     options = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "target": target}
-    synth = _synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
-    plan = synth.plan(rows)
+    with _progress() as tell:
+        tell("planning")
+        synth = _synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
+        plan = synth.plan(rows)
     needed = None if target_error is None else _epsilon_for(synth, rows, target_error)
     _show_plan(synth, plan)
     if needed:
@@ -591,16 +642,17 @@ def _shared(workers: int | None, address: str | None) -> dict:
     return {"workers": _check_workers(workers), "address": address}
 
 
-def _fit_with_progress(synth, data, tell, checkpoint: Path | None = None, device="cpu", shared={}) -> None:
-    "The one call that trains; the bar shows the ε spent so far."
+def _fit_with_progress(synth, data, tell, checkpoint: Path | None = None, device="cpu", shared={}, table_name=None) -> None:
+    "The one call that trains; the bar says which part is at work, and the ε spent so far."
     if shared:
         from dpsynth.distributed import fit_distributed
-    tell("reading and counting")
     fit = partial(fit_distributed, synth, **shared) if shared else partial(synth.fit, device=device)
     fit(
         data,
         progress=lambda step, total, spent: tell(f"training, ε = {spent:.2f} spent", step, total),
         checkpoint=checkpoint,
+        table_name=table_name,
+        stage=tell,
     )
 
 # %% ../nbs/10_cli.ipynb #c045
@@ -609,6 +661,9 @@ _CheckpointOut = _option(
     Path | None, "--checkpoint", metavar="FILE", help="Keep here what was paid for, in case the fit is killed."
 )
 _Resume = _option(bool, "--resume", help="Go on from the checkpoint if it is there; its ledger stays in force.")
+_ForceModel = _option(bool, "--force", help="Overwrite a model that is there: what it cost stays spent.")
+_AcceptDraft = _option(bool, "--accept-draft", help="Fit a schema with types taken from the table; the certificate says so.")
+_TableName = _option(str | None, "--table-name", metavar="NAME", help="The table's public name, for the certificate. Default: the file's.")
 
 
 def _checkpoint(path: Path | None, resume: bool, inputs: tuple) -> Path | None:  # resolved
@@ -622,17 +677,35 @@ def _checkpoint(path: Path | None, resume: bool, inputs: tuple) -> Path | None: 
     return final
 
 
-def _fit_and_save(synth, data: Path, path: Path, checkpoint: Path | None, device: str, shared: dict) -> None:
+def _model_out(out: Path, force: bool, inputs: tuple) -> Path:  # resolved
+    "Where a model may be written: not over one that is there, which cost ε, unless that is asked for."
+    path = _output("--out", out, inputs=inputs)
+    if path.exists() and not force:
+        _refuse(f"--out: {str(out)!r} is there; --force overwrites it")
+    return path
+
+
+def _fit_and_save(synth, data: Path, path: Path, tell, checkpoint: Path | None, device: str, shared: dict, table_name) -> None:
     "Train, then write; the file is there when it is complete."
     try:
-        with _progress() as tell:
-            _fit_with_progress(synth, data, tell, checkpoint, device, shared)
+        _fit_with_progress(synth, data, tell, checkpoint, device, shared, table_name)
     except KeyboardInterrupt:
         if checkpoint:
             raise KeyboardInterrupt(f"interrupted; --resume goes on from {checkpoint.name}") from None
         raise
+    tell("writing")
     with _writing(path.parent) as part:
         synth.save(part / path.name)
+
+# %% ../nbs/10_cli.ipynb #cx02
+def _show_discovered(certificate) -> None:
+    "Print what was learned of the columns that the schema left open; nothing where it left none open."
+    rows = [(r["name"], r["type"], r["discovered"]) for r in certificate.columns if r["discovered"]]
+    if not rows:
+        return
+    _show("Discovered, and paid for", rows, ("column", "type", "what was found"))
+    if empty := [name for name, _, found in rows if found.startswith("nothing")]:
+        print(f"nothing was found of {', '.join(map(repr, map(_one_line, empty)))}: write into the schema what is public, or give more ε\n")
 
 # %% ../nbs/10_cli.ipynb #c046
 @_command(
@@ -650,6 +723,9 @@ def _fit(
     workload: _Workload = [],
     target: _Target = None,
     seed: _Seed = None,
+    accept_draft: _AcceptDraft = False,
+    table_name: _TableName = None,
+    force: _ForceModel = False,
     checkpoint: _CheckpointOut = None,
     resume: _Resume = False,
     device: _Device = "cpu",
@@ -662,22 +738,25 @@ def _fit(
     ledger and what it paid for are files, and after a crash --resume goes on: what was charged stays spent.
     A table of 64 MiB or more is read in pieces. With --workers the gradients are computed by so many Ray workers.
     """
-    from dpsynth.synthesizer import model_digest
+    with _progress() as tell:
+        tell("starting")
+        from dpsynth.synthesizer import model_digest
 
-    path, shared = _output("--out", out, inputs=(data, schema)), _shared(workers, ray_address)
-    if shared and device != "cpu":
-        _refuse("--device: workers compute on their processors; give --device or --workers")
-    kept = _checkpoint(checkpoint, resume, (data, schema, out))
-    if kept == path:
-        _refuse("--checkpoint: the same file as --out")
-    options = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "target": target, "seed": seed}
-    synth = _synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
-    _fit_and_save(synth, data, path, kept, device, shared)
+        path, shared = _model_out(out, force, (data, schema)), _shared(workers, ray_address)
+        if shared and device != "cpu":
+            _refuse("--device: workers compute on their processors; give --device or --workers")
+        kept = _checkpoint(checkpoint, resume, (data, schema, out))
+        if kept == path:
+            _refuse("--checkpoint: the same file as --out")
+        options = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "target": target, "seed": seed, "accept_draft": accept_draft}
+        synth = _synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
+        _fit_and_save(synth, data, path, tell, kept, device, shared, table_name)
     c = synth.certificate
+    _show_discovered(c)
     _show_ledger("Spent", c.ledger, c.epsilon_spent, c)
     if kept and (wasted := synth.ledger_.wasted):
         print("spent, and lost in crashes:", ", ".join(f"{name} ({n:,})" for name, n in wasted.items()))
-    print(f"model and certificate: {out}, SHA-256 {model_digest(path)}")
+    print(f"model and certificate: {out}\nSHA-256: {model_digest(path)}")
     _next("dpsynth", "sample", out, "-n", synth.plan_.units, "-o", "synthetic.csv")
 
 # %% ../nbs/10_cli.ipynb #c049
@@ -747,6 +826,20 @@ _TableOut = _option(
 _Where = _option(
     list[str], "--where", metavar="CONDITION", help="Only rows like 'A=x', 'A in x,y', 'age>=30'; may be repeated."
 )
+_IdPatterns = _option(
+    list[str], "--id", metavar="COLUMN=PATTERN", help="Ids of another shape than the schema's, such as 'key=########'; may be repeated."
+)
+
+
+def _id_patterns(given) -> dict:  # column → pattern
+    "What --id asks for, by column."
+    found = {}
+    for text in given:
+        name, sign, pattern = text.rpartition("=")
+        if not name or not pattern or name in found:
+            _refuse(f"--id: {text!r} must look like 'key=########', once for each column")
+        found[name] = pattern
+    return found
 
 
 def _sample_in_parts(model: Path, n: int, out: Path | None, where, seed: int | None, shared: dict) -> None:
@@ -764,12 +857,12 @@ def _sample_in_parts(model: Path, n: int, out: Path | None, where, seed: int | N
     print(f"{out}: {n:,} rows in {len(list(out.glob('*.parquet'))):,} files")
 
 
-def _sampled(model: Path, n: int, where, seed: int | None):  # (pieces of the table, its schema)
+def _sampled(model: Path, n: int, where, seed: int | None, ids):  # (pieces of the table, its schema)
     "Rows from a model file."
     from dpsynth.synthesizer import DPVAESynthesizer
 
     synth = DPVAESynthesizer.load(model)
-    return synth.sample_chunks(n, _conditions(where, synth.schema), seed), synth.schema
+    return synth.sample_chunks(n, _conditions(where, synth.schema), seed, _id_patterns(ids)), synth.schema
 
 
 def _told(pieces, n: int, tell):
@@ -783,7 +876,7 @@ def _told(pieces, n: int, tell):
 
 # %% ../nbs/10_cli.ipynb #c054
 @_command("sample", 'dpsynth sample model.dpsynth -n 500 --where "Product Type=D" -o rows.csv')
-def _sample(model: _Model, n: _Count, out: _TableOut = None, where: _Where = [], seed: _Seed = None, workers: _Workers = None, ray_address: _Address = None):
+def _sample(model: _Model, n: _Count, out: _TableOut = None, where: _Where = [], ids: _IdPatterns = [], seed: _Seed = None, workers: _Workers = None, ray_address: _Address = None):
     """Draw a synthetic table from a model.
 
     As often as you like, and as much: it costs no privacy, and memory for a piece at a time. In CSV an apostrophe disarms a text that looks like a formula.
@@ -791,9 +884,11 @@ def _sample(model: _Model, n: _Count, out: _TableOut = None, where: _Where = [],
     from dpsynth.files import write_table
 
     if shared := _shared(workers, ray_address):
+        if ids:
+            _refuse("--id: not with --workers")
         return _sample_in_parts(model, n, out, where, seed, shared)
     path = out and _output("--out", out, (".csv", ".parquet"), (model,))
-    pieces, schema = _sampled(model, n, where, seed)
+    pieces, schema = _sampled(model, n, where, seed, ids)
     if path is None:
         return write_table(pieces, schema, sys.stdout)
     with _progress() as tell, _writing(path.parent) as part:
@@ -814,16 +909,21 @@ def _show_certificate(c, digest: str) -> None:
         "promise": f"ε = {c.epsilon:g}, δ = {c.delta:g}, for one {c.unit}",
         "an attacker": f"detects at most {best['true_positive_rate']:.3%} of members at 1% false alarms; "
         f"guesses right at most {best['guess_accuracy']:.3%} from an even chance",
-        "rows of a unit": f"at most {c.max_rows_per_unit}",
+        "table": f"{c.table}, fitted {c.date}",
+        "units": f"{c.units:,}, public; at most {c.max_rows_per_unit} row(s) of each",
         "neighbours": c.adjacency,
-        "accountant": c.accountant,
+        "accountant": f"{c.accountant}; {c.cross_check}",
         "noise": c.noise_source,
         "not covered": "; ".join(c.not_covered),
         "written by": f"dpsynth {c.dpsynth_version}",
-        "SHA-256": digest,
     }
     _show("Certificate", list(facts.items()))
     _show_ledger("Spent", c.ledger, c.epsilon_spent, c)
+    _show("What each release read", [(r["name"], r["reads"]) for r in c.ledger])
+    said = lambda r: r["declared"] if not r["discovered"] else f"discovered: {r['discovered']}"
+    marked = lambda r: "  (type from the table)" * (r["name"] in c.from_data)
+    _show("Columns", [(r["name"], r["type"] + marked(r), said(r)) for r in c.columns], ("column", "type", "declared public, or discovered with ε"))
+    print(f"SHA-256: {digest}")
 
 # %% ../nbs/10_cli.ipynb #c059
 def _certified(model: Path, told: str | None):  # (certificate, digest)
@@ -844,7 +944,7 @@ def _certified(model: Path, told: str | None):  # (certificate, digest)
 def _certificate(model: _Model, as_json: _AsJson = False, as_html: _CertificateHtml = None, verify: _Verify = None):
     """Print what a model file promises.
 
-    Budget, unit, ledger, what is not covered, and the file's digest; as a page with --html.
+    Budget, unit, ledger, columns, what is not covered, and the file's digest; as a page with --html. The total is computed again from the ledger.
     """
     path = as_html and _output("--html", as_html, inputs=(model,))
     c, digest = _certified(model, verify)
@@ -854,8 +954,10 @@ def _certificate(model: _Model, as_json: _AsJson = False, as_html: _CertificateH
     if as_json:
         return print(_json({**c.to_dict(), "model_sha256": digest}))
     _show_certificate(c, digest)
-    if verify:
-        print("the file has this digest")
+    from dpsynth.synthesizer import NOT_PROVEN
+
+    checked = "the file has this digest, and its ledger adds up" if verify else "its ledger adds up, and has a line for each read that the schema needs"
+    print(f"{checked}; that does not prove {'; '.join(NOT_PROVEN)}")
 
 
 def _json(value: dict) -> str:
@@ -868,7 +970,7 @@ def _real_table(path: Path, schema):
     from dpsynth.files import _load
     from dpsynth.loading import conform
 
-    frame = _respell(_load(path), list(schema))
+    frame = _respell(_load(path, schema.file), list(schema))
     return conform(frame.loc[:, [name in schema for name in frame.columns]], schema)
 
 
@@ -1102,7 +1204,7 @@ def _run_demo(folder: Path, tell):  # (synthesizer, metrics)
     log, schema = make_telemetry(), telemetry_schema()
     options = {"unit": "User ID", "workload": [_PAIR], "seed": 0, "verbose": False}
     synth = DPVAESynthesizer(schema, epsilon=2.0, delta=1e-6, **options)
-    _fit_with_progress(synth, log, tell)
+    _fit_with_progress(synth, log, tell, table_name="telemetry.csv")
     tell("sampling")
     synthetic = synth.sample(150_000)
     metrics = _demo_metrics(log[list(schema)], synthetic, schema, tell)

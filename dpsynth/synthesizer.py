@@ -22,6 +22,7 @@ import os
 import platform
 import re
 import struct
+import sys
 import zipfile
 import zlib
 from contextlib import ExitStack, closing
@@ -294,6 +295,28 @@ def _what_helps(epsilon, units) -> str:
     "The words for it."
     words = [epsilon and f"at ε = {epsilon:.2g}", units and f"with {float(f'{units:.2g}'):,.0f} units"]
     return " or ".join(filter(None, words))
+
+# %% ../nbs/09_synthesizer.ipynb #dn05
+_STEP, _ROW, _WEIGHT, _PAIR = 3e-3, 4e-6, 1e-10, 2.5e-8  # seconds a step, a row of it, a weight of that, and a pair of fields of a wide row
+
+
+@patch
+def expected_seconds(
+    self: Plan,
+    schema: Schema,
+) -> float:
+    "About how long a fit takes on one core: from fields, network and steps. Reads no data."
+    sizes = tuple(f.cardinality for f in planned_fields(schema))
+    config, fields, t = VAEConfig(sizes, **self.network), len(sizes), self.training
+    row = _ROW + config.parameters * _WEIGHT + config.factored * fields**2 * _PAIR
+    compared = sum("pair selection" in name for name in self.releases) * fields**2 / 2
+    return t.steps * (_STEP + t.expected_batch * row) + compared * 4e-9 * (self.units + 16 * t.expected_batch) + 5
+
+
+def _duration(seconds: float) -> str:
+    "Words for a length of time."
+    size, unit = (seconds / 3600, "hour") if seconds > 5400 else (seconds / 60, "minute")
+    return f"about {size:.0f} {unit}{'s' * (round(size) != 1)}" if seconds >= 90 else "a minute or less"
 
 # %% ../nbs/09_synthesizer.ipynb #c013
 PSEUDO_ROWS = 200  # rows of a pool that a cell needs to have a say in the multipliers for other pools
@@ -893,7 +916,8 @@ def _differ(a: float, b: float) -> bool:
 def check(self: Certificate):  # itself
     "Refuse a certificate whose figures do not follow from its own ledger."
     spends, delta = self.spends, self.delta
-    PrivacyBudget(self.epsilon, delta).check_units(self.units)
+    if self.units < 1 or delta >= 1 / self.units :
+        raise CertificateError("its delta is too large for its number of units")
     sampled = [s for s in spends if s.sampling_rate < 1]
     if not spends or min(s.noise_multiplier for s in spends) < 1e-3 or max(s.steps for s in spends) > MAX_STEPS or sum(s.delta for s in spends) >= delta:
         raise CertificateError("its ledger is none of a fit")
@@ -1671,6 +1695,8 @@ def _rows(self: DPVAESynthesizer, data, checkpoint, rng, stack):
 def _learn(self: DPVAESynthesizer, table, unit_index, plan, ledger, rng, progress, trainer) -> Released:
     "All releases in their order."
     k = plan.rows_per_unit
+    if self.verbose and (seconds := plan.expected_seconds(self.schema)) > 120:
+        tqdm.write(f"{len(self.schema.modelled)} columns, {plan.training.steps:,} steps: {_duration(seconds)} on one core", file=sys.stderr)
     release = lambda name, make: ledger.release(plan.releases[name], make)
     needs = lambda: discovery_needs(self.schema, plan.units, plan.budget, k, self.workload, bool(self.target), self._grouped)[1:]
     encoder = TableEncoder(self.schema).fit(table, plan.releases, ledger, rng, k, lambda: _what_helps(*needs()))
@@ -1773,8 +1799,8 @@ def impute(
     "The given rows with missing cells drawn given those that are there. The result holds the given rows: it is as private as they are."
     if not hasattr(self, "released_"):
         raise InputError("impute: fit or load a model first")
-    source = _respell(_load(data), list(self.schema))
-    gaps = Schema({name: replace(column, nullable=True, dtype=None) for name, column in self.schema.modelled.items()})
+    source = _respell(_load(data, self.schema.file, [n for n, c in self.schema.items() if c.type == "ignore"]), list(self.schema))
+    gaps = Schema({name: replace(column, nullable=True, dtype=None) for name, column in self.schema.modelled.items()}, file=self.schema.file)
     ids = [name for name in self.schema if name not in gaps and name in source]
     model, frame, rng = self.released_, read_table(source.drop(columns=ids), gaps), self._generator(3, seed)
     codes = model.encoder.transform(frame)
