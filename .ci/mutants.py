@@ -34,7 +34,7 @@ class Chapter(NamedTuple):
 
 
 GENERATOR, FORKED, GRID = (Chapter("00_privacy", c) for c in (("c005", "c011", "sg02"), ("c005", "sg04"), ("c042",)))
-MASKS = Chapter("05_training", ("c056", "cl02"))
+MASKS = Chapter("05_training", ("c004", "c056", "cl02"))
 CERTIFICATE = Chapter("09_synthesizer", ("c004", "c010", "ce07"))
 DRAWN = "noise, scale = standard_normals(self.rng, len(total), self.device), p.noise_multiplier * p.max_grad_norm"
 MUTANTS = [  # name, audit that must find it, patches: (module, old text, new text)
@@ -117,7 +117,7 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("prior started at real latents", REPLAY, ("synthesizer", "    own_mean, own_covariance = prior_moments(network)\n", "    own_mean, own_covariance = prior_moments(network)\n    own_mean = network.encode(torch.from_numpy(np.ascontiguousarray(ordered)))[0].double().numpy().mean(0)\n")),
     ("coverage uncharged", REPLAY, ("preprocessing", 'ledger.release(spends["coverage"], lambda spend: measure_coverage(frame, self.schema, columns, spend, rng, k))', 'measure_coverage(frame, self.schema, columns, spends["coverage"], rng, k)')),
     # the ledger, its file and its certificate
-    ("the ledger takes its last line off", LEDGER, ("privacy", "[*spends[:at], replace(spend, steps=spends[at].steps + spend.steps), *spends[at + 1 :]]", "[*spends[:-1], replace(spend, steps=spends[at].steps + spend.steps)]"), ("privacy", "    if abs(written - total) > 1e-6 or max(written, total) > budget.epsilon + 1e-6:", "    if False:")),
+    ("the ledger takes its last line off", LEDGER, ("privacy", "    (at,) = [i for i, s in enumerate(spends) if replace(s, steps=spend.steps) == spend] or [None]\n", "    at = len(spends) - 1\n"), ("privacy", "    if abs(written - total) > 1e-6 or max(written, total) > budget.epsilon + 1e-6:", "    if False:")),
     ("lost steps taken again uncharged", LEDGER, ("synthesizer", "        for block in super().blocks(spend):\n", "        if int(state['updates']) < self._steps():\n            yield range(int(state['updates']), self._steps())\n        for block in super().blocks(spend):\n")),
     ("blocks charged after they were taken", LEDGER, ("privacy", "        self._enter(replace(spend, steps=len(block)), continues=first > 0)\n        yield block", "        yield block\n        self._enter(replace(spend, steps=len(block)), continues=first > 0)")),
     ("additive δ not taken off", LEDGER, ("privacy", "    delta = delta - sum(s.delta for s in spends)\n    if delta <= 0:", "    if delta <= 0:")),
