@@ -1112,7 +1112,7 @@ def _audit_json(found: dict) -> dict:
     return {"replay": replayed, "ledger": ledger, "noise": noise, "rows_only": rows, "violations": found["violations"], "verdict": found["verdict"]}
 
 # %% ../nbs/10_cli.ipynb #c087
-_Quick = _option(bool, "--quick", help="Leave out the attack on synthetic rows.")
+_Quick = _option(bool, "--quick", help="Fewer neighbours, and no attack on synthetic rows.")
 
 
 @_command("audit", "dpsynth audit --quick")
