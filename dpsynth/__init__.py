@@ -3,12 +3,15 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "Schema": "schema",
     "read_table": "loading",
+    "write_table": "files",
+    "Dialect": "files",
     "draft_schema": "drafts",
     "make_telemetry": "loading",
     "telemetry_schema": "loading",
     "PrivacyBudget": "privacy",
     "Ledger": "privacy",
     "InputError": "privacy",
+    "OperatorWarning": "privacy",
     "DPVAESynthesizer": "synthesizer",
     "Certificate": "synthesizer",
 }

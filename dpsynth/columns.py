@@ -432,7 +432,7 @@ def _check_lower(key: str, value, clock: bool = False) -> pd.Timestamp:
     if not good[0] or not (timed or _DAY.match(text)):
         example = "a time of day such as 09:30 or 09:30:00" if clock else "a date such as 2024-05-31 or 2024-05-31 09:30:00"
         raise InputError(f"{key} must be {example}, or 'discover'")
-    return pd.Timestamp(seconds.astype("datetime64[s]")[0])
+    return pd.Timestamp((seconds.clip(0, 86_399) if clock else seconds).astype("datetime64[s]")[0])
 
 
 def _check_upper(key: str, value, clock: bool = False) -> pd.Timestamp:

@@ -133,7 +133,7 @@ def _infer_column(cells: pd.Series, missing, notation=None, clock: bool = False)
         pass
     elif texts.str.fullmatch(r"[-+]?(?:0|[1-9][0-9]{0,14})").all():
         typed = texts.astype("int64").astype("Int64")
-    elif texts.str.match(r"[-+]?0[0-9]").any() or texts.str.fullmatch(r"[-+]?[0-9]{16,}").any():
+    elif texts.str.fullmatch(r"[-+]?(?:0[0-9]+[0-9.]*|[0-9]{16,})").any():
         pass  # codes with leading zeros, and numbers that a float would round, stay text
     elif all(_NUMBER.fullmatch(t) for t in texts) if notation is None else numbers.notna().all():
         typed = numbers
