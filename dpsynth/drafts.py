@@ -329,8 +329,9 @@ _CODES = re.compile("0[0-9]+")
 
 def _draft_numbers(cells: _Cells) -> _Drafted:
     "A column of numbers in any notation, or of keys; None if it is none."
-    if np.mean([bool(_CODES.fullmatch(t)) for t in cells.texts]) > 1 - _MOST:
-        return None  # leading zeros
+    zeros = np.array([bool(_CODES.fullmatch(t)) for t in cells.texts])
+    if zeros.mean() > 1 - _MOST or (zeros.any() and len(set(map(len, cells.texts))) == 1):
+        return None  # codes: numbers have no leading zeros
     few = cells.texts[:: max(1, len(cells.texts) // 100)]
     read = {f: _numbers_in(cells.texts, f, cells.usual) for f in _number_formats(few, cells.usual)}
     read = {f: x for f, x in read.items() if cells.mostly(~np.isnan(x))}
@@ -455,6 +456,8 @@ def _draft_typed(
         return _Drafted(Boolean(), complete=complete, seen=False)
     if isinstance(cells.dtype, pd.CategoricalDtype):
         return _Drafted(Categorical(_DISCOVER), complete=complete, seen=False)
+    if (_is_instant(cells) or types.is_numeric_dtype(cells)) and not cells.notna().any():
+        return _Drafted(Ignore(), ["every cell is missing: left out"])
     if _is_instant(cells):
         x = cells.dropna()
         x = (x if getattr(x.dt, "tz", None) is None else x.dt.tz_localize(None)).to_numpy("datetime64[s]")
