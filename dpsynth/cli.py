@@ -26,7 +26,6 @@ from typing import Annotated
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -540,21 +539,16 @@ def _show_plan(synth, plan) -> None:
         _show_rows_per_unit(synth, plan)
 
 
-def _options(synth) -> tuple:
-    "What plans depend on beside schema, units and budget."
-    return synth.workload, bool(synth.target), synth.unit in synth.schema and synth.max_rows_per_unit > 1
-
-
 def _show_doubtful(synth, plan) -> None:
     "Print which columns to discover would probably be refused, and what would help."
     from dpsynth.discovery import _listed
     from dpsynth.synthesizer import _what_helps, discovery_needs
 
-    columns, *enough = discovery_needs(synth.schema, plan.units, plan.budget, plan.rows_per_unit, *_options(synth))
+    columns, *enough = discovery_needs(synth.schema, plan.units, plan.budget, plan.rows_per_unit)
     if columns:
         helps = _what_helps(*enough)
         advice = "declare their bounds or categories" + (f", or fit {helps}" if helps else "")
-        _console().print(f"[yellow]fit will probably refuse to discover[/] {escape(_listed(map(repr, columns)))}: {advice}\n", soft_wrap=True)
+        _console().print(f"fit will probably refuse to discover {_listed(map(repr, columns))}: {advice}\n", soft_wrap=True)
 
 
 def _show_rows_per_unit(synth, plan) -> None:
@@ -580,7 +574,8 @@ def _epsilon_for(synth, rows: int, error: float) -> float:
 
     def mean(epsilon):  # of the releases alone: training has no part in it
         budget, k = PrivacyBudget(epsilon, synth.delta), synth.max_rows_per_unit
-        return rows_per_unit_errors(synth.schema, rows, budget, [k], *_options(synth))["one row each"].iloc[0]
+        errors = rows_per_unit_errors(synth.schema, rows, budget, [k], synth.workload, bool(synth.target), synth.unit in synth.schema)
+        return errors["one row each"].iloc[0]
 
     if not 0 < error < 1:
         _refuse("--target-error: must be between 0 and 1")

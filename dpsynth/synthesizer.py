@@ -25,6 +25,7 @@ import struct
 import sys
 import zipfile
 import zlib
+from bisect import bisect_left
 from contextlib import ExitStack, closing
 from copy import copy
 from dataclasses import asdict, dataclass, fields, replace
@@ -204,13 +205,18 @@ def _shares(schema: Schema, workload, target: bool, pairs: int, mass: float, gro
     return shares | {"1-way marginals": ones} | pair_shares
 
 
+def _spends(shares: dict, budget: PrivacyBudget, mu: float) -> dict:
+    "Release → Spend, from its share of μ²."
+    delta = {"values": budget.delta / 20}
+    return {n: Spend(n, 1 / (mu * math.sqrt(s)), delta=delta.get(n, 0.0)) for n, s in shares.items()}
+
+
 def _releases(schema, units, budget, workload, target, grouped, k):  # (name → Spend, pairs in a round, share of training)
     "All releases beside training, in the order of their charges."
     mu = gaussian_mu(budget)
     pairs = int(np.clip(round(14 * (units * mu / 9000) ** 0.35), 6, 30))
     shares = _shares(schema, workload, target, pairs, units * mu, grouped, k)
-    delta = {"values": budget.delta / 20}
-    return {n: Spend(n, 1 / (mu * math.sqrt(s)), delta=delta.get(n, 0.0)) for n, s in shares.items()}, pairs, 1 - sum(shares.values())
+    return _spends(shares, budget, mu), pairs, 1 - sum(shares.values())
 
 # %% ../nbs/09_synthesizer.ipynb #c009b
 MIXTURE_SIGNAL = 25_000  # signal from which training can pay for a latent of full weight beside the map
@@ -273,22 +279,22 @@ def discovery_needs(
     units: int,  # public
     budget: PrivacyBudget,
     rows_per_unit: int = 1,  # k
-    workload=(),  # tuples of columns
-    target: bool = False,
-    grouped: bool = False,  # whether the synthetic table shall have users of several rows
 ) -> tuple:  # columns in doubt; smallest ε and number of units, to a tenth, with which none would be, or None
     "Which columns to discover will probably be refused, and what would help. Reads no data."
 
     def doubtful(epsilon, units):
-        releases = _releases(schema, units, replace(budget, epsilon=epsilon), workload, target, grouped, rows_per_unit)[0]
-        return doubtful_columns(schema, releases, units, rows_per_unit)
+        asked = replace(budget, epsilon=float(epsilon))
+        mu = gaussian_mu(asked)
+        spends = _spends(discovery_shares(schema, units * mu, rows_per_unit), asked, mu)
+        return doubtful_columns(schema, spends, units, rows_per_unit)
 
-    if not (columns := doubtful(budget.epsilon, units)):
+    if not schema.discovers or not (columns := doubtful(budget.epsilon, units)):
         return [], None, None
-    grown = 1.1 ** np.arange(1, 120)
-    epsilons = (e for e in budget.epsilon * grown if e <= MAX_EPSILON and not doubtful(e, units))
-    counts = (n for n in (math.ceil(units * g) for g in grown) if n * budget.delta < 1 and not doubtful(budget.epsilon, n))
-    return columns, next(epsilons, None), next(counts, None)
+    epsilons = [budget.epsilon * 1.1**i for i in range(1, 120) if budget.epsilon * 1.1**i <= MAX_EPSILON]
+    counts = [math.ceil(units * 1.1**i) for i in range(1, 120) if units * 1.1**i * budget.delta < 1]
+    epsilon = bisect_left(epsilons, True, key=lambda e: not doubtful(e, units))
+    count = bisect_left(counts, True, key=lambda n: not doubtful(budget.epsilon, n))
+    return columns, *(found[i] if i < len(found) else None for found, i in ((epsilons, epsilon), (counts, count)))
 
 
 def _what_helps(epsilon, units) -> str:
@@ -1698,7 +1704,7 @@ def _learn(self: DPVAESynthesizer, table, unit_index, plan, ledger, rng, progres
     if self.verbose and (seconds := plan.expected_seconds(self.schema)) > 120:
         tqdm.write(f"{len(self.schema.modelled)} columns, {plan.training.steps:,} steps: {_duration(seconds)} on one core", file=sys.stderr)
     release = lambda name, make: ledger.release(plan.releases[name], make)
-    needs = lambda: discovery_needs(self.schema, plan.units, plan.budget, k, self.workload, bool(self.target), self._grouped)[1:]
+    needs = lambda: discovery_needs(self.schema, plan.units, plan.budget, k)[1:]
     encoder = TableEncoder(self.schema).fit(table, plan.releases, ledger, rng, k, lambda: _what_helps(*needs()))
     per_unit = release("rows per unit", lambda spend: measure_rows_per_unit(unit_index, k, spend, rng)) if self._grouped else None
     codes = code_matrix(encoder, table)

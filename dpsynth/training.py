@@ -300,7 +300,8 @@ class DPTrainer:
         "(P,) clipped sum of a batch (which may be empty) + noise of scale σC, over the expected batch; 0 where no noise is."
         p, latent = self.plan, self.model.config.latent
         total = self.clipped_sum(codes, standard_normals(self.rng, len(codes) * latent, self.device).view(len(codes), latent))
-        noise, scale = standard_normals(self.rng, len(total), self.device), p.noise_multiplier * p.max_grad_norm
+        noise = standard_normals(self.rng, len(total), self.device)
+        scale = p.noise_multiplier * p.max_grad_norm
         return round_to_grid(total.add_(noise, alpha=scale), scale).mul_(self.mask).div_(p.expected_batch)
 
     def step(self, step: int, codes: torch.Tensor) -> None:
