@@ -36,26 +36,16 @@ class Chapter(NamedTuple):
 GENERATOR, FORKED, GRID = (Chapter("00_privacy", c) for c in (("c005", "c011", "sg02"), ("c005", "sg04"), ("c042",)))
 MASKS = Chapter("05_training", ("c004", "c056", "cl02"))
 CERTIFICATE = Chapter("09_synthesizer", ("c004", "c010", "ce07"))
-DRAWN = "noise, scale = standard_normals(self.rng, len(total), self.device), p.noise_multiplier * p.max_grad_norm"
+DRAWN = "noise = standard_normals(self.rng, len(total), self.device)"
 MUTANTS = [  # name, audit that must find it, patches: (module, old text, new text)
     # noise
-<<<<<<< HEAD
-    ("noise of training × 0.9", NOISE, ("training", "self.device), p.noise_multiplier * p.max_grad_norm", "self.device), 0.9 * p.noise_multiplier * p.max_grad_norm")),
+    ("noise of training × 0.9", NOISE, ("training", "scale = p.noise_multiplier * p.max_grad_norm\n        return", "scale = 0.9 * p.noise_multiplier * p.max_grad_norm\n        return")),
     ("noise of histograms × 0.9", NOISE, ("privacy", "_discrete_gaussian(math.ldexp(scale, m), counts.size", "_discrete_gaussian(0.9 * math.ldexp(scale, m), counts.size")),
     ("noise seeded", NOISE, ("privacy", "AESCounter(key=secrets.randbits(128))", "AESCounter(key=2024)")),
     ("noise from the user's seed", NOISE, ("synthesizer", "self.insecure_test_rng or secure_generator()", "self.insecure_test_rng or np.random.default_rng(self.seed)")),
     ("the same noise in every step", NOISE, ("training", DRAWN, DRAWN + "\n        noise = self.kept = getattr(self, 'kept', noise)")),
     ("no noise on every other weight", NOISE, ("training", DRAWN, DRAWN + "\n        noise[::2] = 0")),
     ("uniform noise of the same variance", NOISE, ("training", DRAWN, DRAWN + "\n        noise = (torch.from_numpy(self.rng.random(len(total), dtype=np.float32)) - 0.5) * 12**0.5")),
-=======
-    ("noise of training × 0.9", NOISE, ("training", "add_(noise, alpha=scale)", "add_(noise, alpha=0.9 * scale)")),
-    ("noise of histograms × 0.9", NOISE, ("privacy", "_discrete_gaussian(math.ldexp(scale, m), counts.size", "_discrete_gaussian(0.9 * math.ldexp(scale, m), counts.size")),
-    ("noise seeded", NOISE, ("privacy", "AESCounter(key=secrets.randbits(128))", "AESCounter(key=2024)")),
-    ("noise from the user's seed", NOISE, ("synthesizer", "self.insecure_test_rng or secure_generator()", "self.insecure_test_rng or np.random.default_rng(self.seed)")),
-    ("the same noise in every step", NOISE, ("training", "noise = standard_normals(self.rng, len(total), self.device)", "noise = self.kept = getattr(self, 'kept', standard_normals(self.rng, len(total), self.device))")),
-    ("no noise on every other weight", NOISE, ("training", "add_(noise, alpha=scale)", "add_(noise * (torch.arange(len(total)) % 2), alpha=scale)")),
-    ("uniform noise of the same variance", NOISE, ("training", "noise = standard_normals(self.rng, len(total), self.device)", "noise = (torch.from_numpy(self.rng.random(len(total), dtype=np.float32)) - 0.5) * 12**0.5")),
->>>>>>> ledger
     # sampling and steps
     ("q × 2", NOISE, ("training", "poisson_batches(p.units, p.sampling_rate, len(block)", "poisson_batches(p.units, min(1.0, 2 * p.sampling_rate), len(block)")),
     ("T + 1", NOISE, ("privacy", "yield range(spend.steps)", "yield range(spend.steps + 1)")),
