@@ -259,6 +259,8 @@ def _check_kept(tape, kept, index, k) -> None:
     "Hold the rows that a bound keeps against whose they are: at most k of each unit, and no two units taken for one."
     if tape.owner is None:
         return
+    if len(kept) != len(index):  # in pieces at k = 1 a row's number is its unit's
+        raise _Diverged("a unit keeps more rows than max_rows_per_unit")
     owner = tape.owner if tape.gone is None else tape.owner[~tape.gone]
     pairs = pd.DataFrame({"owner": owner[kept], "unit": index})
     if pairs["owner"].value_counts().max() > k:
