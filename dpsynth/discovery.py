@@ -286,12 +286,12 @@ def lost_columns(
     schema: Schema,  # with its gaps
     coverage: dict,  # from `measure_coverage`
 ) -> dict:  # name → released share of its cells that is held
-    "Which columns lose too many cells: discovered ones that do not prove 85 %, declared ones proven to lose half."
+    "Which columns lose too many cells: discovered ones that do not prove that there are cells and 85 % of them held, declared ones proven to lose half."
     refused = {}
     for name, (kept, lost, scale) in coverage.items():
         if schema[name].discovers:
             spare = MOST_LOST * kept - (1 - MOST_LOST) * lost
-            bad = spare < 2 * scale * math.hypot(MOST_LOST, 1 - MOST_LOST)
+            bad = kept < 5 * scale or spare < 2 * scale * math.hypot(MOST_LOST, 1 - MOST_LOST)
         else:
             bad = lost - kept > 4 * scale * math.sqrt(2)
         if bad:
