@@ -323,8 +323,10 @@ class _Grid:
         elif self.step is not None:
             edges = np.unique(np.append(np.ceil(_fine_edges(first, last, 1.0)), last + 1))
         else:
-            edges = _fine_edges(first, last, max((last - first) / 2**20, 1e-300))
+            edges = _fine_edges(first, last, unit := max((last - first) / 2**20, 1e-300))
         self.starts, self.widths, self.cells = edges[:-1], np.diff(edges), len(edges) - 1
+        away = np.arcsinh(edges / (1.0 if self.step else unit))  # what a cell has of both scales: its part of mass where nothing is known
+        self.flat = np.ones(self.cells) if self.exact else self.widths / (edges[-1] - edges[0]) + np.diff(away) / (away[-1] - away[0])
 
     def _steps(self, x):
         "Values in steps of the column."
@@ -405,11 +407,12 @@ def _quarters(low, high, holds_much) -> list:
 def _split(
     noisy: np.ndarray,  # (cells,) noisy counts
     edges: np.ndarray,  # (cells + 1,) of the cells
+    upper: float,  # the largest value; where steps are counted, the last edge is one more
     scale: float,  # noise standard deviation of one cell
 ) -> np.ndarray:  # first cell of each bin
     "Sixteen equal parts of the range, quarters of a part at zero, and halves, again and again, where an eighth of the mass is."
     total, sums = max(noisy.sum(), 1.0), np.concatenate([[0.0], np.cumsum(noisy)])
-    cell = lambda v: int(np.searchsorted(edges[:-1], v))
+    cell = lambda v: int(np.searchsorted(edges[:-1], np.round(v, 9)))
     mass = lambda a, b: sums[cell(b)] - sums[cell(a)]
 
     def visit(a, b, depth):
@@ -419,7 +422,7 @@ def _split(
             return [first]
         return visit(a, (a + b) / 2, depth + 1) * (cut > first) + visit((a + b) / 2, b, depth + 1) * (cut < last)
 
-    ends = np.linspace(edges[0], edges[-1], 17)
+    ends = np.append(np.linspace(edges[0], upper, 17)[:-1], edges[-1])
     if np.diff(edges).min() * FINE_CELLS < edges[-1] - edges[0]:  # cells are not equal
         much = lambda a, b: cell(b) - cell(a) > 4 and mass(a, b) >= total / 4
         ends = np.unique(np.concatenate([_quarters(a, b, much) for a, b in zip(ends, ends[1:])]))
@@ -438,15 +441,17 @@ def _far_off(edges, bins, seen, atoms) -> np.ndarray:  # positions of bins
     return np.flatnonzero(~seen & (near > FAR * abs(known).max(initial=0))) if len(known) else np.array([], np.int64)
 
 # %% ../nbs/03_preprocessing.ipynb #c015
-def _density(noisy, bins, scale):
+def _density(noisy, bins, scale, flat):
     "Probability of each fine cell inside its bin: noisy counts, shrunk towards flat."
     out = np.empty(len(noisy))
     for first, last in zip(bins, [*bins[1:], len(noisy)]):
         y = noisy[first:last].astype(float)
-        spread = ((y - y.mean()) ** 2).sum()
+        part = flat[first:last] / flat[first:last].sum()
+        even = max(y.sum(), 0) * part
+        spread = ((y - even) ** 2).sum()
         keep = max(0.0, 1 - len(y) * scale**2 / spread) if spread > 0 else 0.0
-        p = np.maximum(max(y.mean(), 0) + keep * (y - y.mean()), 0)
-        out[first:last] = p / p.sum() if p.sum() > 0 else 1 / len(y)
+        p = np.maximum(even + keep * (y - even), 0)
+        out[first:last] = p / p.sum() if p.sum() > 0 else part
     return out
 
 # %% ../nbs/03_preprocessing.ipynb #c016
@@ -488,8 +493,8 @@ def fit(
     alone = (grid.widths[at] == 1) & (grid.step is not None)  # cells that hold the atom and nothing else
     noisy[at] = np.where(alone, 0, noisy[at] - [values[v] for v in atoms])
     edges = np.append(grid.starts, grid.starts[-1] + grid.widths[-1])
-    bins = _split(noisy, edges, scale)
-    cells, density = np.diff(np.append(bins, grid.cells)), _density(noisy, bins, scale)
+    bins = _split(noisy, edges, float(grid._steps(grid.upper)), scale)
+    cells, density = np.diff(np.append(bins, grid.cells)), _density(noisy, bins, scale, grid.flat)
     seen = np.add.reduceat(noisy, bins) > 4 * scale * np.sqrt(cells)
     other = density.copy()
     other[at[alone]] = 0  # an atom has its own code, unless its bin has nothing else
