@@ -1158,6 +1158,7 @@ def audit_ledger(
     plan = _few_steps(synth.plan(len(frame)), 60)
     synth.plan = lambda units: plan
     with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings(action="ignore", category=OperatorWarning))
         _everywhere(stack, compose_epsilon, lambda spends, delta: cost(tuple(spends), delta))
         for i in range(histories):
             with tempfile.TemporaryDirectory() as folder:
