@@ -44,6 +44,7 @@ from dpsynth.discovery import (
     discovery_releases,
     lost_columns,
     measure_coverage,
+    lost_columns,
     refuse_lost,
 )
 from .schema import Schema
