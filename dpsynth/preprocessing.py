@@ -44,7 +44,6 @@ from dpsynth.discovery import (
     discovery_releases,
     lost_columns,
     measure_coverage,
-    lost_columns,
     refuse_lost,
 )
 from .schema import Schema
@@ -823,7 +822,7 @@ def fit(
     if "coverage" in releases:
         counts = ledger.release(spends["coverage"], lambda spend: measure_coverage(frame, self.schema, columns, spend, rng, k))
         refuse_lost(self.schema, counts, more() if lost_columns(self.schema, counts) else "")
-        self.covered = {n: round(min(max(a / max(a + b, 1.0), 0.0), 1.0), 3) for n, (a, b, _) in counts.items()}
+        self.covered = {n: round(min(max((a + z) / max(a + b + z, 1.0), 0.0), 1.0), 3) for n, (a, b, z, _) in counts.items()}
     if read := releases.get("histogram"):
         noisy = ledger.release(spends["histogram"], lambda spend: self._bins(frame, read, columns, spend, rng, k))
         for name, (counts, scale) in noisy.items():
