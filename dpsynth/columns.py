@@ -280,10 +280,11 @@ def _special_texts(column) -> dict:  # text: its place
 
 
 def _which_special(x: np.ndarray, column) -> np.ndarray:  # (n,) number of the special value at each place of the axis, -1: none
-    "Which places on a column's axis are those of special values."
+    "Which places on a column's axis are those of special values, as they are or as its dtype rounds them."
+    short = {"float16": np.float16, "float32": np.float32, "float[pyarrow]": np.float32}.get(str(column.dtype).lower(), float)
     found = np.full(len(x), -1)
     for i, place in enumerate(_special_places(column)):
-        found[x == place] = i
+        found[(x == place) | (x == float(short(place)))] = i
     return found
 
 
