@@ -5,6 +5,9 @@ python .ci/mutants.py WORD...    those whose name contains one of the words
 
 A patch whose old text does not occur exactly once is stale, and the gate fails.
 """
+import contextlib
+import importlib
+import io
 import json
 import os
 import shutil
@@ -12,21 +15,37 @@ import sys
 import tempfile
 import time
 import warnings
+from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# name, audit that must find it, patches: (module, old text, new text)
-REPLAY, MECHANISMS, NOISE = "replay of fits", "replay of mechanisms", "component audit"
-MUTANTS = [
+REPLAY, FILES, MECHANISMS, NOISE, LEDGER = "replay of fits", "replay of files", "replay of mechanisms", "component audit", "ledger audit"
+
+
+class Chapter(NamedTuple):
+    "A chapter's test: the code cells that are run on the patched package."
+    notebook: str
+    cells: tuple
+
+    def __str__(self):
+        return f"chapter {self.notebook}"
+
+
+GENERATOR, FORKED, GRID = (Chapter("00_privacy", c) for c in (("c005", "c011", "sg02"), ("c005", "sg04"), ("c042",)))
+MASKS = Chapter("05_training", ("c004", "c056", "cl02"))
+CERTIFICATE = Chapter("09_synthesizer", ("c004", "c010", "ce07"))
+DRAWN = "noise = standard_normals(self.rng, len(total), self.device)"
+MUTANTS = [  # name, audit that must find it, patches: (module, old text, new text)
     # noise
-    ("noise of training × 0.9", NOISE, ("training", "add_(noise, alpha=scale)", "add_(noise, alpha=0.9 * scale)")),
+    ("noise of training × 0.9", NOISE, ("training", "scale = p.noise_multiplier * p.max_grad_norm\n        return", "scale = 0.9 * p.noise_multiplier * p.max_grad_norm\n        return")),
     ("noise of histograms × 0.9", NOISE, ("privacy", "_discrete_gaussian(math.ldexp(scale, m), counts.size", "_discrete_gaussian(0.9 * math.ldexp(scale, m), counts.size")),
     ("noise seeded", NOISE, ("privacy", "AESCounter(key=secrets.randbits(128))", "AESCounter(key=2024)")),
     ("noise from the user's seed", NOISE, ("synthesizer", "self.insecure_test_rng or secure_generator()", "self.insecure_test_rng or np.random.default_rng(self.seed)")),
-    ("the same noise in every step", NOISE, ("training", "noise = standard_normals(self.rng, len(total), self.device)", "noise = self.kept = getattr(self, 'kept', standard_normals(self.rng, len(total), self.device))")),
-    ("no noise on every other weight", NOISE, ("training", "add_(noise, alpha=scale)", "add_(noise * (torch.arange(len(total)) % 2), alpha=scale)")),
-    ("uniform noise of the same variance", NOISE, ("training", "noise = standard_normals(self.rng, len(total), self.device)", "noise = (torch.from_numpy(self.rng.random(len(total), dtype=np.float32)) - 0.5) * 12**0.5")),
+    ("the same noise in every step", NOISE, ("training", DRAWN, DRAWN + "\n        noise = self.kept = getattr(self, 'kept', noise)")),
+    ("no noise on every other weight", NOISE, ("training", DRAWN, DRAWN + "\n        noise[::2] = 0")),
+    ("uniform noise of the same variance", NOISE, ("training", DRAWN, DRAWN + "\n        noise = (torch.from_numpy(self.rng.random(len(total), dtype=np.float32)) - 0.5) * 12**0.5")),
     # sampling and steps
     ("q × 2", NOISE, ("training", "poisson_batches(p.units, p.sampling_rate, len(block)", "poisson_batches(p.units, min(1.0, 2 * p.sampling_rate), len(block)")),
     ("T + 1", NOISE, ("privacy", "yield range(spend.steps)", "yield range(spend.steps + 1)")),
@@ -65,11 +84,11 @@ MUTANTS = [
     ("rows of users: uncharged", REPLAY, ("synthesizer", 'release("rows per unit", lambda spend: measure_rows_per_unit(unit_index, k, spend, rng))', 'measure_rows_per_unit(unit_index, k, plan.releases["rows per unit"], rng)')),
     ("rows of users: a sensitivity of 1 for all of their rows", REPLAY, ("calibration", "np.bincount(np.bincount(unit_index), minlength=k + 1)[1 : k + 1]", "np.repeat(np.bincount(np.bincount(unit_index), minlength=k + 1)[1 : k + 1], 1) * np.arange(1, k + 1)")),
     # discovery
-    ("raw bounds", REPLAY, ("preprocessing", "_read_bounds(counts, columns[name], scale) for", "_read_bounds((_bound_cells(frame[name], columns[name]) > 0) * 1e9, columns[name], 1.0) for")),
-    ("raw categories", REPLAY, ("preprocessing", "keep = noisy > _threshold(spend, columns, k)", "keep = noisy > -np.inf")),
-    ("threshold without the tail of the noise", REPLAY, ("preprocessing", "return k + 1 + spend.noise_multiplier * k * math.sqrt(columns) * norm.isf(spend.delta / (k * columns))", "return k + 1 + 0 * norm.isf(spend.delta)")),
+    ("raw bounds", REPLAY, ("preprocessing", "_read_bounds(counts, columns[name], scale) for", "_read_bounds([(c > 0) * 1e9 for c in _bound_cells(frame[name], columns[name])], columns[name], 1.0) for")),
+    ("raw categories", REPLAY, ("discovery", "keep = noisy > _threshold(spend, columns, k)", "keep = noisy > -np.inf")),
+    ("threshold without the tail of the noise", REPLAY, ("discovery", "return k + 1 + spend.noise_multiplier * k * math.sqrt(columns) * -ndtri(spend.delta / (k * columns))", "return k + 1 + 0 * ndtri(spend.delta)")),
     ("bins from the real histogram", REPLAY, ("preprocessing", "_parts(frame[name]))\n            noisy[name] = gaussian_histogram(", "_parts(frame[name]))\n            noisy[name] = counts + 0 * gaussian_histogram(")),
-    ("bounds: k forgotten", REPLAY, ("preprocessing", "`bounds` release, and their scale.\"\n        sensitivity, noisy = k * math.sqrt(len(read)), {}", "`bounds` release, and their scale.\"\n        sensitivity, noisy = math.sqrt(len(read)), {}")),
+    ("bounds: k forgotten", REPLAY, ("preprocessing", "sensitivity, noisy = k * math.sqrt(sum(len(_levels", "sensitivity, noisy = math.sqrt(sum(len(_levels")),
     ("discovery uncharged", REPLAY, ("preprocessing", 'ledger.release(spends["bounds"], lambda', '(lambda spend, make: make(spend))(spends["bounds"], lambda')),
     # the ledger and what is kept
     ("latent prior uncharged", REPLAY, ("synthesizer", 'ledger.release(plan.releases["latent prior"], moments)', 'moments(plan.releases["latent prior"])')),
@@ -78,19 +97,73 @@ MUTANTS = [
     ("accountant counts half of the steps", NOISE, ("privacy", "return one.self_compose(steps)", "return one.self_compose(max(1, steps // 2))")),
     ("user bound not enforced", REPLAY, ("loading", "kept = np.arange(len(index)) - first[index] < k", "kept = np.arange(len(index)) >= 0")),
     ("sizes from the real number of rows", REPLAY, ("synthesizer", "self.plan(_units(n_units, int(unit_index[-1]) + 1))", "self.plan(len(table))")),
-    ("exact number of rows in the file", REPLAY, ("synthesizer", "self.plan_, self.ledger_ = plan, ledger", "self.plan_, self.ledger_, self.rows_ = plan, ledger, len(table)"), ("synthesizer", '"certificate": self.certificate.to_dict(),', '"certificate": self.certificate.to_dict(), "rows": self.rows_,')),
+    ("exact number of rows in the file", REPLAY, ("synthesizer", "vars(self).update(released_=model,", "vars(self).update(rows_=len(table), released_=model,"), ("synthesizer", '"certificate": self.certificate.to_dict(),', '"certificate": self.certificate.to_dict(), "rows": self.rows_,')),
     ("real rows in the pool of calibration", REPLAY, ("synthesizer", "    weights = cal.rake(cal.cells(pool), weights, 4)", "    pool[: len(codes)] = codes[: len(pool)]\n    weights = cal.rake(cal.cells(pool), weights, 4)")),
     ("real posterior sampled at generation", REPLAY, ("synthesizer", "        yield (mu.double().numpy() - centre)", "        network.real_mu = mu.numpy()\n        yield (mu.double().numpy() - centre)"), ("synthesizer", "    z = draw_latents(model.network, n, rng, *model.prior)", "    z = draw_latents(model.network, n, rng, *model.prior)\n    z = torch.from_numpy(model.network.real_mu[rng.integers(0, len(model.network.real_mu), n)]).float() if hasattr(model.network, 'real_mu') else z")),
+    # noise that is there, but not what it should be
+    ("noise repeats in the second half of a fit", NOISE, ("training", DRAWN, DRAWN + "\n        self.drawn = [*getattr(self, 'drawn', ()), noise]\n        noise = self.drawn[max(len(self.drawn) - 1 - p.steps // 2, -1)] if len(self.drawn) > p.steps // 2 else noise")),
+    ("noise × .01 on one weight", NOISE, ("training", DRAWN, DRAWN + "\n        noise[5] *= 0.01")),
+    ("half of the weights have the noise of the others", NOISE, ("training", DRAWN, DRAWN + "\n        noise[len(noise) // 2 :] = noise[: len(noise) - len(noise) // 2].clone()")),
+    ("latent prior: k forgotten in σ", MECHANISMS, ("calibration", "spend.noise_multiplier, k * bound, rng) / rows", "spend.noise_multiplier, bound, rng) / rows")),
+    ("bins: k forgotten in σ", MECHANISMS, ("preprocessing", "sensitivity, noisy = k * math.sqrt(len(read)), {}", "sensitivity, noisy = math.sqrt(len(read)), {}")),
+    ("whole numbers as noise, charged as if they were not", GRID, ("privacy", "    m = grid_bits(scale)\n    whole", "    m = 0\n    whole")),
+    ("a seed for SecureGenerator", GENERATOR, ("privacy", "        if given or named:\n", "        if False:\n")),
+    ("a forked generator repeats its parent", FORKED, ("privacy", "os.register_at_fork(after_in_child=_new_keys_in_child)", "")),
+    ("no noise where a layer has a mask", MASKS, ("training", "if type(m) is CausalMap}", "if hasattr(m, 'mask')}")),
+    # sizes, clipping, layers
+    ("clipping skipped after the first part of a batch", MECHANISMS, ("training", "_clipped_part(model, x, e, max_grad_norm) for x, e in zip(codes.split(rows), noise.split(rows))", "_clipped_part(model, x, e, 1e9 if i else max_grad_norm) for i, (x, e) in enumerate(zip(codes.split(rows), noise.split(rows)))")),
+    ("a layer centred by its batch", MECHANISMS, ("vae", "        h = pre.relu()\n        out = self.posterior(h)", "        h = pre.relu()\n        h = h - h.mean(0) if len(h) else h\n        out = self.posterior(h)")),
+    ("pool sized by the real number of rows", REPLAY, ("synthesizer", "size = int(np.clip(8 * plan.units,", "size = int(np.clip(8 * len(codes),")),
+    ("prior started at real latents", REPLAY, ("synthesizer", "    own_mean, own_covariance = prior_moments(network)\n", "    own_mean, own_covariance = prior_moments(network)\n    own_mean = network.encode(torch.from_numpy(np.ascontiguousarray(ordered)))[0].double().numpy().mean(0)\n")),
+    ("coverage uncharged", REPLAY, ("preprocessing", 'ledger.release(spends["coverage"], lambda spend: measure_coverage(frame, self.schema, columns, spend, rng, k))', 'measure_coverage(frame, self.schema, columns, spends["coverage"], rng, k)')),
+    # the ledger, its file and its certificate
+    ("the ledger takes its last line off", LEDGER, ("privacy", "    (at,) = [i for i, s in enumerate(spends) if replace(s, steps=spend.steps) == spend] or [None]\n", "    at = len(spends) - 1\n"), ("privacy", "    if abs(written - total) > 1e-6 or max(written, total) > budget.epsilon + 1e-6:", "    if False:")),
+    ("lost steps taken again uncharged", LEDGER, ("synthesizer", "        for block in super().blocks(spend):\n", "        if int(state['updates']) < self._steps():\n            yield range(int(state['updates']), self._steps())\n        for block in super().blocks(spend):\n")),
+    ("blocks charged after they were taken", LEDGER, ("privacy", "        self._enter(replace(spend, steps=len(block)), continues=first > 0)\n        yield block", "        yield block\n        self._enter(replace(spend, steps=len(block)), continues=first > 0)")),
+    ("additive δ not taken off", LEDGER, ("privacy", "    delta = delta - sum(s.delta for s in spends)\n    if delta <= 0:", "    if delta <= 0:")),
+    ("one direction of neighbours only", LEDGER, ("privacy", "    return one.self_compose(steps)", "    return pld.PrivacyLossDistribution(one._pmf_add).self_compose(steps)")),
+    ("a certificate's total is not added up again", CERTIFICATE, ("synthesizer", "    total, most = compose_epsilon(spends, delta), rdp_epsilon(spends, delta)\n", "    total, most = self.epsilon_spent, rdp_epsilon(spends, delta)\n"), ("synthesizer", "    if least > self.epsilon + 1e-6 or any(", "    least = min(least, self.epsilon)\n    if any(")),
+    # reading
+    ("one time with an offset shifts all", FILES, ("columns", "    return at.mask(aware, moved.clip(*_BETWEEN))", "    return moved.clip(*_BETWEEN)")),
+    ("unsigned ids through float", FILES, ("files", 'for sign in ("", "u") for bits in', 'for sign in ("",) for bits in')),
+    ("True is one with 1", FILES, ("columns", '        if pd.api.types.infer_dtype(values, skipna=True) not in ("string", "empty"):  # 1, True and 1.0 are one to pandas\n', "        if False:\n")),
+    ("refused where no cell is a declared category", FILES, ("columns", "    if line:\n        warnings.warn(f\"column {name!r}: {line}\"", "    if line and found.present and not found.fits:\n        raise InputError(line)\n    if line:\n        warnings.warn(f\"column {name!r}: {line}\"")),
+    ("ids compared as typed", FILES, ("loading", "        codes, texts = _distinct_texts(frame[unit], missing)\n        if len", "        codes, texts = pd.factorize(frame[unit].astype(str))\n        texts = pd.Series(texts)\n        if len")),
+    ("k + 1 rows kept in pieces", FILES, ("streaming", "kept = np.arange(len(rows)) - first[index] < k", "kept = np.arange(len(rows)) - first[index] <= k")),
+    ("a draft marks nothing", FILES, ("drafts", "from_data=[n for n, d in found.items() if d.seen]", "from_data=[]")),
 ]
 
 
-REPLAYED = 5, 0, 0, 2, 0, 0, 0, 12  # of each table of the replay, how many units are left out
+REPLAYED = 5, 0, 0, 2, 0, 0, 0, 12, 0, 1  # of each table of the replay, how many units are left out
+PEOPLE = {"CSV": (0, 2), "CSV with users": (6,), "Parquet, whole numbers": (1,), "frame of objects": (3,), "TSV in pieces with users": (0,)}
 
 
-def run_audit(kind: str) -> list:
+def run_chapter(chapter: Chapter) -> list:
+    "The assertion of a chapter's cells that fails; cells that are exported come from the package."
+    nb = json.loads((ROOT / "nbs" / f"{chapter.notebook}.ipynb").read_text(encoding="utf-8"))
+    module = nb["cells"][0]["source"][0].split()[-1]
+    space = dict(vars(importlib.import_module(f"dpsynth.{module}")))
+    source = {c["id"]: "".join(c["source"]) for c in nb["cells"] if c["cell_type"] == "code"}
+    for cell in chapter.cells:
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(compile(source[cell], cell, "exec"), space)  # noqa: S102  the project's own notebook
+        except AssertionError:
+            return [f"{chapter.notebook}: the test in cell {cell} fails"]
+    return []
+
+
+def run_audit(kind) -> list:
     "Violations that an audit of the imported package finds; the smallest audit of its kind that is enough."
-    from dpsynth import DPVAESynthesizer, auditing
+    from dpsynth import DPVAESynthesizer, auditing, file_replay
 
+    if isinstance(kind, Chapter):
+        return run_chapter(kind)
+    if kind == LEDGER:
+        return auditing.audit_ledger(DPVAESynthesizer).violations
+    if kind == FILES:
+        reports = [file_replay._replay_format(DPVAESynthesizer, name, 0, people, 0.0) for name, people in PEOPLE.items()]
+        return [v for r in [*reports, file_replay._replay_drafts("CSV", 0, 6)] for v in r.violations]
     if kind == MECHANISMS:
         return auditing.replay(DPVAESynthesizer, fits=0, mechanisms=1000).violations
     if kind == NOISE:
@@ -98,8 +171,9 @@ def run_audit(kind: str) -> list:
     found, cases = (), auditing._scenarios(DPVAESynthesizer)
     for (synth, table, units), last in zip(cases, REPLAYED):
         if last:
-            plan = lambda n: auditing._few_steps(auditing._whole_plan(synth, n), 6)
-            found += auditing._replay_plan(synth, table, list(units)[-last:], plan, None).violations
+            with auditing._every_pair(synth):
+                plan = lambda n: auditing._few_steps(synth.plan(n), 6)
+                found += auditing._replay_plan(synth, table, list(units)[-last:], plan, None).violations
     return found
 
 
@@ -114,7 +188,7 @@ def patched(folder: Path, patches) -> None:
         file.write_text(text.replace(old, new), encoding="utf-8")
 
 
-def child(kind: str, patches, out: int) -> None:
+def child(kind, patches, out: int) -> None:
     "In a process of its own: patch, import, audit, tell."
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -126,7 +200,7 @@ def child(kind: str, patches, out: int) -> None:
     os.write(out, json.dumps(found).encode())
 
 
-def audited(kind: str, patches) -> list:
+def audited(kind, patches) -> list:
     "Violations of a patched package."
     receive, send = os.pipe()
     pid = os.fork()
@@ -165,17 +239,19 @@ def main(words) -> int:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     chosen = [m for m in MUTANTS if not words or any(w in m[0] for w in words)]
-    bad, width, start = 0, max(len(m[0]) for m in chosen), time.monotonic()
-    for kind in sorted({m[1] for m in chosen}):
+    width, start = max(len(m[0]) for m in chosen), time.monotonic()
+    for kind in dict.fromkeys(m[1] for m in chosen):
         if found := audited(kind, ()):
-            print(f"{'(the package as it is)':{width}s}  {kind:21s}  {found[0]}")
+            print(f"{'(the package as it is)':{width}s}  {kind!s:21s}  {found[0]}")
             return 1
+    killers = Counter()
     print(f"{'seeded bug':{width}s}  {'found by':21s}  what it says")
     for name, kind, *patches in chosen:
         killed, said = judge(audited(kind, patches))
-        bad += not killed
-        print(f"{name:{width}s}  {kind if killed else 'NOT FOUND':21s}  {said}", flush=True)
-    print(f"{len(chosen) - bad} of {len(chosen)} seeded bugs found")
+        killers[str(kind) if killed else "NOT FOUND"] += 1
+        print(f"{name:{width}s}  {str(kind) if killed else 'NOT FOUND':21s}  {said}", flush=True)
+    bad = killers["NOT FOUND"]
+    print(f"{len(chosen) - bad} of {len(chosen)} seeded bugs found:", ", ".join(f"{n} by {kind}" for kind, n in killers.items() if n))
     print(f"{time.monotonic() - start:.0f} s", file=sys.stderr)
     return bool(bad)
 

@@ -1074,13 +1074,15 @@ def _show_audit(found: dict) -> None:
     largest = f"{max(r.reached.values()):.6f} of a declared sensitivity"
     _show(
         "Replay on neighbours",
-        [("whole fits", f"{r.fits:,}"), ("single mechanisms", f"{r.mechanisms:,}"), ("largest change", largest), ("violations", str(len(r.violations)))],
+        [("whole fits", f"{r.fits:,}"), ("files", f"{r.files:,}"), ("single mechanisms", f"{r.mechanisms:,}"), ("largest change", largest)],
     )
     rows = [("noise, sampling and steps, measured", *_bound(a.epsilon, a.lower)) for a in found["noise"]]
     for a in found["rows"]:
         rows.append(("attack on rows, if normal", *_bound(a.epsilon, a.lower)))
         rows.append(("attack on rows, no assumption", *_bound(a.epsilon, a.lower_free)))
     _show("Privacy loss", rows, ("audit", "claimed ε", "at least", "share"), right=(1, 2, 3))
+    _show("Findings", [(line,) for line in found["violations"]] or [("none",)])
+    print(found["verdict"])
 
 
 def _audit_json(found: dict) -> dict:
@@ -1089,18 +1091,19 @@ def _audit_json(found: dict) -> dict:
     noise = [{"epsilon": a.epsilon, "epsilon_lower": a.lower, "epsilon_second_accountant": a.second, "delta": a.delta,
               "noise_multiplier": list(a.noise_multiplier), "sampling_rate": list(a.sampling_rate), "steps": a.steps} for a in found["noise"]]
     rows = [{"epsilon": a.epsilon, "epsilon_lower": a.lower, "epsilon_lower_without_assumption": a.lower_free, "delta": a.delta, "fits": a.fits} for a in found["rows"]]
-    replayed = {"fits": r.fits, "mechanisms": r.mechanisms, "largest_change": max(r.reached.values())}
-    return {"replay": replayed, "noise": noise, "rows_only": rows, "violations": found["violations"]}
+    replayed = {"fits": r.fits, "files": r.files, "mechanisms": r.mechanisms, "largest_change": max(r.reached.values())}
+    ledger = {"histories": found["ledger"].histories}
+    return {"replay": replayed, "ledger": ledger, "noise": noise, "rows_only": rows, "violations": found["violations"], "verdict": found["verdict"]}
 
 # %% ../nbs/10_cli.ipynb #c087
-_Quick = _option(bool, "--quick", help="Leave out the attack on synthetic rows.")
+_Quick = _option(bool, "--quick", help="Fewer neighbours, and no attack on synthetic rows.")
 
 
 @_command("audit", "dpsynth audit --quick")
 def _audit(quick: _Quick = False, as_json: _JsonOut = None):
     """Check the privacy promise on this machine.
 
-    Replays fits on neighbours, measures noise and sampling, attacks synthetic rows. Needs no data.
+    Replays fits on neighbours, from files on, kills fits and counts what they did, measures noise and sampling, attacks synthetic rows. Needs no data.
     """
     path = as_json and _output("--json", as_json)
     from dpsynth.auditing import audit

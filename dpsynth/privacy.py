@@ -23,16 +23,11 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import opendp.prelude as opendp
 from dp_accounting.pld import privacy_loss_distribution as pld
 from fastcore.basics import patch
 from randomgen import AESCounter
 from scipy.optimize import brentq
-from scipy.special import log_ndtr
-from scipy.stats import norm
-
-# %% ../nbs/00_privacy.ipynb #c004
-opendp.enable_features("contrib")
+from scipy.special import log_ndtr, ndtr
 
 # %% ../nbs/00_privacy.ipynb #c008
 class InputError(ValueError):
@@ -111,7 +106,7 @@ def gaussian_delta(
     epsilon: float,  # nats
 ) -> float:  # smallest δ
     "δ of a Gaussian mechanism at ε (Balle & Wang 2018, theorem 8)."
-    a, b = norm.cdf(mu / 2 - epsilon / mu), epsilon + log_ndtr(-mu / 2 - epsilon / mu)
+    a, b = ndtr(mu / 2 - epsilon / mu), epsilon + log_ndtr(-mu / 2 - epsilon / mu)
     return float(a - math.exp(b))
 
 
@@ -590,10 +585,20 @@ def grid_bits(
     return min(max(GRID_BITS + 1 - math.frexp(scale)[1], 0), FINEST_GRID)
 
 
+@lru_cache
+def _opendp():
+    "OpenDP, loaded when noise is first drawn: plans and certificates need none, and it takes a second."
+    import opendp.prelude as opendp
+
+    opendp.enable_features("contrib")
+    return opendp
+
+
 def _discrete_gaussian(scale: float, size: int, rng) -> np.ndarray:
     "`size` draws of the discrete Gaussian: OpenDP's exact sampler, or rounded normals of a test generator."
     if not isinstance(rng, SecureGenerator):
         return np.rint(rng.normal(0.0, scale, size)).astype(np.int64)
+    opendp = _opendp()
     space = opendp.vector_domain(opendp.atom_domain(T="i64")), opendp.l2_distance(T="f64")
     return np.asarray(opendp.m.make_gaussian(*space, scale=scale)(np.zeros(size, np.int64)), dtype=np.int64)
 

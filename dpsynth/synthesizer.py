@@ -66,7 +66,7 @@ from dpsynth.calibration import (
 )
 from .columns import _respell, _special_places
 from .discovery import discovery_shares, doubtful_columns
-from .files import _load, _uniform
+from .files import _load, _uniform, column_labels
 from .loading import Schema, bound_contributions, read_table
 from .pages import html_page, html_section, html_table
 from dpsynth.preprocessing import (
@@ -1445,7 +1445,7 @@ class DPVAESynthesizer(BaseEstimator):
             raise InputError("device: a trainer that is given decides where it computes")
         trainer, stage = trainer or partial(DPTrainer, device=find_device(device)), stage or (lambda words: None)
         budget, rng, k = self._check(), self.insecure_test_rng or secure_generator(), self.max_rows_per_unit
-        name, kind = _table_name(data, table_name), _kind(data)
+        name, kind, labels = _table_name(data, table_name), _kind(data), column_labels(data)
         with ExitStack() as stack:
             stage("reading")
             table, unit_index = self._rows(data, checkpoint, rng, stack)
@@ -1458,7 +1458,7 @@ class DPVAESynthesizer(BaseEstimator):
             ledger.confirm()
         certificate = Certificate.of(ledger, model.encoder, self.unit, k, plan.units, name, rng)
         # one call of C, which no signal divides: all of a fit, or nothing of it
-        vars(self).update(released_=model, plan_=plan, ledger_=ledger, kind_=kind, certificate=certificate)
+        vars(self).update(released_=model, plan_=plan, ledger_=ledger, kind_=kind, labels_=labels, certificate=certificate)
         return self
 
 # %% ../nbs/09_synthesizer.ipynb #c028b
@@ -1742,7 +1742,8 @@ def sample(
             parts.append(piece)
             bar.update(len(piece))
     frame = pd.DataFrame({c: pd.concat([p[c] for p in parts], ignore_index=True) for c in parts[0]}, copy=False)
-    return _as_kind(frame, kind or self.kind_, self.schema)
+    kind = kind or self.kind_
+    return _as_kind(frame.rename(columns=self.labels_) if kind == "pandas" else frame, kind, self.schema)
 
 # %% ../nbs/09_synthesizer.ipynb #c028h
 @patch
@@ -1859,6 +1860,7 @@ def save(
         "network": {n: v for n, v in asdict(self.released_.network.config).items() if n != "cardinalities"},
         "certificate": self.certificate.to_dict(),
         "table": self.kind_,
+        "labels": list(self.labels_),  # names that were whole numbers
     }
     _write_atomically(Path(path), _pack("model", body, _model_tensors(self.released_)))
 
@@ -1866,7 +1868,7 @@ def save(
 def _checked_body(content: bytes) -> dict:
     "The JSON of a model file, its outermost keys and types checked."
     body = _strict_json(content)
-    _check_types(body, dict.fromkeys(("params", "encoder", "network", "certificate"), dict) | {"table": str})
+    _check_types(body, dict.fromkeys(("params", "encoder", "network", "certificate"), dict) | {"table": str, "labels": list})
     _check_types(body["params"], _PARAMS)
     if not all(isinstance(c, list) and all(isinstance(n, str) for n in c) for c in body["params"]["workload"]):
         raise InputError("workload: lists of columns")
@@ -1888,12 +1890,20 @@ def load(
         self._check()
         self.released_ = _unpack(body, tensors, self.target, self.max_rows_per_unit if self._grouped else 0)
         self.kind_ = _KINDS[_KINDS.index(body["table"])]
+        self.labels_ = _labels_of(body["labels"], self.schema)
         self.certificate = self._check_certificate(Certificate.from_dict(body["certificate"]), self.released_)
     except CertificateError as error:
         raise InputError(f"{path.name}: its certificate does not hold: {error}") from None
     except _DAMAGE:
         raise InputError(f"{path.name} is not a complete dpsynth model file") from None
     return self
+
+
+def _labels_of(names, schema: Schema) -> dict:  # name → label
+    "Labels that are whole numbers, from a file: of columns of the schema, written as Python writes them."
+    if not all(isinstance(n, str) and n in schema and re.fullmatch(r"0|-?[1-9][0-9]{0,17}", n) for n in names):
+        raise InputError("labels of no column")
+    return {n: int(n) for n in names}
 
 # %% ../nbs/09_synthesizer.ipynb #c029
 def _units(declared, present: int) -> int:
