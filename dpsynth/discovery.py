@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from .columns import Boolean, Categorical, Datetime, Float, Integer
+from .columns import Boolean, Categorical, Datetime, Float, Integer, _which_special
 from .privacy import InputError, Spend, gaussian_histogram
 from .schema import Schema
 
@@ -75,6 +75,11 @@ def _places(values, column) -> np.ndarray:
     return pd.to_datetime(values).dropna().astype("datetime64[s]").astype(np.int64).to_numpy()
 
 
+def _usual(x: np.ndarray, column) -> np.ndarray:
+    "Places without those of special values: these lie outside the bounds whatever they will be."
+    return x[_which_special(x, column) < 0] if column.special else x
+
+
 def _count_cells(x, edges) -> np.ndarray:
     cell = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 2)
     return np.bincount(cell, minlength=len(edges) - 1)
@@ -82,7 +87,7 @@ def _count_cells(x, edges) -> np.ndarray:
 
 def _bound_cells(values, column) -> list:
     "Counts in the public cells of a number or a date, level by level. A cell adds 1 to one count of each level."
-    parts = [_places(part, column) for part in _parts(values)]
+    parts = [_usual(_places(part, column), column) for part in _parts(values)]
     return [sum(_count_cells(x, edges) for x in parts) for edges in _levels(column)]
 
 # %% ../nbs/02b_discovery.ipynb #d012
@@ -154,6 +159,29 @@ def _whole_months(low, high):
         low, high = low.replace(day=1), (high + pd.offsets.MonthBegin(0)).normalize()
     return low, high - pd.Timedelta(seconds=1)
 
+# %% ../nbs/02b_discovery.ipynb #sp02
+def _next_to(value, column, way: int):
+    "The neighbour of a special value, above it (way is 1) or below (way is -1)."
+    if isinstance(column, Datetime):
+        step = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}[column.resolution]
+        return pd.Timestamp((value.timestamp() // step + 1) * step, unit="s") if way > 0 else value - pd.Timedelta(seconds=1)
+    decimals = 0 if isinstance(column, Integer) else column.decimals
+    return float(np.nextafter(value, way * np.inf)) if decimals is None else round(value + way * 10**-decimals, decimals)
+
+
+def _without_special(low, high, column, noisy, edges):  # the counts of the finest cells, and their edges
+    "Bounds with no special value between them; post-processing."
+    inside = sorted(v for v in column.special if not isinstance(v, str) and low <= v <= high)
+    ends = zip([low, *(_next_to(v, column, 1) for v in inside)], [*(_next_to(v, column, -1) for v in inside), high])
+    parts = [(a, b) for a, b in ends if a < b and (a == low or column.lower == "discover") and (b == high or column.upper == "discover")]
+    if not parts:  # special values stand next to each other, whole numbers are left elsewhere
+        free = next(i for i in range(3 * len(column.special)) if not {i, i + 1} & set(column.special))
+        return free, free + 1
+    total, place = np.concatenate([[0.0], np.cumsum(noisy)]), (lambda v: v.timestamp()) if isinstance(column, Datetime) else float
+    mass = lambda part: float(np.diff(np.interp([place(v) for v in part], edges, total))[0])
+    return max(parts, key=mass)
+
+
 # %% ../nbs/02b_discovery.ipynb #d019
 def _read_bounds(
     noisy: list,  # noisy counts of each level
@@ -171,6 +199,8 @@ def _read_bounds(
         high = min(max(math.ceil(high) - 1, low + 1), 2**53)
     low = low if column.lower == "discover" else column.lower
     high = high if column.upper == "discover" else column.upper
+    if column.special and low < high:
+        low, high = _without_special(low, high, column, noisy[-1], edges[-1])
     if not low < high:  # a declared bound beyond everything that was found
         span = pd.Timedelta(days=31) if isinstance(column, Datetime) else 1
         low, high = (low, low + span) if column.upper == "discover" else (high - span, high)
@@ -215,7 +245,7 @@ def _part_counts(values, column) -> pd.Series:
     counts = pd.Series(values).value_counts(sort=False)
     counts = counts[counts > 0]  # a dictionary may know values that do not occur
     counts.index = counts.index.astype(float) if _is_number(column) else counts.index.astype(str).str.strip()
-    return counts
+    return counts[_which_special(counts.index.to_numpy(), column) < 0] if _is_number(column) and column.special else counts
 
 
 def _added(counts: list) -> pd.Series:
@@ -237,9 +267,9 @@ def _held(values, column, discovered: bool):  # → (n,) present, (n,) present a
     held = present.copy()
     if _is_number(column):
         x = np.asarray(pd.to_numeric(values), dtype=float)
-        return present, present & (x >= low) & (x <= high)
-    held[present] = (x := _places(values, column)) >= low
-    held[present] &= x <= high
+        return present, present & ((x >= low) & (x <= high) | (_which_special(x, column) >= 0))
+    x = _places(values, column)
+    held[present] = (x >= low) & (x <= high) | (_which_special(x, column) >= 0)
     return present, held
 
 # %% ../nbs/02b_discovery.ipynb #d029

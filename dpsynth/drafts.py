@@ -137,7 +137,8 @@ def _date_formats(texts: list) -> list:
     return [day + clock for day, pattern in _DAY_PATTERNS.items() if day + clock and share(pattern) > 0.9]
 
 # %% ../nbs/01b_drafts.ipynb #dr16
-_OPEN_END = np.datetime64("9999-01-01", "s")  # dates after it stand for 'no end'
+_OPEN_END = np.datetime64("9999-01-01", "s").astype(np.int64)  # dates after it stand for 'no end'
+_TEN_YEARS = 3653 * 86_400
 
 
 def _resolution(x: np.ndarray) -> str:  # datetime64[s]
@@ -157,17 +158,53 @@ def _zone(texts) -> tuple[str, int, list]:  # name of a time zone or None; hours
         return f"Etc/GMT{-int(end[:3]):+d}", int(end[:3]), []
     return "UTC", 0, ["cells have several offsets: write the time zone, such as Europe/Berlin"]
 
+# %% ../nbs/01b_drafts.ipynb #sp01
+_FEW, _MANY, _FAR_OFF = 0.005, 0.02, 3  # shares of the cells; ranges of the others
+
+
+def _sentinels(
+    x: np.ndarray,  # distinct numbers, or seconds
+    counts: np.ndarray,  # cells that have each
+    share: float,  # of the cells that one must have
+    gap: float,  # least distance from the others
+    open_end: float = np.inf,  # what lies after it needs no distance
+) -> np.ndarray:  # some of x, ascending
+    "Outermost values but zero that many cells share, far from all others: further than three times their range. Four at most."
+    order = np.argsort(x)
+    x, counts, found = x[order], counts[order], []
+    while len(x) > 2 and len(found) < 4:
+        ends = {i: abs(x[i] - x[other]) for i, other in ((-1, -2), (0, 1)) if counts[i] >= share * counts.sum()}
+        rest = {-1: x[-2] - x[0], 0: x[-1] - x[1]}
+        far = [i for i, d in ends.items() if x[i] >= open_end or x[i] and d > max(_FAR_OFF * rest[i], gap)]
+        if not far:
+            break
+        keep = np.arange(len(x)) != far[0] % len(x)
+        found.append(x[far[0]])
+        x, counts = x[keep], counts[keep]
+    return np.sort(found)
+
+
 # %% ../nbs/01b_drafts.ipynb #dr17
 def _dates(cells: _Cells, format: str, seconds: np.ndarray, aware: np.ndarray, reads: np.ndarray) -> _Drafted:
     "A column of dates in a format."
     zone, hours, notes = _zone(itertools.compress(cells.texts, aware & reads))
-    at = (seconds + 3600 * hours * aware)[reads].astype("datetime64[s]")
-    usual = at[at < _OPEN_END]
-    if 0 < len(usual) < len(at):
-        notes.append("9999-12-31 stands for an open end")
-    usual = usual if len(usual) else at
-    column = Datetime(_DISCOVER, _DISCOVER, _resolution(usual), timezone=zone, format=format)
-    return _Drafted(column, notes + _unread(cells, reads, "dates"), usual, cells.counts[reads].sum() == cells.rows)
+    x = (seconds + 3600 * hours * aware)[reads]
+    column, more, usual = _special_dates(Datetime(_DISCOVER, _DISCOVER, timezone=zone, format=format), x, cells.counts[reads])
+    return _Drafted(column, notes + more + _unread(cells, reads, "dates"), usual, cells.counts[reads].sum() == cells.rows)
+
+
+def _special_dates(column: Datetime, x: np.ndarray, counts: np.ndarray) -> tuple:  # column, notes, usual instants
+    "The column with the instants that stand for something else; x are distinct ones, in seconds."
+    special = np.array([], np.int64) if column.is_clock else _sentinels(x, counts, _FEW, _TEN_YEARS, _OPEN_END)
+    usual, notes = x[~np.isin(x, special)], []
+    texts = [str(v).replace("T", " ").removesuffix(" 00:00:00") for v in special.astype(np.int64).astype("datetime64[s]")]
+    if len(texts):
+        notes = [f"{', '.join(texts)}: {counts[np.isin(x, special)].sum():,} cells, taken to stand for something else"]
+    if (usual >= _OPEN_END).any() and (usual < _OPEN_END).any():
+        notes.append("a few cells are after the year 9998: if they stand for no end, write special: ['9999-12-31']")
+        usual = usual[usual < _OPEN_END]
+    usual = usual.astype("datetime64[s]")
+    return replace(column, resolution=_resolution(usual), special=texts or None), notes, usual
 
 
 def _unread(cells: _Cells, reads: np.ndarray, kind: str) -> list:
@@ -323,6 +360,21 @@ def _decimals(x: np.ndarray) -> int:
     "Number of decimals (0 to 6) that writes every value exactly, or None."
     return next((d for d in range(7) if np.array_equal(np.round(x, d), x)), None)
 
+# %% ../nbs/01b_drafts.ipynb #sp02
+_AND_MORE = re.compile(r"[0-9][0-9.,]*\+")
+_CODE_NUMBERS = {float(f"{sign}{digits}") for sign in ("", "-") for digits in ("9", "99", "999", "9999", "99999")} | {-1.0}
+
+
+def _may_be_code(value: float, usual: np.ndarray) -> bool:
+    "Whether a number is the kind that stands for something else, outermost and apart from the others."
+    others = usual[usual != value]
+    if value not in _CODE_NUMBERS or len(others) < 2:
+        return False
+    if value < 0:
+        return bool(others.min() >= 0)
+    return bool(value > others.max() + 1 and value != 9)
+
+
 # %% ../nbs/01b_drafts.ipynb #dr23
 _CODES = re.compile("0[0-9]+")
 
@@ -360,7 +412,30 @@ def _number_column(cells: _Cells, format: str, x: np.ndarray) -> _Drafted:
     else:
         column = Float(_DISCOVER, _DISCOVER, decimals, format=format)
     kind = "integers" if column.type == "integer" else "numbers"
-    return _Drafted(column, _unread(cells, reads, kind), x[reads], cells.counts[reads].sum() == cells.rows)
+    odd = _odd_texts(cells, reads)
+    column, notes, usual = _special_numbers(column, x[reads], cells.counts[reads], odd)
+    known = reads | np.isin(cells.texts, odd)
+    return _Drafted(column, notes + _unread(cells, known, kind), usual, cells.counts[known].sum() == cells.rows)
+
+
+def _odd_texts(cells: _Cells, reads: np.ndarray) -> list:
+    "Texts of digits and a plus sign that many cells share; 16 at most, the most frequent first."
+    many = [(-c, t) for t, c, read in zip(cells.texts, cells.counts, reads) if not read and _AND_MORE.fullmatch(t) and c >= _FEW * cells.counts.sum()]
+    return [t for _, t in sorted(many)[:8]]
+
+
+def _special_numbers(column, x: np.ndarray, counts: np.ndarray, odd=()) -> tuple:  # column, notes, usual numbers
+    "The column with the numbers that stand for something else; x are distinct ones."
+    far = _sentinels(x, counts, _MANY, 0.0)
+    special = [*odd, *(int(v) if v == int(v) else float(v) for v in far)]
+    usual, notes = x[~np.isin(x, far)], []
+    if special:
+        here = f"{', '.join(map(str, special))}: "
+        notes.append(here + ("taken to stand for something else" if len(far) else "no number, but many cells have it"))
+    if len(perhaps := [f"{v:g}" for v, n in zip(x, counts) if v in usual and _may_be_code(v, usual) and n >= _FEW * counts.sum()]):
+        notes.append(f"{', '.join(perhaps)} may stand for something else: then write bounds and special: [{', '.join(perhaps)}]")
+    return replace(column, special=special or None), notes, usual
+
 
 # %% ../nbs/01b_drafts.ipynb #dr41
 _YES_NO = [("true", "false"), ("yes", "no"), ("y", "n"), ("t", "f"), ("ja", "nein"), ("on", "off")]
@@ -461,7 +536,8 @@ def _draft_typed(
     if _is_instant(cells):
         x = cells.dropna()
         x = (x if getattr(x.dt, "tz", None) is None else x.dt.tz_localize(None)).to_numpy("datetime64[s]")
-        return _Drafted(Datetime(_DISCOVER, _DISCOVER, _resolution(x)), values=x, complete=complete)
+        column, notes, usual = _special_dates(Datetime(_DISCOVER, _DISCOVER), *np.unique(x.astype(np.int64), return_counts=True))
+        return _Drafted(column, notes, usual, complete)
     if not types.is_numeric_dtype(cells) or types.is_complex_dtype(cells):
         return _Drafted(Ignore(), [f"cells of the kind {_kind(cells)} have no type here: left out; write numbers, dates or text instead"], seen=False)
     return _draft_number_cells(name, cells, pandas)
@@ -484,8 +560,11 @@ def _draft_number_cells(name: str, cells: pd.Series, pandas: bool) -> _Drafted:
         return key
     gaps = pandas and whole and cells.dtype == "float64" and cells.isna().any()
     if (integers or gaps) and np.abs(x).max(initial=0) <= 2**53:
-        return _Drafted(Integer(_DISCOVER, _DISCOVER), values=x, complete=reads.all())
-    return _Drafted(Float(_DISCOVER, _DISCOVER, _decimals(x) if len(x) else None), values=x, complete=reads.all())
+        column = Integer(_DISCOVER, _DISCOVER)
+    else:
+        column = Float(_DISCOVER, _DISCOVER, _decimals(x) if len(x) else None)
+    column, notes, usual = _special_numbers(column, *np.unique(x, return_counts=True))
+    return _Drafted(column, notes, usual, reads.all())
 
 # %% ../nbs/01b_drafts.ipynb #dr53
 def _draft_arrow(name: str, cells: pd.Series, dtype: str) -> _Drafted:

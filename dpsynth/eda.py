@@ -91,10 +91,12 @@ def _table(
     frame: pd.DataFrame,  # typed rows
     names: list,  # one column, or two
     bars: list,  # an index for each
+    schema: Schema,
     per: str = None,
 ) -> pd.DataFrame:  # one row a bar or cell; column 'count'
-    "Rows by bar, or by cell of a cross table."
-    where = _joint([_positions(frame[name], b, per) for name, b in zip(names, bars)], bars)
+    "Rows by bar, or by cell of a cross table. A special instant, such as 9999-12-31, is in no bar."
+    cells = [frame[n].mask(frame[n].isin(special)) if (special := getattr(schema[n], "special", None)) else frame[n] for n in names]
+    where = _joint([_positions(c, b, per) for c, b in zip(cells, bars)], bars)
     index = bars[0].rename(names[0]) if len(bars) == 1 else pd.MultiIndex.from_product(bars, names=names)
     return pd.DataFrame({"count": _count(where, len(index))}, index=index)
 
@@ -112,7 +114,7 @@ def _raw_table(data: pd.DataFrame, names: list, schema: Schema, per: str = None)
     "Counts of a raw table."
     if schema is None or None in names:
         raise InputError("column: a raw table needs a column and a schema")
-    return _table(data, names, _all_bars(data, names, schema, per), per)
+    return _table(data, names, _all_bars(data, names, schema, per), schema, per)
 
 # %% ../nbs/02_eda.ipynb #c015
 _PRIVATE = "raw data: private, not for release"
@@ -261,7 +263,7 @@ def _release(frame, names, schema, ledger, epsilon, rng, max_rows_per_unit, conf
     bars, k = _all_bars(frame, names, schema, per), int(max_rows_per_unit)
     _half_width(1.0, confidence)
     sigma = _charge(ledger, " × ".join(names) + (f" by {per}" if per else ""), epsilon)
-    table = _table(frame, names, bars, per)  # the first look at a row
+    table = _table(frame, names, bars, schema, per)  # the first look at a row
     table["count"] = np.rint(gaussian_histogram(table["count"].to_numpy(), sigma, k, rng)).astype(np.int64)  # whole again, to be read
     table["error"] = _half_width(sigma * k, confidence)
     table.attrs = {"epsilon": epsilon, "delta": ledger.budget.delta, "confidence": confidence, "per": per}

@@ -23,7 +23,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.preprocessing import OneHotEncoder
 
-from .columns import _MISSING, _READERS, _defuse, _distinct_texts, _is_native, _label, _respell
+from .columns import _MISSING, _READERS, _defuse, _distinct_texts, _is_native, _label, _respell, _special_texts, _which_special
 from .files import _load
 from .loading import Schema
 from .privacy import InputError
@@ -47,6 +47,19 @@ def _floats(
     return x.astype("float32").astype("float64") if str(column.dtype) in ("float32", "Float32", "float[pyarrow]") else x
 
 
+def _special_words(column) -> list:
+    "Special values of a number or a time as text."
+    return [str(v) for v in column.to_dict().get("special", [])]
+
+
+def _worded(numbers: np.ndarray, texts: np.ndarray, column) -> Cells:
+    "Special values are no numbers but words of their own."
+    if not getattr(column, "special", None):
+        return Cells(numbers, texts)
+    special = _which_special(numbers, column)
+    return Cells(np.where(special < 0, numbers, np.nan), np.where(special < 0, texts, np.array(_special_words(column), object)[special]))
+
+
 def _read_column_cells(
     values: pd.Series,
     column,  # its declaration
@@ -54,11 +67,13 @@ def _read_column_cells(
     "A column as its type reads it, cell by cell. Whole numbers are read as written, with what follows the point."
     read, is_number = _READERS["float" if column.type == "integer" else column.type], column.type in ("integer", "float", "datetime")
     if _is_native(values, column):
-        return Cells(_floats(read(column, values), column), np.full(len(values), None, object))
-    rows, texts = _distinct_texts(values, _MISSING, [_label(c) for c in getattr(column, "categories", [])])
+        return _worded(_floats(read(column, values), column), np.full(len(values), None, object), column)
+    rows, texts = _distinct_texts(values, _MISSING, [*map(_label, getattr(column, "categories", [])), *_special_texts(column)])
     typed = read(column, texts)
     numbers = _floats(typed, column) if is_number else np.full(len(texts), np.nan)
     words = np.where(np.isnan(numbers), texts, None) if is_number else typed.astype(object).where(typed.notna(), texts).map(_label)
+    if is_number:
+        numbers, words = _worded(numbers, words, column)
     texts_by_row = pd.Series(words, texts.index, dtype=object).reindex(rows)
     return Cells(pd.Series(numbers, texts.index).reindex(rows).to_numpy(), texts_by_row.where(texts_by_row.notna(), None).to_numpy())
 
@@ -107,13 +122,18 @@ def _edges(
 class Frame:
     "What the codes of a column refer to."
 
-    words: tuple  # categories, a code each; empty for numbers
+    words: tuple  # categories, a code each; for numbers their special values, which come after the bins
     edges: np.ndarray | None  # of the bins of numbers; None for categories
+
+    @property
+    def above(self) -> int:
+        "The code of numbers above the largest real one; -1 for categories."
+        return -1 if self.edges is None else len(self.edges)
 
     @property
     def valid(self) -> int:
         "How many codes are values; the next two are: missing, no value of this column."
-        return len(self.words) if self.edges is None else len(self.edges) + 1
+        return self.above + 1 + len(self.words)
 
     @property
     def size(self) -> int:
@@ -122,10 +142,10 @@ class Frame:
     def codes(self, cells: Cells) -> np.ndarray:  # (rows,) int64
         "The code of each cell."
         texts = pd.Series(cells.texts, dtype=object)
-        if self.edges is None:
-            code = texts.map({_defuse(w): i for i, w in enumerate(self.words)} | {w: i for i, w in enumerate(self.words)}).to_numpy("float64")
-        else:
-            code = np.where(np.isnan(cells.numbers), np.nan, np.searchsorted(self.edges, cells.numbers, side="right"))
+        place = {w: self.above + 1 + i for i, w in enumerate(self.words)}
+        code = texts.map({_defuse(w): i for w, i in place.items()} | place).to_numpy("float64")
+        if self.edges is not None:
+            code = np.where(np.isnan(cells.numbers), code, np.searchsorted(self.edges, cells.numbers, side="right"))
         return np.where(np.isnan(code), self.valid + texts.notna(), code).astype(np.int64)
 
 # %% ../nbs/07_evaluation.ipynb #cl05
@@ -139,7 +159,7 @@ def _column_frame(
     if column.type == "categorical":
         declared = [] if isinstance(column.categories, str) else [_label(c) for c in column.categories]
         return Frame(tuple(sorted({*declared, *pd.unique(cells.texts)} - {None})), None)
-    return Frame((), _edges(cells.numbers[~np.isnan(cells.numbers)], *_bounds(column)))
+    return Frame(tuple(_special_words(column)), _edges(cells.numbers[~np.isnan(cells.numbers)], *_bounds(column)))
 
 
 def coding_frames(
@@ -537,7 +557,7 @@ def _why_useless(
     p, q = (h / h.sum() for h in _histograms(compared, name))
     gap, words = _domain_gap(compared.cells["real"][name], column)
     missing, strange = range(frame.valid, frame.size)
-    outside = q[0] + q[frame.valid - 1] if frame.edges is not None and p[: frame.valid].any() else 0.0
+    outside = q[0] + q[frame.above] if frame.edges is not None and p[: frame.valid].any() else 0.0
     told = [
         (p[strange], f"{p[strange]:.0%} of the real cells do not read as {column.type}"),
         (gap, f"{gap:.0%} of the real cells {words}"),
@@ -606,6 +626,11 @@ def _positive(
     is_time: bool,
 ) -> tuple:  # (codes of the class that is predicted, what it is called)
     "The class that models predict."
+    if frame.edges is not None and (codes > frame.above).any():
+        usual = codes[codes <= frame.above]
+        if len(np.unique(usual)) < 2:
+            return np.arange(frame.above + 1), "no special value"
+        codes = usual
     counts = pd.Series(codes).value_counts().sort_index()
     if frame.edges is None or len(counts) == 2:
         enough = counts[counts >= _LEAST_POSITIVE]
@@ -616,7 +641,7 @@ def _positive(
     middle -= middle == counts.index[-1]
     edge = frame.edges[middle]
     closed = middle > 0 and edge == _after(frame.edges[middle - 1])  # one value alone below the edge
-    return np.arange(middle + 1, frame.valid), f"above {_bound_text(frame.edges[middle - 1], is_time)}" if closed else f"from {_bound_text(edge, is_time)}"
+    return np.arange(middle + 1, frame.above + 1), f"above {_bound_text(frame.edges[middle - 1], is_time)}" if closed else f"from {_bound_text(edge, is_time)}"
 
 
 def _bound_text(value: float, is_time: bool) -> str:
@@ -698,8 +723,8 @@ def _coordinates(
         if frame.edges is not None:
             low, high = frame.edges[[0, -1]]
             way = (np.clip(compared.cells[who][name].numbers, low, high) - low) / (high - low)
-            way = np.where(code == 0, -1, np.where(code == frame.valid - 1, 2, way))
-            code = np.where(code < frame.valid, way, 4 + 2 * (code - frame.valid))
+            way = np.where(code == 0, -1, np.where(code == frame.above, 2, way))
+            code = np.where(code <= frame.above, way, 4 + 2 * (code - frame.above - 1))
         at.append(code)
     return np.stack(at, axis=1)
 
@@ -1196,10 +1221,12 @@ def _bin_bars(
 # %% ../nbs/07b_report.ipynb #c084
 def _beyond(
     shares: np.ndarray,  # (2, codes) of a number or a time
+    frame,  # what the codes refer to
 ) -> str:
-    "What a histogram does not show: cells that are missing, no value, or outside the real range."
-    (_, missing, strange), outside = shares[:, -3:].T, shares[1, 0] + shares[1, -3]
-    told = [f"{word}: {p:.0%} real, {q:.0%} synthetic" for word, (p, q) in (("missing", missing), ("no value", strange)) if max(p, q) >= 0.005]
+    "What a histogram does not show: special values, cells that are missing, no value, or outside the real range."
+    outside = shares[1, 0] + shares[1, frame.above]
+    beyond = zip([*map(_label, frame.words), "missing", "no value"], shares[:, frame.above + 1 :].T)
+    told = [f"{word}: {p:.0%} real, {q:.0%} synthetic" for word, (p, q) in beyond if max(p, q) >= 0.005]
     return "\n".join([*told, *([f"outside the real range: {outside:.0%} of synthetic"] * int(outside >= 0.005))])
 
 
@@ -1220,9 +1247,9 @@ def _panel(
         most = np.histogram(np.clip(numbers[0], edges[0], edges[-1]), edges)[0].max() / max(len(numbers[0]), 1)
         if is_time or most < _LOPSIDED or len(frame.edges) < 6:
             _steps(ax, numbers, counts.sum(axis=1), edges, is_time)
-            ax.set_xlabel(_beyond(shares), fontsize=7)
+            ax.set_xlabel(_beyond(shares, frame), fontsize=7)
         else:
-            _bin_bars(ax, shares, [*_bin_names(frame.edges), *rest])
+            _bin_bars(ax, shares, [*_bin_names(frame.edges), *frame.words, *rest])
     ax.set_title(f"{_label(name)}: TVD {compared.columns.tvd[name]:.4f}")
 
 # %% ../nbs/07b_report.ipynb #c085

@@ -24,7 +24,7 @@ import pyarrow.csv
 import pyarrow.dataset
 import pyarrow.parquet
 
-from .columns import _arrow_type, _defuse, _has_date, _layout, _naive, _notation, _Notation, _read_instants
+from .columns import _arrow_type, _defuse, _has_date, _layout, _naive, _notation, _Notation, _read_instants, _special_texts, _text
 from .privacy import InputError
 
 # %% ../nbs/00d_files.ipynb #di02
@@ -453,11 +453,16 @@ def _write_fixed(wall: np.ndarray, format: str) -> np.ndarray:
     return out.view(f"U{width}")[:, 0].astype(object)
 
 
+def _has_time(column) -> bool:
+    "Whether instants are written with their time of day."
+    return column.resolution != "day" or any(v != v.normalize() for v in column.special or [])
+
+
 def _write_instants(values: pd.Series, column) -> pd.Series:
     "Instants as text in their column's format; of days without a time, of times without a day."
     wall, offset = _wall(values, column)
-    there, usual = wall.notna().to_numpy(bool), "%H:%M:%S" if column.is_clock else "%Y-%m-%d" + " %H:%M:%S" * (column.resolution != "day")
-    format = column.format or usual + "%z" * bool(column.timezone and column.resolution != "day")
+    there, usual = wall.notna().to_numpy(bool), "%H:%M:%S" if column.is_clock else "%Y-%m-%d" + " %H:%M:%S" * _has_time(column)
+    format = column.format or usual + "%z" * bool(column.timezone and _has_time(column))
     plain, text = format.removesuffix("%z"), np.full(len(wall), None, object)
     if _layout(plain):
         text[there] = _write_fixed(wall.to_numpy()[there], plain)
@@ -476,7 +481,10 @@ def _written(values: pd.Series, column, dialect: Dialect) -> pd.Series:
     if column.type in ("integer", "float"):
         notation = _notation(column) or (_Notation(decimal=dialect.decimal) if dialect.decimal != "." else None)
         decimals = getattr(column, "decimals", 0) if getattr(column, "format", None) else None
-        return values if notation is None else values.astype(object).map(lambda v: notation.written(v, decimals), na_action="ignore")
+        if notation is None and not _special_texts(column):
+            return values
+        number = (lambda v: notation.written(v, decimals)) if notation else (lambda v: v)
+        return values.astype(object).map(lambda v: _defuse(v) if isinstance(v, str) else number(v), na_action="ignore")
     if column.type == "boolean":
         return values.astype(object).map(dict(zip((True, False), column.spelling)), na_action="ignore") if column.spelling else values
     return values.astype(object).map(lambda v: _defuse(v) if isinstance(v, str) else v, na_action="ignore")
@@ -507,9 +515,15 @@ def _parquet_type(column, given: pa.DataType, cells: pd.Series) -> pa.DataType:
     return pa.bool_() if column.type == "boolean" and not (column.spelling and column.dtype) else {int: pa.int64(), bool: pa.bool_()}.get(plain, pa.string())
 
 
+def _uniform(frame: pd.DataFrame, schema) -> pd.DataFrame:
+    "The table with numbers as text where they share a column with special texts: a type of Arrow has one kind of cell."
+    mixed = [n for n in frame if n in schema and _special_texts(schema[n])]
+    return frame.assign(**{n: frame[n].map(_text, na_action="ignore") for n in mixed}) if mixed else frame
+
+
 def _write_parquet(pieces, schema, path: Path) -> None:
     "A table as Parquet, a row group for each piece."
-    pieces = iter(pieces)
+    pieces = (_uniform(piece, schema) for piece in pieces)
     first = next(pieces)
     arrow = pa.Schema.from_pandas(first, preserve_index=False)
     for i, field in enumerate(arrow):

@@ -30,7 +30,11 @@ from dpsynth.columns import (
     _arrow_type,
     _check_lower,
     _check_upper,
+    _label,
+    _special_places,
+    _special_texts,
     _text,
+    _which_special,
 )
 from dpsynth.discovery import (
     DIRECT_VALUES,
@@ -40,6 +44,7 @@ from dpsynth.discovery import (
     _parts,
     _read_bounds,
     _read_values,
+    _usual,
     _value_widths,
     discovery_releases,
     lost_columns,
@@ -85,7 +90,9 @@ def axis(
         at = at.astype("datetime64[s]")
         return np.where(at.isna(), np.nan, at.astype("int64").astype(float))
     if isinstance(column, (Integer, Float)):
-        return pd.to_numeric(pd.Series(cells)).to_numpy(float, na_value=np.nan)
+        cells, texts = pd.Series(cells), _special_texts(column)
+        cells = cells.map(lambda v: texts.get(v, v) if isinstance(v, str) else v) if texts and cells.dtype == object else cells
+        return pd.to_numeric(cells).to_numpy(float, na_value=np.nan)
     names = [False, True] if isinstance(column, Boolean) else column.categories
     index = {str(c).strip(): i for i, c in enumerate(names)}
     found, distinct = pd.factorize(pd.Series(cells))
@@ -122,12 +129,17 @@ def _number_span(column, low, high):  # ends of a range, the same for a value; N
     return end(low, column.lower, np.ceil, max), end(high, column.upper, np.floor, min)
 
 
+def _instant_ends(column, low, high):
+    "The ends of a range in seconds, a date as its whole day; infinite where it is open."
+    wall = [v.astimezone(zoneinfo.ZoneInfo(column.timezone)).replace(tzinfo=None) if column.timezone and getattr(v, "tzinfo", None) else v for v in (low, high)]
+    return -math.inf if low is None else _check_lower("", wall[0]).timestamp(), math.inf if high is None else _check_upper("", wall[1]).timestamp()
+
+
 def _instant_span(column, low, high):
     "A closed interval of instants, in seconds. A date stands for its whole day, an instant for a step of the resolution."
     step = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}[column.resolution]
-    wall = [v.astimezone(zoneinfo.ZoneInfo(column.timezone)).replace(tzinfo=None) if column.timezone and getattr(v, "tzinfo", None) else v for v in (low, high)]
-    ends = [column.lower if low is None else _check_lower("", wall[0]), column.upper if high is None else _check_upper("", wall[1])]
-    (low, high), (first, last) = _seconds(ends), _seconds([column.lower, column.upper])
+    low, high = _instant_ends(column, low, high)
+    first, last = _seconds([column.lower, column.upper])
     if low == high:
         low, high = low // step * step, low // step * step + step - 1
     return max(low, first), min(high, last)
@@ -163,13 +175,27 @@ def _has_order(column) -> bool:
     return not isinstance(column, (Categorical, Boolean)) or isinstance(column, Categorical) and (column.ordered or type(column.categories[0]) is int)
 
 # %% ../nbs/03_preprocessing.ipynb #t006m
+def _special_spans(column, low, high) -> list:
+    "Places of the special values that are meant: a text by itself, numbers and instants in a range."
+    if isinstance(low, str) and low is high and (place := _special_texts(column).get(_label(low))):
+        return [(place, place)]
+    if isinstance(column, Datetime):
+        low, high = _instant_ends(column, low, high)
+    else:
+        low, high = -math.inf if low is None else float(low), math.inf if high is None else float(high)
+    return [(x, x) for v, x in zip(column.special or [], _special_places(column)) if not isinstance(v, str) and low <= x <= high]
+
+
 def _spans(column, low, high) -> list:
     "Spans of a value or a range; none where the column cannot have it."
     try:
         if isinstance(column, (Categorical, Boolean)):
             return _category_spans(column, low, high)
+        special = _special_spans(column, low, high)
+        if isinstance(low, str) and special and low is high and not isinstance(column, Datetime):
+            return special
         low, high = (_instant_span if isinstance(column, Datetime) else _number_span)(column, low, high)
-        return [(low, high)] if low <= high else []
+        return ([(low, high)] if low <= high else []) + special
     except (KeyError, TypeError, ValueError, OverflowError):  # InputError among them
         return []
 
@@ -219,6 +245,12 @@ def _all_hold(schema: Schema, asked: dict, place, rows: int, what: str) -> np.nd
     return good
 
 
+def _ordered(column, x: np.ndarray) -> np.ndarray:
+    "Places that can be compared: a special text has none."
+    texts = _special_texts(column)
+    return np.where(np.isin(x, list(texts.values())), np.nan, x) if texts else x
+
+
 def contradictions(
     schema: Schema,  # without gaps
     frame: pd.DataFrame,  # at least the columns that constraints name; typed by `read_table`, or sampled
@@ -229,7 +261,7 @@ def contradictions(
     for i, c in enumerate(schema.constraints, 1):
         what = f"constraint {i}"
         if "less_or_equal" in c:
-            places = [place(n) for n in c["less_or_equal"]]
+            places = [_ordered(schema[n], place(n)) for n in c["less_or_equal"]]
             broken |= np.logical_or.reduce([a > b for a, b in zip(places, places[1:])])  # never where one is missing
         elif "never" in c:
             broken |= all_hold(c["never"], what)
@@ -319,7 +351,7 @@ class _Grid:
     "The public fine cells of a bounded number. Steps of the column, if it has any, are counted as whole numbers."
 
     def __init__(self, column):
-        self.lower, self.upper = float(column.lower), float(column.upper)
+        self.column, self.lower, self.upper = column, float(column.lower), float(column.upper)
         self.integer, self.step = isinstance(column, Integer), _step(column)
         self.decimals = None if self.integer else column.decimals
         first, last = self._steps(np.array([self.lower, self.upper]))
@@ -341,9 +373,10 @@ class _Grid:
     def cell(self, x):  # (n,) values inside the bounds
         return np.clip(np.searchsorted(self.starts, self._steps(x), side="right") - 1, 0, self.cells - 1)
 
-    def count(self, values):  # (n,) numbers, NaN where missing → (cells,)
-        x = np.clip(np.asarray(values, dtype=float), self.lower, self.upper)
-        return np.bincount(self.cell(x[~np.isnan(x)]), minlength=self.cells)
+    def count(self, values):  # (n,) numbers, NaN where missing → (cells,) without special ones
+        x = _usual(np.asarray(values, dtype=float), self.column)
+        x = np.clip(x[~np.isnan(x)], self.lower, self.upper)
+        return np.bincount(self.cell(x), minlength=self.cells)
 
 # %% ../nbs/03_preprocessing.ipynb #c012a
 @patch
@@ -451,7 +484,7 @@ def _density(noisy, bins, scale, flat):
 
 # %% ../nbs/03_preprocessing.ipynb #c016
 class Discretizer:
-    "Codes of a bounded number: its atoms, then its bins, then missing."
+    "Codes of a bounded number: its atoms, then its bins, then its special values, then missing."
 
     def __init__(self, name, column, atoms=(), bins=None, density=None):
         self.name, self.column, self.grid = name, column, _Grid(column)
@@ -460,8 +493,11 @@ class Discretizer:
         self.density = np.ones(self.grid.cells) if density is None else np.asarray(density, float)
         self.atoms = np.sort(np.asarray(atoms, float))
         k = len(self.atoms) + len(self.bins)
-        self.missing = k if self.nullable else 0
-        self.fields = (Field(name, name, k + self.nullable, (k,) if self.nullable else ()),)
+        self.usual, self.special = k, _special_places(column)  # codes of usual values; places of the next
+        size = k + len(self.special) + self.nullable
+        self.missing = size - 1 if self.nullable else 0
+        structural = tuple(range(k, size))
+        self.fields = (Field(name, name, size, structural),)
 
     def clip(self, values):
         "Float array with what lies outside the bounds moved to the nearer bound; missing stays missing."
@@ -516,7 +552,7 @@ def far_off(
 # %% ../nbs/03_preprocessing.ipynb #c016b
 @patch
 def encode(self: Discretizer, values):
-    x = self.clip(values)
+    x, special = self.clip(values), _which_special(np.asarray(pd.to_numeric(values), dtype=float), self.column)
     gone = np.isnan(x)
     x = np.where(gone, self.grid.lower, x)
     codes = len(self.atoms) + np.searchsorted(self.bins, self.grid.cell(x), side="right") - 1
@@ -524,6 +560,7 @@ def encode(self: Discretizer, values):
         x = x if self.grid.decimals is None else np.round(x, self.grid.decimals)
         at = np.clip(np.searchsorted(self.atoms, x), 0, len(self.atoms) - 1)
         codes = np.where(self.atoms[at] == x, at, codes)
+    codes = np.where(special >= 0, self.usual + special, codes)
     return np.where(gone & self.nullable, self.missing, codes)[:, None]
 
 
@@ -542,6 +579,9 @@ def decode(self: Discretizer, codes, rng, low=None, high=None):
     x = self.grid.draw(np.clip(cell, first[b], last[b]), rng, low, high)
     if n_atoms:
         x = np.where(code < n_atoms, self.atoms[np.clip(code, 0, n_atoms - 1)], x)
+    if len(self.special):
+        at = np.clip(code - self.usual, 0, len(self.special) - 1)
+        x = np.where((code >= self.usual) & (code < self.usual + len(self.special)), self.special[at], x)
     values = pd.Series(x, name=self.name)
     if self.nullable:
         values[code == self.missing] = np.nan
@@ -567,10 +607,11 @@ def chance(self: Discretizer, codes, spans):
     total, last = np.cumsum(self.density), np.append(self.bins[1:], self.grid.cells) - 1
     base, end = (total[self.bins] - self.density[self.bins])[:, None], total[last][:, None]
     below, upto = self._between(low, high)
-    inside = np.maximum(np.minimum(end, upto) - np.maximum(base, below), 0)
+    inside = np.maximum(np.minimum(end, upto) - np.maximum(base, below), 0) * ((low <= self.grid.upper) & (high >= self.grid.lower))
     bins = np.divide(inside, end - base, out=np.zeros(inside.shape), where=end > base)
     atoms = (low <= self.atoms[:, None]) & (self.atoms[:, None] <= high)
-    return np.concatenate([atoms, bins, np.zeros((int(self.nullable), len(low)))])[codes[:, 0]]
+    special = (low <= self.special[:, None]) & (self.special[:, None] <= high)
+    return np.concatenate([atoms, bins, special, np.zeros((int(self.nullable), len(low)))])[codes[:, 0]]
 
 
 @patch
@@ -636,20 +677,22 @@ class _DatetimeCoder:
         sizes += [("weekday", 7)] if self.span > 1 else []
         sizes += [("hour", 24)] if column.resolution != "day" else []
         label = (lambda part: name) if len(sizes) == 1 else (lambda part: f"{name} ({part})")
-        extra = int(self.nullable)
-        self.fields = tuple(Field(label(p), name, k + extra, (k,) * extra) for p, k in sizes)
+        self.special = _special_places(column)
+        extra = len(self.special) + self.nullable
+        self.fields = tuple(Field(label(p), name, k + extra, tuple(range(k, k + extra))) for p, k in sizes)
         self.sizes = [k for _, k in sizes]
         self.step = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}[column.resolution]  # seconds between instants
         self.steps, self.weeks = max(3600 // self.step, 1), max(self.span // 7, 1)
 
     def encode(self, values):
         at = pd.to_datetime(pd.Series(values).reset_index(drop=True)).dt.as_unit("s")
-        gone = at.isna().to_numpy()
+        gone, special = at.isna().to_numpy(), _which_special(axis(self.column, at), self.column)
         at = at.fillna(self.column.lower).clip(self.column.lower, self.column.upper)
         day = (at.dt.normalize() - self.first).dt.days.to_numpy()
         parts = [day // self.span] + ([day % 7] if self.span > 1 else [])
         parts += [at.dt.hour.to_numpy()] if self.column.resolution != "day" else []
-        return np.column_stack([np.where(gone & self.nullable, k, p) for p, k in zip(parts, self.sizes)])
+        extra = np.where(gone & self.nullable, len(self.special), special)  # which code after those of usual instants; -1: none
+        return np.column_stack([np.where(extra >= 0, k + extra, p) for p, k in zip(parts, self.sizes)])
 
 # %% ../nbs/03_preprocessing.ipynb #c023a
 @patch
@@ -679,8 +722,11 @@ def decode(self: _DatetimeCoder, codes, rng, low=None, high=None):
         which = np.clip(least + np.floor(rng.random(n) * (most - least)), 0, self.weeks * self.steps - 1)
         at = np.clip(slot + which // self.steps * 7 * 86_400 + which % self.steps * self.step, low, high)
     at = np.clip(at, *_seconds([self.column.lower, self.column.upper])).astype(np.int64)
+    extra = codes[:, 0] - self.sizes[0]
+    if len(self.special):
+        at = np.where(extra >= 0, self.special[np.clip(extra, 0, len(self.special) - 1)], at).astype(np.int64)
     values = pd.Series(at.astype("datetime64[s]"), name=self.name)
-    return values.mask(codes[:, 0] >= self.sizes[0]) if self.nullable else values
+    return values.mask(extra >= len(self.special)) if self.nullable else values
 
 # %% ../nbs/03_preprocessing.ipynb #c023b
 @patch
@@ -689,12 +735,17 @@ def chance(self: _DatetimeCoder, codes, spans):
     low, high = np.where(spans <= _seconds([self.column.lower]), -1e15, np.where(spans >= _seconds([self.column.upper]), 1e15, spans)).T
     slot = self._slot(codes, np.random.default_rng(0))[:, None]
     known = (codes < np.array(self.sizes)).all(1)[:, None]
-    return known * (self._upto(slot, high) - self._upto(slot, low - 1)) / (self.weeks * self.steps)
+    usual = known * (self._upto(slot, high) - self._upto(slot, low - 1)) / (self.weeks * self.steps)
+    met = (spans[:, 0] <= self.special[:, None]) & (self.special[:, None] <= spans[:, 1])
+    met = np.concatenate([np.zeros((1, len(spans))), met, np.zeros((1, len(spans)))])  # of usual instants, special ones, missing
+    return usual + met[np.maximum(codes[:, 0] - self.sizes[0] + 1, 0)]
 
 
 @patch
 def shares(self: _DatetimeCoder, spans):
     "A 0/1 vector a field: which days, weekdays and hours the spans touch. Which go together, `chance` says."
+    special = ((spans[:, :1] <= self.special) & (self.special <= spans[:, 1:])).any(0)
+    spans = spans[(spans[:, 0] <= self.column.upper.timestamp()) & (spans[:, 1] >= self.column.lower.timestamp())]
     days = np.zeros(self.sizes[0] * self.span + 1)
     first, last = ((spans - _seconds([self.first])[0]) // 86_400).astype(int).clip(0, len(days) - 2).T
     np.add.at(days, first, 1), np.add.at(days, last + 1, -1)
@@ -704,7 +755,7 @@ def shares(self: _DatetimeCoder, spans):
         hours = np.arange(24)
         start, length = spans[:, :1] // 3600 % 24, spans[:, 1:] // 3600 - spans[:, :1] // 3600
         vectors.append(((hours - start) % 24 <= length).any(0))
-    return [np.append(v, [0.0] * self.nullable) for v in vectors]
+    return [np.concatenate([v, special, [0.0] * self.nullable]) for v in vectors]
 
 
 @patch
@@ -716,6 +767,9 @@ def _dressed(values: pd.Series, column) -> pd.Series:
     "Decoded cells in the form that the schema declares: dtype, order, time zone."
     dtype = getattr(column, "dtype", None)
     exact = _arrow_type(dtype) or (pa.time32("s") if getattr(column, "is_clock", False) and dtype is None else None)
+    if texts := _special_texts(column):
+        words = {place: text for text, place in texts.items()}
+        return pd.Series([None if v is pd.NA or v != v else words.get(v, v) for v in values.astype(object)], values.index, object, values.name)
     if isinstance(column, Datetime) and column.timezone:  # an hour that the clocks skip becomes the next; one that they show twice is the first
         twice = np.ones(len(values), bool)
         values = values.dt.tz_localize(column.timezone, ambiguous=twice, nonexistent="shift_forward")
@@ -944,7 +998,7 @@ def to_dict(self: TableEncoder) -> dict:
 def from_dict(cls: TableEncoder, saved: dict):
     "The encoder that `to_dict` described; what it cannot have described is refused."
     self, resolved = cls(Schema.from_dict(saved["schema"])), Schema.from_dict(saved["resolved"])
-    form = lambda c: (type(c), *(getattr(c, key, None) for key in ("nullable", "pattern", "dtype", "timezone", "ordered")))
+    form = lambda c: (type(c), *(getattr(c, key, None) for key in ("nullable", "pattern", "dtype", "timezone", "ordered", "special")))
     kinds = [([(name, *form(column)) for name, column in schema.items()], schema.constraints) for schema in (self.schema, resolved)]
     shares = saved.get("covered", {})
     good = set(saved) == {"schema", "resolved", "numbers", "covered"} and set(shares) <= set(self.schema.modelled)

@@ -284,6 +284,8 @@ def _describe(name: str, column: _Column) -> dict:
     if isinstance(public, list):
         public = ", ".join(map(str, public[:8])) + (f", … ({len(public)} in all)" if len(public) > 8 else "")
     public = {"None to None": spec.get("pattern", ""), "discover to discover": _DISCOVER}.get(public, public)
+    if special := spec.get("special"):
+        public += f"; special: {', '.join(map(str, special))}"
     missing = "" if column.type in _NOT_MODELLED else "allowed" if column.nullable else "no"
     return {"column": name, "type": column.type, "public": public, "missing": missing}
 

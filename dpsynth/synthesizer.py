@@ -64,9 +64,9 @@ from dpsynth.calibration import (
     swap_rows,
     systematic_resample,
 )
-from .columns import _respell
+from .columns import _respell, _special_places
 from .discovery import discovery_shares, doubtful_columns
-from .files import _load, column_labels
+from .files import _load, _uniform, column_labels
 from .loading import Schema, bound_contributions, read_table
 from .pages import html_page, html_section, html_table
 from dpsynth.preprocessing import (
@@ -74,6 +74,7 @@ from dpsynth.preprocessing import (
     _as_range,
     _dressed,
     _meets,
+    _ordered,
     check_constraints,
     condition,
     constrained,
@@ -695,11 +696,11 @@ def _kind(data) -> str:
     return "polars" if type(data).__module__.split(".")[0] == "polars" else "pandas"
 
 
-def _as_kind(frame: pd.DataFrame, kind: str):
+def _as_kind(frame: pd.DataFrame, kind: str, schema: Schema):
     "A DataFrame as a table of another kind."
     if kind == "pandas":
         return frame
-    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata()
+    table = pa.Table.from_pandas(_uniform(frame, schema), preserve_index=False).replace_schema_metadata()
     if kind == "arrow":
         return table
     try:
@@ -779,8 +780,9 @@ def _said(column) -> str:
     if isinstance(listed := spec.get("categories"), list):
         more = f", … ({len(listed)} in all)" * (len(listed) > 8)
         return ", ".join(_plain_words(v, 20) for v in listed[:8]) + more
+    special = f"; special: {', '.join(_plain_words(v, 20) for v in spec['special'])}" if "special" in spec else ""
     span = f"{_plain_words(spec['lower'], 40)} to {_plain_words(spec['upper'], 40)}" if "lower" in spec else spec.get("categories", "")
-    return _plain_words(spec.get("pattern", span))
+    return _plain_words(spec.get("pattern", span + special))
 
 
 def describe_columns(
@@ -1540,7 +1542,7 @@ def _cells_near(column, places) -> np.ndarray:
         near = np.append(np.round(near, column.decimals) if column.type == "float" else near, ends)
     else:
         near = np.concatenate([x, np.nextafter(x, -np.inf), np.nextafter(x, np.inf)])
-    return np.unique(near[(near >= ends[0]) & (near <= ends[1])])
+    return np.unique(np.append(near[(near >= ends[0]) & (near <= ends[1])], _special_places(column)))
 
 # %% ../nbs/09_synthesizer.ipynb #cs03
 class _Rules:
@@ -1555,6 +1557,7 @@ class _Rules:
         places = [x for found in asked.values() for x in found.spans.ravel()]
         places += [x for n in {n for pair in self.pairs for n in pair} for x in _cells_near(schema[n], places)]  # compared with others' cells
         self.cells = {n: np.append(_cells_near(schema[n], places), np.nan) for n in self.names}
+        self.uncompared = {n: np.isnan(_ordered(schema[n], x)) for n, x in self.cells.items()}  # missing cells and special texts
         self.start = {n: np.append(np.ones(len(x) - 1, bool), schema[n].nullable) for n, x in self.cells.items()}
         met = {key: _meets(found, self.cells[key[2]]) for key, found in asked.items()}
         self.clauses = []
@@ -1584,7 +1587,7 @@ def _narrow(self: _Rules, left: dict) -> bool:
         for a, b in self.pairs:
             if not left[a].any() or not left[b].any():
                 return False
-            if not (left[a][-1] or left[b][-1]):  # none of the two can be missing
+            if not any((left[n] & self.uncompared[n]).any() for n in (a, b)):
                 left[a] = left[a] & (self.cells[a] <= self.cells[b][left[b]].max())
                 left[b] = left[b] & (self.cells[b] >= self.cells[a][left[a]].min(initial=np.inf))
         if not all(v.any() for v in left.values()):
@@ -1748,7 +1751,7 @@ def sample(
             bar.update(len(piece))
     frame = pd.DataFrame({c: pd.concat([p[c] for p in parts], ignore_index=True) for c in parts[0]}, copy=False)
     kind = kind or self.kind_
-    return _as_kind(frame.rename(columns=self.labels_) if kind == "pandas" else frame, kind)
+    return _as_kind(frame.rename(columns=self.labels_) if kind == "pandas" else frame, kind, self.schema)
 
 # %% ../nbs/09_synthesizer.ipynb #c028h
 @patch
