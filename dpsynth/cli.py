@@ -466,12 +466,12 @@ def _show_draft(draft, data: Path, out: Path, unit: str | None) -> None:
     for name, notes in draft.notes.items():
         print(f"dpsynth: column {_one_line(name)!r}: {_one_line('; '.join(notes))}", file=sys.stderr)
     marked, open_ones = from_data_line(draft), sum(c.discovers for c in draft.values())
-    print(f"{out}: {len(draft)} columns, {open_ones} with something to discover{'; ' * bool(marked)}{_one_line(marked)}")
+    print(f"{out}: {len(draft)} columns, {open_ones} with something to discover", *[_one_line(marked)] * bool(marked), sep="\n")
     fit = ("dpsynth", "fit", data, "--schema", out, "--epsilon", 1, *(("--unit", unit) if unit else ()), "-o", "model.dpsynth")
-    look = "look at the marked lines and delete the mark where everybody knows it anyway, " if marked else ""
-    _next(*fit, after=f"in {out} {look}write down what is public, then ")
+    print(f"write into {out} what is public" + "; delete a mark where everybody knows it anyway" * bool(marked))
     if marked:
-        print("quick: the same with --accept-draft; then the certificate says that they were taken from the table")
+        print("or leave the marks and fit with --accept-draft; the certificate then names them")
+    _next(*fit)
 
 
 @_command("schema", 'dpsynth schema table.csv --unit "User ID" -o schema.yaml')
@@ -889,7 +889,7 @@ def _sample(model: _Model, n: _Count, out: _TableOut = None, where: _Where = [],
     with _progress() as tell, _writing(path.parent) as part:
         write_table(_told(pieces, n, tell), schema, part / path.name)
     print(f"{out}: {n:,} rows")
-    _next("dpsynth", "evaluate", "--real", "TABLE", "--synthetic", out, "--schema", "SCHEMA", "--html", "report.html")
+    _next("dpsynth", "evaluate", "--real", "TABLE", "--synthetic", out, "--model", model, "--html", "report.html")
 
 # %% ../nbs/10_cli.ipynb #c058
 _AsJson = _option(bool, "--json", help="As JSON, for a program.")
@@ -951,8 +951,8 @@ def _certificate(model: _Model, as_json: _AsJson = False, as_html: _CertificateH
     _show_certificate(c, digest)
     from dpsynth.synthesizer import NOT_PROVEN
 
-    checked = "the file has this digest, and its ledger adds up" if verify else "its ledger adds up, and has a line for each read that the schema needs"
-    print(f"{checked}; that does not prove {'; '.join(NOT_PROVEN)}")
+    checked = "the file has this digest, and its ledger adds up" if verify else "its ledger adds up and has a line for each read that the schema needs"
+    print(f"{checked}\nthat does not prove", *(f"- {words}" for words in NOT_PROVEN), sep="\n")
 
 
 def _json(value: dict) -> str:

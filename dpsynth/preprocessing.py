@@ -49,7 +49,6 @@ from dpsynth.discovery import (
     discovery_releases,
     lost_columns,
     measure_coverage,
-    lost_columns,
     refuse_lost,
 )
 from .schema import Schema
@@ -469,19 +468,6 @@ def _split(
     parts = [visit(a, b, 4) for a, b in zip(ends, ends[1:]) if cell(a) < cell(b)]
     return np.unique(np.concatenate([[0], *parts])).astype(np.int64)
 
-
-FAR, WIDE = 3, 20  # times as far from zero as anything that was seen: of a bin; of the bounds, so that there are such bins
-
-
-def _far_off(edges, bins, seen, atoms) -> np.ndarray:  # positions of bins
-    "Bins in which nothing was seen and that are far from all that was: a few rows put there by noise would rule the mean."
-    starts, ends = edges[bins], edges[np.append(bins[1:], len(edges) - 1)]
-    known = np.concatenate([starts[seen], ends[seen], edges[atoms]])
-    near = np.where(starts * ends > 0, np.minimum(abs(starts), abs(ends)), 0)
-    reach = abs(known).max(initial=0)
-    wide = len(known) > 0 and abs(edges[[0, -1]]).max() > WIDE * reach
-    return np.flatnonzero(~seen & wide & (near > FAR * reach))
-
 # %% ../nbs/03_preprocessing.ipynb #c015
 def _density(noisy, bins, scale, flat):
     "Probability of each fine cell inside its bin: noisy counts, shrunk towards flat."
@@ -500,18 +486,17 @@ def _density(noisy, bins, scale, flat):
 class Discretizer:
     "Codes of a bounded number: its atoms, then its bins, then its special values, then missing."
 
-    def __init__(self, name, column, atoms=(), bins=None, density=None, unseen=()):
+    def __init__(self, name, column, atoms=(), bins=None, density=None):
         self.name, self.column, self.grid = name, column, _Grid(column)
         self.nullable = column.nullable
         self.bins = np.arange(self.grid.cells) if bins is None else np.asarray(bins, np.int64)
         self.density = np.ones(self.grid.cells) if density is None else np.asarray(density, float)
         self.atoms = np.sort(np.asarray(atoms, float))
-        self.unseen = [int(b) for b in unseen]  # bins that the histogram does not show to hold anything
         k = len(self.atoms) + len(self.bins)
         self.usual, self.special = k, _special_places(column)  # codes of usual values; places of the next
         size = k + len(self.special) + self.nullable
         self.missing = size - 1 if self.nullable else 0
-        structural = tuple(len(self.atoms) + b for b in self.unseen) + tuple(range(k, size))
+        structural = tuple(range(k, size))
         self.fields = (Field(name, name, size, structural),)
 
     def clip(self, values):
@@ -539,11 +524,30 @@ def fit(
     edges = np.append(grid.starts, grid.starts[-1] + grid.widths[-1])
     bins = _split(noisy, edges, float(grid._steps(grid.upper)), scale)
     cells, density = np.diff(np.append(bins, grid.cells)), _density(noisy, bins, scale, grid.flat)
-    seen = np.add.reduceat(noisy, bins) > 4 * scale * np.sqrt(cells)
     other = density.copy()
     other[at[alone]] = 0  # an atom has its own code, unless its bin has nothing else
     density = np.where(np.repeat(np.add.reduceat(other, bins) > 0, cells), other, density)
-    return cls(name, column, atoms, bins, density, [] if grid.exact else _far_off(edges, bins, seen, at))
+    return cls(name, column, atoms, bins, density)
+
+# %% ../nbs/03_preprocessing.ipynb #fo01
+FAR, WIDE = 3, 20  # times as far from zero as all rows that were counted: of a bin; of the bounds, so that there are such bins
+
+
+@patch
+def far_off(
+    self: Discretizer,
+    counts: np.ndarray,  # (codes,) noisy counts
+    scale: float,  # noise standard deviation of one count
+) -> tuple:  # codes
+    "Bins without a count that stands out, far from all that have one: a few rows put there by noise would rule the mean."
+    grid, n = self.grid, len(self.atoms)
+    edges, seen = np.append(grid.starts, grid.starts[-1] + grid.widths[-1]), counts > 4 * scale
+    starts, ends = edges[self.bins], edges[np.append(self.bins[1:], grid.cells)]
+    near = np.where(starts * ends > 0, np.minimum(abs(starts), abs(ends)), 0)
+    held = seen[n : n + len(self.bins)]
+    reach = abs(np.concatenate([starts[held], ends[held], grid._steps(self.atoms[seen[:n]])])).max(initial=0)
+    wide = not grid.exact and seen.any() and abs(edges[[0, -1]]).max() > WIDE * reach
+    return tuple((n + np.flatnonzero(wide & ~held & (near > FAR * reach))).tolist())
 
 # %% ../nbs/03_preprocessing.ipynb #c016b
 @patch
@@ -618,13 +622,13 @@ def shares(self: Discretizer, spans):
 # %% ../nbs/03_preprocessing.ipynb #c016e
 @patch
 def state(self: Discretizer):
-    return {"atoms": self.atoms.tolist(), "bins": self.bins.tolist(), "density": self.density.tolist(), "unseen": self.unseen}
+    return {"atoms": self.atoms.tolist(), "bins": self.bins.tolist(), "density": self.density.tolist()}
 
 
 @patch(cls_method=True)
 def from_state(cls: Discretizer, name, column, state):
     "The coder with this `state`, which may come from anybody."
-    self = cls(name, column, **state) if isinstance(column, (Integer, Float)) and set(state) == {"atoms", "bins", "density", "unseen"} else None
+    self = cls(name, column, **state) if isinstance(column, (Integer, Float)) and set(state) == {"atoms", "bins", "density"} else None
     if not (
         self
         and len(self.atoms) <= MAX_ATOMS
@@ -639,7 +643,6 @@ def from_state(cls: Discretizer, name, column, state):
         and self.density.shape == (self.grid.cells,)
         and np.isfinite(self.density).all()
         and (self.density >= 0).all()
-        and self.unseen == state["unseen"] == sorted(set(self.unseen) & set(range(len(self.bins))))
     ):
         raise InputError(f"column {name!r}: no code book of a number")
     return self
@@ -873,7 +876,7 @@ def fit(
     if "coverage" in releases:
         counts = ledger.release(spends["coverage"], lambda spend: measure_coverage(frame, self.schema, columns, spend, rng, k))
         refuse_lost(self.schema, counts, more() if lost_columns(self.schema, counts) else "")
-        self.covered = {n: round(min(max(a / max(a + b, 1.0), 0.0), 1.0), 3) for n, (a, b, _) in counts.items()}
+        self.covered = {n: round(min(max((a + z) / max(a + b + z, 1.0), 0.0), 1.0), 3) for n, (a, b, z, _) in counts.items()}
     if read := releases.get("histogram"):
         noisy = ledger.release(spends["histogram"], lambda spend: self._bins(frame, read, columns, spend, rng, k))
         for name, (counts, scale) in noisy.items():

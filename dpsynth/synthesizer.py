@@ -440,14 +440,22 @@ def _forbid(cal: Calibration, fields) -> None:
         target /= max(target.sum(), 1e-9)
 
 # %% ../nbs/09_synthesizer.ipynb #c017a
+def _structural(encoder: TableEncoder, noisy: dict, scales: dict) -> dict:  # field → codes
+    "Codes that are dropped unless they stand out: other, missing, and bins far from all rows that were counted."
+    found = {j: f.structural for j, f in enumerate(encoder.fields)}
+    for j, f in enumerate(encoder.fields):
+        if (j,) in noisy and hasattr(encoder.coders[f.column], "far_off"):
+            found[j] += encoder.coders[f.column].far_off(noisy[j,], scales[j,])
+    return found
+
+
 def _calibrate(model: Released, codes, noisy, scales, plan, target, release, rng, rows, post):
     "Targets from releases; pairs are chosen, then counted, where the model is furthest off."
     sizes, k, cal = model.encoder.cardinalities, plan.rows_per_unit, model.calibration
     size = int(np.clip(8 * plan.units, 50_000, _most(sizes)))
     pool, weights = _pool(model, size, post)[0], np.full(size, 1 / size)
-    structural = {j: f.structural for j, f in enumerate(model.encoder.fields)}
     target = {j for j, f in enumerate(model.encoder.fields) if f.column == target}
-    add_targets(cal, noisy, scales, pool, weights, rows, structural)
+    add_targets(cal, noisy, scales, pool, weights, rows, _structural(model.encoder, noisy, scales))
     _forbid(cal, model.encoder.fields)
     _pool(model, 16_384, post, targets=[_marginal(cal.targets, j, sizes) for j in range(len(sizes))])
     pool = _pool(model, size, post)[0]
