@@ -205,7 +205,10 @@ def _special_word(text: str, notation) -> str:
 def _special_value(column, value, number):
     "One special value as the column has it: a number, an instant, or a text."
     if column.type == "datetime":
-        return number("special", value)
+        at = number("special", value)
+        if column.timezone and at < pd.Timestamp("1900-01-01"):  # before, clocks of a zone differed by odd seconds
+            raise InputError("special: with a time zone, instants begin in 1900")
+        return at
     if isinstance(value, str):
         return _special_word(value, _notation(column))
     value = number("special", value.item() if isinstance(value, np.generic) else value)
@@ -259,7 +262,8 @@ def _check_holds(column, special: list) -> None:
             if not all(limits.min <= v <= limits.max for v in special):
                 raise refused
         else:
-            kept = pd.Series(special).astype(column.dtype.replace("timestamp", "datetime64").removesuffix("[pyarrow]") if column.type == "datetime" else column.dtype)
+            dtype = column.dtype.replace("timestamp", "datetime64").removesuffix("[pyarrow]") if column.type == "datetime" else column.dtype
+            kept = pd.Series(special).astype("datetime64[ns]" if "pyarrow" in column.dtype and getattr(column, "timezone", None) else dtype)  # pandas goes by nanoseconds there
             if column.type == "float" and not np.isfinite(kept.to_numpy(float)).all():
                 raise refused
     except (ValueError, OverflowError, pa.ArrowException):

@@ -273,13 +273,25 @@ def _held(values, column, discovered: bool):  # → (n,) present, (n,) present a
     return present, held
 
 # %% ../nbs/02b_discovery.ipynb #d029
+def _is_apart(values, column) -> np.ndarray:  # (n,) bool
+    "Which cells say nothing about bounds: zeros, and special values."
+    if not hasattr(column, "special"):
+        return np.zeros(len(values), bool)
+    found, present = np.zeros(len(values), bool), pd.notna(values).to_numpy() if isinstance(values, pd.Series) else pd.notna(values)
+    if _is_number(column):
+        x = np.asarray(pd.to_numeric(values), dtype=float)
+        return (x == 0) | (_which_special(x, column) >= 0)
+    found[present] = _which_special(_places(values, column), column) >= 0
+    return found
+
+
 def _kept_and_lost(values, column, discovered: bool) -> np.ndarray:  # (3,) whole numbers
-    "How many cells of a column are held, how many lost, and how many are a zero that is held."
+    "How many cells of a column are held, how many lost, and how many are a zero or a special value."
     total = np.zeros(3, np.int64)
     for part in _parts(values):
         present, held = _held(part, column, discovered)
         lost = (present & ~held) | (~present & (not column.nullable))
-        zero = held & (np.asarray(pd.to_numeric(part), dtype=float) == 0) if _is_number(column) else np.zeros(len(held), bool)
+        zero = held & _is_apart(part, column)
         total += [np.count_nonzero(held & ~zero), np.count_nonzero(lost), np.count_nonzero(zero)]
     return total
 

@@ -1061,7 +1061,7 @@ def to_sdmetrics(
 ) -> dict:  # metadata of one table, as SDMetrics and SDV write it
     "The schema in SDMetrics's words, for its reports."
     kinds = {"integer": "numerical", "float": "numerical"}
-    columns = {name: {"sdtype": kinds.get(column.type, column.type)} for name, column in schema.items()}
+    columns = {name: {"sdtype": "categorical" if _special_texts(column) else kinds.get(column.type, column.type)} for name, column in schema.items()}  # a column of objects is none of numbers
     for name, column in schema.items():
         if column.type == "datetime":
             columns[name]["datetime_format"] = "%Y-%m-%d" if column.resolution == "day" else "%Y-%m-%d %H:%M:%S"

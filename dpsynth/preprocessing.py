@@ -541,7 +541,7 @@ def far_off(
 ) -> tuple:  # codes
     "Bins without a count that stands out, far from all that have one: a few rows put there by noise would rule the mean."
     grid, n = self.grid, len(self.atoms)
-    edges, seen = np.append(grid.starts, grid.starts[-1] + grid.widths[-1]), counts > 4 * scale
+    edges, seen = np.append(grid.starts, grid.starts[-1] + grid.widths[-1]), counts[: self.usual] > 4 * scale
     starts, ends = edges[self.bins], edges[np.append(self.bins[1:], grid.cells)]
     near = np.where(starts * ends > 0, np.minimum(abs(starts), abs(ends)), 0)
     held = seen[n : n + len(self.bins)]
