@@ -255,7 +255,7 @@ def _ragged(path: Path, dialect: Dialect) -> InputError:
     "The first row that is longer or shorter than the header, and what that may mean."
     names, above, _ = _start(path, dialect)
     width, rows = len(names), _csv_rows(path, dialect)
-    line, cells, before = next(((l, len(r), n) for n, (l, r) in enumerate(rows) if len(r) != width), (0, 0, 0))
+    line, cells, before = next(((at, len(r), n) for n, (at, r) in enumerate(rows) if len(r) != width), (0, 0, 0))
     if not line:
         return InputError(f"{path}: rows are not as long as the header")
     rest = [len(r) for _, r in itertools.islice(rows, 20)]
