@@ -978,3 +978,14 @@ def _warn_column(
 
 def _row_number(row: int) -> str:
     return f"row {row + 1:,}"
+
+# %% ../nbs/00b_columns.ipynb #hi00
+def _hint_of(cells: pd.Series) -> str:
+    "What `dtype` says of objects of Python that Arrow has a type for; None for any other."
+    if cells.dtype != object:
+        return None
+    kind = pd.api.types.infer_dtype(cells, skipna=True)
+    if kind == "decimal":
+        digits = [-v.as_tuple().exponent for v in cells.dropna() if v.is_finite()]
+        return f"decimal128(38, {min(max(digits, default=0), 15)})"
+    return {"date": "date32", "time": "time64[us]"}.get(kind)

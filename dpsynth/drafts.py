@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from dpsynth.columns import (
+    _hint_of,
     Boolean,
     Categorical,
     Datetime,
@@ -42,7 +43,6 @@ from dpsynth.columns import (
     _text,
 )
 from .files import Dialect, _is_delimited, _load
-from .loading import _hint_of
 from .privacy import InputError
 from .schema import Schema, _write_spec
 

@@ -23,6 +23,7 @@ from dpsynth.columns import (
     _check_kind,
     _distinct_texts,
     _factorize,
+    _hint_of,
     _is_instant,
     _MISSING,
     _naive,
@@ -36,6 +37,7 @@ from dpsynth.columns import (
     _stamps,
     _warn_column,
 )
+from .drafts import draft_schema
 from .files import Dialect, _is_delimited, _load, place_in, write_table
 from .privacy import InputError, OperatorWarning
 from .schema import Schema
@@ -110,17 +112,6 @@ def conform(
     return pd.DataFrame(typed)
 
 # %% ../nbs/01_loading.ipynb #c053
-def _hint_of(cells: pd.Series) -> str:
-    "What `dtype` says of objects of Python that Arrow has a type for; None for any other."
-    if cells.dtype != object:
-        return None
-    kind = pd.api.types.infer_dtype(cells, skipna=True)
-    if kind == "decimal":
-        digits = [-v.as_tuple().exponent for v in cells.dropna() if v.is_finite()]
-        return f"decimal128(38, {min(max(digits, default=0), 15)})"
-    return {"date": "date32", "time": "time64[us]"}.get(kind)
-
-
 def _infer_column(cells: pd.Series, missing, notation=None, clock: bool = False) -> pd.Series:
     "A column with the narrowest type that every present cell reads as."
     if _is_instant(cells):
