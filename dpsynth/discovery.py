@@ -333,7 +333,7 @@ def lost_columns(
         if schema[name].discovers:
             good = whole >= 5 * math.sqrt(2) and (_proven(MOST_LOST, kept, lost, 1) or _proven(MOST_BESIDE_ZERO, whole, lost, math.sqrt(2)))
         else:
-            good = lost - whole <= 4 * math.sqrt(3)
+            good = lost - whole <= 5 * math.sqrt(3)
         if not good:
             refused[name] = min(max(whole / max(whole + lost, 1e-9), 0.0), 1.0)
     return refused
