@@ -263,7 +263,9 @@ def _check_holds(column, special: list) -> None:
                 raise refused
         else:
             dtype = column.dtype.replace("timestamp", "datetime64").removesuffix("[pyarrow]") if column.type == "datetime" else column.dtype
-            kept = pd.Series(special).astype("datetime64[ns]" if "pyarrow" in column.dtype and getattr(column, "timezone", None) else dtype)  # pandas goes by nanoseconds there
+            dtype = "datetime64[ns]" if "pyarrow" in column.dtype and getattr(column, "timezone", None) else dtype  # pandas goes by nanoseconds there
+            with np.errstate(over="ignore"):  # what is too large is infinite
+                kept = pd.Series(special).astype(dtype)
             if column.type == "float" and not np.isfinite(kept.to_numpy(float)).all():
                 raise refused
     except (ValueError, OverflowError, pa.ArrowException):
