@@ -702,6 +702,12 @@ def _show_discovered(certificate) -> None:
     if empty := [name for name, _, found in rows if found.startswith("nothing")]:
         print(f"nothing was found of {', '.join(map(repr, map(_one_line, empty)))}: write into the schema what is public, or give more ε\n")
 
+
+def _several(names, most: int = 8) -> str:
+    "Names of columns, the first of many."
+    names = list(map(_one_line, names))
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
 # %% ../nbs/10_cli.ipynb #c046
 @_command(
     "fit",
@@ -751,6 +757,8 @@ def _fit(
     _show_ledger("Spent", c.ledger, c.epsilon_spent, c)
     if kept and (wasted := synth.ledger_.wasted):
         print("spent, and lost in crashes:", ", ".join(f"{name} ({n:,})" for name, n in wasted.items()))
+    if names := synth.without_missing_:
+        print(f"a sample has no missing cells in {_several(names)}: there are none, or too few to be told from noise at this ε")
     print(f"model and certificate: {out}\nSHA-256: {model_digest(path)}")
     _next("dpsynth", "sample", out, "-n", synth.plan_.units, "-o", "synthetic.csv")
 

@@ -179,12 +179,14 @@ class _Notation:
 
 def _notation(column) -> _Notation:
     "How a column's numbers are written; None: as in programs."
-    return _notation_like(column.format) if column.type in ("integer", "float") and column.format else None
+    if column.type not in ("integer", "float") or not column.format:
+        return None
+    return _notation_like(column.format if isinstance(column.format, str) else "")
 
 
 @functools.cache
 def _notation_like(example: str) -> _Notation:
-    found = _EXAMPLE.fullmatch(example.translate(_SPACES)) if isinstance(example, str) else None
+    found = _EXAMPLE.fullmatch(example.translate(_SPACES))
     if not found or found[2] and found[2] == found[3] or set("-+") & set(found[1] + found[4]):
         raise InputError("format must show how 1234.56 is written, such as '1.234,56', '€1,234.56' or '1234.56%'")
     return _Notation(found[1], found[2], found[3] or "", found[4])
@@ -878,8 +880,11 @@ def _fits(column: _Column, cells: pd.Series, typed: pd.Series) -> bool:
 
 def _check_kind(name: str, cells: pd.Series) -> None:
     "Refuse a column by the type that its table gives it, never by its cells."
-    if getattr(cells.dtype, "kind", "") == "m":
+    kind = getattr(cells.dtype, "kind", "")
+    if kind == "m":
         raise InputError(f"column {name!r}: durations are not read: give them as a number of seconds, or declare type: ignore")
+    if kind == "c":
+        raise InputError(f"column {name!r}: complex numbers are not read: give their parts as columns, or declare type: ignore")
 
 # %% ../nbs/00b_columns.ipynb #ws02
 _NUMBERS_LIKE = (  # pattern of texts; what they look like; what to declare

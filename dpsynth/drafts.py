@@ -426,7 +426,8 @@ def _odd_texts(cells: _Cells, reads: np.ndarray) -> list:
 
 def _special_numbers(column, x: np.ndarray, counts: np.ndarray, odd=()) -> tuple:  # column, notes, usual numbers
     "The column with the numbers that stand for something else; x are distinct ones."
-    far = _sentinels(x, counts, _MANY, 0.0)
+    held = np.abs(x) <= 2**53  # larger ones are no sentinels, and an infinite one is no number
+    far = _sentinels(x[held], counts[held], _MANY, 0.0)
     special = [*odd, *(int(v) if v == int(v) else float(v) for v in far)]
     usual, notes = x[~np.isin(x, far)], []
     if special:
@@ -663,7 +664,9 @@ def draft_schema(
     if len(frame) == 0:
         raise InputError("data: the table has no rows")
     draft_one = _draft_text_column if text else _draft_column
-    found = {n: draft_one(n, frame[n], from_data, dialect.notation if text else frame.attrs.get("dtypes")) for n in frame if n != unit}
+    told = frame.attrs.get("dtypes")  # {} of a table whose types were guessed from text
+    known = told if isinstance(source, pd.DataFrame) else {**frame.dtypes, **(told or {})}
+    found = {n: draft_one(n, frame[n], from_data, dialect.notation if text else known) for n in frame if n != unit}
     return _draft_of(found, dialect)
 
 

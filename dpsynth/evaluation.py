@@ -7,7 +7,7 @@ __all__ = ['METRIC_HELP', 'Cells', 'read_cells', 'Frame', 'coding_frames', 'eval
 
 # %% ../nbs/07_evaluation.ipynb #c002
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
 from itertools import combinations
@@ -60,6 +60,11 @@ def _worded(numbers: np.ndarray, texts: np.ndarray, column) -> Cells:
     return Cells(np.where(special < 0, numbers, np.nan), np.where(special < 0, texts, np.array(_special_words(column), object)[special]))
 
 
+def _in_notation(column, usual):
+    "A column of numbers without a format gets that of its file."
+    return replace(column, format=usual.example) if usual and column.type in ("integer", "float") and not column.format else column
+
+
 def _read_column_cells(
     values: pd.Series,
     column,  # its declaration
@@ -82,8 +87,8 @@ def read_cells(
     table: pd.DataFrame,  # has the schema's columns, typed or as text
     schema: Schema,
 ) -> dict:  # Cells by column
-    "What stands in the cells of a table."
-    return {name: _read_column_cells(table[name], schema[name]) for name in schema}
+    "What stands in the cells of a table; numbers are written as the schema says of its files."
+    return {name: _read_column_cells(table[name], _in_notation(schema[name], schema.file.notation)) for name in schema}
 
 # %% ../nbs/07_evaluation.ipynb #c008
 _BINS = 16  # of a number or a time, those of frequent values included

@@ -83,7 +83,7 @@ def _check_encoding(name) -> None:
     "The encoding is one that Python knows and that is for text."
     try:
         known = codecs.lookup(name)
-        good = known._is_text_encoding and "escape" not in known.name and 'a,"1\n'.encode(name).decode(name) == 'a,"1\n'
+        good = known._is_text_encoding and not re.search("escape|idna|punycode", known.name) and 'a,"1\n'.encode(name).decode(name) == 'a,"1\n'
     except (LookupError, TypeError, ValueError):
         good = False
     if not good:
@@ -208,11 +208,22 @@ def _csv_job(
     return (path if plain else pa.PythonFile(_Recoded(path, dialect), "r")), options, [names[i] for i in read]
 
 
+def _check_closed(path: Path, dialect: Dialect, last) -> None:  # the last cell that was read, if any
+    "Refuse a file that ends inside a quoted cell: the rows from there on were read as one."
+    if any(cell.as_py() and "\n" in cell.as_py() for cell in last):
+        with open(path, "rb") if path.suffix != ".gz" else gzip.open(path, "rb") as file:
+            end = io.TextIOWrapper(file, dialect.encoding, errors="replace").read().rstrip()
+        if not end.endswith('"') and not dialect.footer:
+            begun = end.count("\n") + 1 - max(cell.as_py().rstrip().count("\n") for cell in last)
+            raise InputError(f"{path}: the quote in line {begun:,} is not closed: the rest of the file would be one cell")
+
+
 def _read_csv(path: Path, dialect: Dialect = Dialect(), leave_out=()) -> pa.Table:
     "A delimited file with every cell as text."
     try:
         source, options, names = _csv_job(path, dialect, pa.dictionary(pa.int32(), pa.string()), leave_out)  # each text once
         table = pa.csv.read_csv(source, **options)
+        _check_closed(path, dialect, table.column(table.num_columns - 1)[-1:] if len(table) and names else [])
         return table.rename_columns(names) if names else table.select([])
     except (pa.ArrowException, OSError, UnicodeError) as error:
         fault = _csv_fault(path, dialect, error)

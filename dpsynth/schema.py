@@ -150,7 +150,7 @@ def _parse(text: str, path: Path):
 
 # %% ../nbs/00c_schema.ipynb #mk02
 _FROM_DATA = "from the data: keep only if public"
-_MARK = re.compile(r"(?:^|(?<=\s))#\s*from the data\b", re.IGNORECASE)
+_MARK = re.compile(r"(?:^|(?<=\s))#\s*from\s+the\s+data\b", re.IGNORECASE)
 
 
 def _mark_lines(text: str) -> set:
@@ -174,7 +174,10 @@ def _marked_columns(text: str) -> list:
     top = {k.value: v for k, v in yaml.compose(text, _Loader).value}
     columns = getattr(top.get("columns"), "value", [])
     pairs = [part for part in columns if isinstance(part, tuple)] if isinstance(columns, list) else []
-    return [str(k.value) for k, v in pairs if lines & set(range(k.start_mark.line, _leaf_line(v) + 1))]
+    owned = {str(k.value): set(range(k.start_mark.line, _leaf_line(v) + 1)) for k, v in pairs}
+    if lost := sorted(lines - set().union(*owned.values())):
+        raise InputError(f"schema: the mark in line {lost[0] + 1:,} belongs to no column: put it behind the column's line, or delete it to confirm")
+    return [name for name, own in owned.items() if lines & own]
 
 # %% ../nbs/00c_schema.ipynb #c025
 def _check_suffix(path: Path) -> None:
@@ -193,7 +196,8 @@ def _read_spec(path: Path):
         raise InputError(f"{path}: cannot be read as text") from None
     spec = _parse(text, path)
     marked = _marked_columns(text) if path.suffix != ".json" and isinstance(spec, dict) else []
-    return {**spec, "from_data": [*spec.get("from_data", []), *marked]} if marked else spec
+    listed = spec.get("from_data") or [] if isinstance(spec, dict) else []
+    return {**spec, "from_data": [*listed, *marked]} if marked and isinstance(listed, list) else spec
 
 
 def _yaml_text(spec: dict, notes: dict) -> str:

@@ -27,7 +27,7 @@ from fastcore.basics import patch
 from tqdm.auto import tqdm
 
 from .columns import _check_kind, _distinct_texts, _MISSING, _read_column, _respell, _warn_column
-from .files import _check_alike, _csv_fault, _csv_job, _INDEX, _is_delimited, _load, _open_folder, _read_file, Dialect, place_in
+from .files import _check_alike, _check_closed, _csv_fault, _csv_job, _INDEX, _is_delimited, _load, _open_folder, _read_file, Dialect, place_in
 from .loading import _check_names, _warn_unit, ignored_names, wanted_names
 from .schema import Schema
 from .preprocessing import TableEncoder
@@ -101,9 +101,12 @@ def _csv_batches(path: Path, dialect: Dialect, leave_out):
     "A delimited file as record batches of text."
     try:
         source, options, names = _csv_job(path, dialect, pa.string(), leave_out, _BLOCK)
+        last = []
         with pa.csv.open_csv(source, **options) as reader:
             for batch in reader:
+                last = batch.column(batch.num_columns - 1)[-1:] if len(batch) and names else []
                 yield batch.rename_columns(names) if names else batch.select([])
+        _check_closed(path, dialect, last)
         return
     except (pa.ArrowException, OSError, UnicodeError) as error:
         fault = _csv_fault(path, dialect, error)

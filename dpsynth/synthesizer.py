@@ -1872,6 +1872,15 @@ def save(
     }
     _write_atomically(Path(path), _pack("model", body, _model_tensors(self.released_)))
 
+# %% ../nbs/09_synthesizer.ipynb #wm01
+@patch(as_prop=True)
+def without_missing_(self: DPVAESynthesizer) -> list:
+    "Columns that may have missing cells, of which a sample has none: there are none, or too few to be told from noise."
+    encoder, targets = self.released_.encoder, self.released_.calibration.targets
+    last = lambda j: _marginal(targets, j, encoder.cardinalities)[-1]
+    first = {f.column: j for j, f in reversed(list(enumerate(encoder.fields)))}
+    return [name for name, c in self.schema.modelled.items() if c.nullable and last(first[name]) <= 0]
+
 # %% ../nbs/09_synthesizer.ipynb #c028l
 def _checked_body(content: bytes) -> dict:
     "The JSON of a model file, its outermost keys and types checked."
