@@ -28,7 +28,9 @@ from nbdev.process import extract_directives
 ROOT = Path(__file__).resolve().parent.parent
 WIDGET = "application/vnd.jupyter.widget-view+json"
 NUMBER = re.compile(r"(\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)")
-RANDOM_ID = re.compile(r" at 0x[0-9a-fA-F]+|(?<=T_)[0-9a-f]{5}(?![0-9a-f])")  # object addresses, ids of styled tables
+RANDOM_ID = re.compile(  # object addresses, ids of styled tables, digests of model files, days of fits
+    r" at 0x[0-9a-fA-F]+|(?<=T_)[0-9a-f]{5}(?![0-9a-f])|(?<=SHA-256: )[0-9a-f]{64}|(?<=fitted )\d{4}-\d\d-\d\d|(?<=\"date\": \")\d{4}-\d\d-\d\d"
+)
 PATH = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|Users|usr|var|opt|work)/|site-packages")
 
 
