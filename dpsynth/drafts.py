@@ -426,8 +426,8 @@ def _odd_texts(cells: _Cells, reads: np.ndarray) -> list:
 
 def _special_numbers(column, x: np.ndarray, counts: np.ndarray, odd=()) -> tuple:  # column, notes, usual numbers
     "The column with the numbers that stand for something else; x are distinct ones."
-    held = np.abs(x) <= 2**53  # larger ones are no sentinels, and an infinite one is no number
-    far = _sentinels(x[held], counts[held], _MANY, 0.0)
+    held = np.isfinite(x)
+    far = _sentinels(x[held], counts[held], _MANY, 0.0) if np.abs(x[held]).max(initial=0) <= 2**53 else []  # no sentinel between usual numbers
     special = [*odd, *(int(v) if v == int(v) else float(v) for v in far)]
     usual, notes = x[~np.isin(x, far)], []
     if special:
