@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['NOT_COVERED', 'ADJACENCY', 'ACCOUNTANT', 'CROSS_CHECK', 'NOT_COVERED_HELP', 'RELEASE_HELP', 'RDP_ORDERS', 'MAX_STEPS',
-           'MIN_NOISE', 'NOT_PROVEN', 'CertificateError', 'check_types', 'printable_line', 'describe_columns',
-           'Certificate', 'unit_words', 'not_covered_lines', 'rdp_epsilon', 'least_epsilon', 'model_digest']
+           'MIN_NOISE', 'NOT_PROVEN', 'CertificateError', 'check_types', 'describe_columns', 'Certificate',
+           'unit_words', 'not_covered_lines', 'rdp_epsilon', 'least_epsilon', 'model_digest']
 
 # %% ../nbs/71_certificate.ipynb #cert02
 import hashlib
@@ -33,6 +33,7 @@ from .noise import noise_source
 from .ledger import Ledger
 from .preprocessing import TableEncoder
 from .pages import html_page, html_section, html_table
+from .core import printable_line
 
 # %% ../nbs/71_certificate.ipynb #c023
 NOT_COVERED = ("operator logs and errors", "evaluate", "raw exploratory analysis", "timing", "uncharged tuning runs")
@@ -93,12 +94,6 @@ def _reads(name: str) -> str:
     return next((words for start, words in RELEASE_HELP.items() if name.startswith(start)), "")
 
 # %% ../nbs/71_certificate.ipynb #ce02
-def printable_line(value, most: int = 200) -> str:
-    "A value as one printable line of bounded length."
-    text = " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
 def _said(column) -> str:
     "What a column may hold, in words."
     spec = column.to_dict()

@@ -19,7 +19,8 @@ from safetensors.numpy import load as load_tensors
 from .core import InputError, JobError
 from .ledger import Journal, Ledger
 from .plan import affordable_training, Plan
-from .model_file import pack_members, read_members, strict_json, write_atomically
+from .core import write_atomically
+from .model_file import pack_members, read_members, strict_json
 
 # %% ../nbs/73_checkpoint.ipynb #ck04
 def _flatten(value, tensors: dict):

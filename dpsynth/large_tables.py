@@ -27,7 +27,7 @@ import pyarrow.parquet
 from fastcore.basics import patch
 
 from .core import InputError
-from .ledger import sync_folder
+from .core import sync_folder
 from dpsynth.cells import (
     check_kind_of_dtype, distinct_texts, MISSING_WORDS, read_column, respell_columns, warn_column,
 )

@@ -222,7 +222,7 @@ _FORMS = {"less_or_equal"}, {"if", "then"}, {"never"}
 
 
 def _check_pairs(given, columns) -> None:
-    "A mapping from columns to values, value lists or ranges. Whether a column can have the values, chapter 03 says."
+    "A mapping from columns to values, value lists or ranges. Whether a column can have the values, chapter 30 says."
     if not isinstance(given, dict) or not given:
         raise InputError("give a mapping from columns to values")
     for name, value in given.items():

@@ -46,13 +46,20 @@ from dpsynth.sampling import (
     calibrate_model, draw_pieces, draw_user_ids, field_marginal, first_counts, FittedModel, frame_kind, FRAME_KINDS,
     IMPUTE_DRAWS, impute_with_retries, parse_conditions, repair_rows, rows_at_once, to_kind, train_network,
 )
+from .core import printable_line
 from dpsynth.certificate import (
-    ACCOUNTANT, ADJACENCY, Certificate, CertificateError, check_types, CROSS_CHECK, describe_columns,
-    not_covered_lines, printable_line, unit_words,
+    ACCOUNTANT,
+    ADJACENCY,
+    Certificate,
+    CertificateError,
+    check_types,
+    CROSS_CHECK,
+    describe_columns,
+    not_covered_lines,
+    unit_words,
 )
-from dpsynth.model_file import (
-    DAMAGE_ERRORS, model_tensors, pack_members, read_members, strict_json, unpack_model, write_atomically,
-)
+from .core import write_atomically
+from .model_file import DAMAGE_ERRORS, model_tensors, pack_members, read_members, strict_json, unpack_model
 from .checkpoint import Checkpoint
 
 # %% ../nbs/74_synthesizer.ipynb #c028
