@@ -33,9 +33,9 @@ class Chapter(NamedTuple):
         return f"chapter {self.notebook}"
 
 
-GENERATOR, FORKED, GRID = (Chapter("00_privacy", c) for c in (("c005", "c011", "sg02"), ("c005", "sg04"), ("c042",)))
-MASKS = Chapter("05_training", ("c004", "c056", "cl02"))
-CERTIFICATE = Chapter("09_synthesizer", ("c004", "c010", "ce07"))
+GENERATOR, FORKED, GRID = (Chapter("02_noise", c) for c in (("nois03", "sg02"), ("nois03", "sg04"), ("nois03", "c042",)))
+MASKS = Chapter("51_dp_training", ("dp_t03", "c056", "cl02"))
+CERTIFICATE = Chapter("71_certificate", ("cert03", "ce07"))
 DRAWN = "noise = standard_normals(self.rng, len(total), self.device)"
 MUTANTS = [  # name, audit that must find it, patches: (module, old text, new text)
     # noise
@@ -155,25 +155,25 @@ def run_chapter(chapter: Chapter) -> list:
 
 def run_audit(kind) -> list:
     "Violations that an audit of the imported package finds; the smallest audit of its kind that is enough."
-    from dpsynth import DPVAESynthesizer, auditing, file_replay
+    from dpsynth import DPVAESynthesizer, file_replay, ledger_audit, noise_audit, replay_fits
 
     if isinstance(kind, Chapter):
         return run_chapter(kind)
     if kind == LEDGER:
-        return auditing.audit_ledger(DPVAESynthesizer).violations
+        return ledger_audit.audit_ledger(DPVAESynthesizer).violations
     if kind == FILES:
         reports = [file_replay._replay_format(DPVAESynthesizer, name, 0, people, 0.0) for name, people in PEOPLE.items()]
         return [v for r in [*reports, file_replay._replay_drafts("CSV", 0, 6)] for v in r.violations]
     if kind == MECHANISMS:
-        return auditing.replay(DPVAESynthesizer, fits=0, mechanisms=1000).violations
+        return replay_fits.replay(DPVAESynthesizer, fits=0, mechanisms=1000).violations
     if kind == NOISE:
-        return auditing.audit_noise(DPVAESynthesizer, 1.0, steps=200).violations
-    found, cases = (), auditing._scenarios(DPVAESynthesizer)
+        return noise_audit.audit_noise(DPVAESynthesizer, 1.0, steps=200).violations
+    found, cases = (), replay_fits._scenarios(DPVAESynthesizer)
     for (synth, table, units), last in zip(cases, REPLAYED):
         if last:
-            with auditing._every_pair(synth):
-                plan = lambda n: auditing._few_steps(synth.plan(n), 6)
-                found += auditing._replay_plan(synth, table, list(units)[-last:], plan, None).violations
+            with replay_fits._every_pair(synth):
+                plan = lambda n: replay_fits.with_few_steps(synth.plan(n), 6)
+                found += replay_fits._replay_plan(synth, table, list(units)[-last:], plan, None).violations
     return found
 
 
