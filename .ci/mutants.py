@@ -35,7 +35,7 @@ class Chapter(NamedTuple):
 
 GENERATOR, FORKED, GRID = (Chapter("02_noise", c) for c in (("nois03", "sg02"), ("nois03", "sg04"), ("nois03", "c042",)))
 MASKS = Chapter("51_dp_training", ("dp_t03", "c056", "cl02"))
-CERTIFICATE = Chapter("71_certificate", ("cert03", "ce07"))
+CERTIFICATE = Chapter("71_certificate", ("cert03", "ct06", "ce07"))
 DRAWN = "noise = standard_normals(self.rng, len(total), self.device)"
 MUTANTS = [  # name, audit that must find it, patches: (module, old text, new text)
     # noise
@@ -122,7 +122,7 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("blocks charged after they were taken", LEDGER, ("ledger", "        self._enter(replace(spend, steps=len(block)), continues=first > 0)\n        yield block", "        yield block\n        self._enter(replace(spend, steps=len(block)), continues=first > 0)")),
     ("additive δ not taken off", LEDGER, ("privacy", "    delta = delta - sum(s.delta for s in spends)\n    if delta <= 0:", "    if delta <= 0:")),
     ("one direction of neighbours only", LEDGER, ("privacy", "    return one.self_compose(steps)", "    return pld.PrivacyLossDistribution(one._pmf_add).self_compose(steps)")),
-    ("a certificate's total is not added up again", CERTIFICATE, ("certificate", "    total, most = compose_epsilon(spends, delta), rdp_epsilon(spends, delta)\n", "    total, most = self.epsilon_spent, rdp_epsilon(spends, delta)\n"), ("certificate", "    if least > self.epsilon + 1e-6 or any(", "    least = min(least, self.epsilon)\n    if any(")),
+    ("a certificate's total is not added up again", CERTIFICATE, ("certificate", "    total, upper = compose_epsilon(spends, delta), rdp_epsilon(spends, delta)\n", "    total, upper = self.epsilon_spent, rdp_epsilon(spends, delta)\n"), ("certificate", "    if lower > self.epsilon + 1e-6 or any(", "    lower = min(lower, self.epsilon)\n    if any(")),
     # reading
     ("one time with an offset shifts all", FILES, ("cells", "    return at.mask(aware, moved.clip(*_BETWEEN))", "    return moved.clip(*_BETWEEN)")),
     ("unsigned ids through float", FILES, ("files", 'for sign in ("", "u") for bits in', 'for sign in ("",) for bits in')),
