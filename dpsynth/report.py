@@ -69,7 +69,7 @@ REAL_COLOUR, SYNTHETIC_COLOUR = "#7d8a99", "#d9692b"  # both read on white and o
 
 
 def axis_label(
-    value,
+    value,  # name of a column or category, of any type
     width: int = 24,  # characters
 ) -> str:
     "A name fit for an axis: one line, not too long, and a dollar sign is a dollar sign."
@@ -102,7 +102,7 @@ def paired_bars(
     ax.invert_yaxis()
     ax.set_xlabel("% of rows")
 
-
+# %% ../nbs/66_report.ipynb #rs03
 def category_bars(
     ax,
     shares: np.ndarray,  # (2, codes) real, synthetic
@@ -139,7 +139,7 @@ def short_dates(ax) -> None:
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))
 
-
+# %% ../nbs/66_report.ipynb #rs05
 def histogram_outlines(
     ax,
     numbers: list,  # real, synthetic, without missing ones
@@ -269,7 +269,7 @@ def chance_matrix(
     "Errors in units of chance: TVD over that of two random halves of the real table."
     return pair_matrix(compared, "normalized", compared.columns.normalized)
 
-
+# %% ../nbs/66_report.ipynb #rs19
 def plot_pair_heatmap(
     real: pd.DataFrame,
     synthetic: pd.DataFrame,
@@ -368,7 +368,7 @@ class Picture(NamedTuple):
     svg: Markup
     caption: str
 
-
+# %% ../nbs/66_report.ipynb #rs07
 def svg_picture(
     draw,  # draws on the axes it gets
     size: tuple,  # inches
@@ -450,7 +450,7 @@ def error_rows(
     "Errors of the worst columns; a column without order has no KS."
     return [(name, e.tvd, e.normalized, e.deviation, None if np.isnan(e.ks) else e.ks) for name, e in worst_columns(compared).head(limit).iterrows()]
 
-
+# %% ../nbs/66_report.ipynb #rs10
 def statistics_rows(
     metrics: dict,
     names: list,  # of columns
@@ -478,7 +478,7 @@ REPORT_TEMPLATES["columns.html"] = """\
 <div class="figures">{% for picture in facts.pictures %}{{ figure(picture) }}{% endfor %}</div>
 """
 
-
+# %% ../nbs/66_report.ipynb #rs24
 def columns_section(
     compared: Comparison,
     metrics: dict,
@@ -503,7 +503,7 @@ def relation_rows(metrics: dict) -> list:  # pair, real, synthetic, kept
     "The strongest relations of the real table, and what has become of them."
     return [(" × ".join(r["columns"]), r["real"], r["synthetic"], r["kept"]) for r in metrics.get("relations", [])]
 
-
+# %% ../nbs/66_report.ipynb #rs22
 def mapped_columns(
     compared: Comparison,
     worst: pd.DataFrame,  # errors by pair, the worst first
@@ -548,7 +548,7 @@ REPORT_TEMPLATES["pairs.html"] = """\
 {% for picture in facts.maps %}{{ figure(picture) }}{% endfor %}
 """
 
-
+# %% ../nbs/66_report.ipynb #rs26
 def pairs_section(
     compared: Comparison,
     metrics: dict,
@@ -578,7 +578,7 @@ def time_columns(
     names = [name for name in compared.schema if compared.schema[name].type == "datetime"]
     return pd.DataFrame({name: pd.Series(compared.cells[who][name].numbers).astype("Int64").astype("datetime64[s]") for name in names})
 
-
+# %% ../nbs/66_report.ipynb #rs17
 REPORT_TEMPLATES["time.html"] = "{% for picture in facts.pictures %}{{ figure(picture) }}{% endfor %}"
 
 
@@ -632,7 +632,7 @@ def plot_model_scores(
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
 
-
+# %% ../nbs/66_report.ipynb #rs12
 REPORT_TEMPLATES["models.html"] = "{{ figure(facts.picture) }}"
 
 
@@ -737,7 +737,7 @@ def report_sections(
     sections += [closeness_section(compared, metrics), privacy_section(certificate)]
     return [section for section in sections if section]
 
-
+# %% ../nbs/66_report.ipynb #rs15
 def write_report(
     compared: Comparison,
     path,  # the HTML file to write
