@@ -7,6 +7,7 @@ __all__ = ['CANNOT_FIND', 'EPSILONS', 'QUICK_FITS', 'QUICK_MECHANISMS', 'verdict
 
 # %% ../nbs/86_auditing.ipynb #audi02
 from .replay_fits import replay
+from .file_replay import replay_files
 from .noise_audit import audit_noise
 from .ledger_audit import audit_ledger
 from .rows_audit import audit_rows_only
@@ -41,21 +42,18 @@ QUICK_FITS, QUICK_MECHANISMS = 60, 5_000  # neighbours in a quick audit, so that
 
 
 def audit(
-    synthesizer,  # the class DPVAESynthesizer
     quick: bool = False,  # fewer neighbours, one ε, and no attack on synthetic rows
     progress=None,  # called with (what is done now, done, in all)
 ) -> dict:  # "replay", "ledger", "noise", "rows": reports; "violations": lines; "verdict": text
     "Replay, ledger audit, component audit and, unless `quick`, the rows-only audit of the package on this machine."
-    from dpsynth.file_replay import replay_files
-
     tell = lambda words: (lambda *done: progress(words, *done)) if progress else None
-    found = {"replay": replay(synthesizer, *((QUICK_FITS, QUICK_MECHANISMS) if quick else ()), progress=tell("replay on neighbours"))}
-    found["replay"] += replay_files(synthesizer, progress=tell("replay on files"))
-    found["ledger"] = audit_ledger(synthesizer, progress=tell("fits that are killed"))
+    found = {"replay": replay(*((QUICK_FITS, QUICK_MECHANISMS) if quick else ()), progress=tell("replay on neighbours"))}
+    found["replay"] += replay_files(progress=tell("replay on files"))
+    found["ledger"] = audit_ledger(progress=tell("fits that are killed"))
     levels = EPSILONS[:1] if quick else EPSILONS
-    found["noise"] = [audit_noise(synthesizer, e, progress=tell(f"noise and sampling at ε = {e:g}")) for e in levels]
+    found["noise"] = [audit_noise(e, progress=tell(f"noise and sampling at ε = {e:g}")) for e in levels]
     levels = () if quick else EPSILONS[1:]
-    found["rows"] = [audit_rows_only(synthesizer, e, progress=tell(f"attack on rows at ε = {e:g}")) for e in levels]
+    found["rows"] = [audit_rows_only(e, progress=tell(f"attack on rows at ε = {e:g}")) for e in levels]
     reports = [found["replay"], found["ledger"], *found["noise"], *found["rows"]]
     found["violations"] = [line for r in reports for line in r.violations]
     return found | {"verdict": verdict(found)}

@@ -23,6 +23,7 @@ from .privacy import compose_epsilon
 from .columns import Categorical
 from .schema import Schema
 from .tabular_vae import TabularVAE
+from .synthesizer import DPVAESynthesizer
 from .replay import patch_every_alias
 from .noise_audit import ALPHA
 
@@ -112,7 +113,6 @@ def _free_limit(present, absent, delta: float) -> float:
 
 
 def audit_rows_only(
-    synthesizer,  # the class DPVAESynthesizer
     epsilon: float = 8.0,  # claimed
     delta: float = 1e-6,
     fits: int = 5_000,  # half of them with the unit, half without
@@ -121,7 +121,7 @@ def audit_rows_only(
     "Attack the synthetic rows of many fits on two neighbouring tables."
     cells = ["unit", *"abcdefghijklmnopqrs"]
     schema = Schema({"cell": Categorical(cells, nullable=False)})
-    synth = synthesizer(schema, epsilon=epsilon, delta=delta, workload=[("cell",)], verbose=False)
+    synth = DPVAESynthesizer(schema, epsilon=epsilon, delta=delta, workload=[("cell",)], verbose=False)
     frame = pd.DataFrame({"cell": np.repeat(cells, 30)})
     plan, prepare, seen = _attack_plan(synth, len(frame)), _against_the_data(TabularVAE.set_marginals), ([], [])
     with ExitStack() as stack:
