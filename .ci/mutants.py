@@ -155,23 +155,23 @@ def run_chapter(chapter: Chapter) -> list:
 
 def run_audit(kind) -> list:
     "Violations that an audit of the imported package finds; the smallest audit of its kind that is enough."
-    from dpsynth import DPVAESynthesizer, file_replay, ledger_audit, noise_audit, replay_fits
+    from dpsynth import file_replay, ledger_audit, noise_audit, replay_fits
 
     if isinstance(kind, Chapter):
         return run_chapter(kind)
     if kind == LEDGER:
-        return ledger_audit.audit_ledger(DPVAESynthesizer).violations
+        return ledger_audit.audit_ledger().violations
     if kind == FILES:
-        reports = [file_replay._replay_format(DPVAESynthesizer, name, 0, people, 0.0) for name, people in PEOPLE.items()]
+        reports = [file_replay._replay_format(name, 0, people, 0.0) for name, people in PEOPLE.items()]
         return [v for r in [*reports, file_replay._replay_drafts("CSV", 0, 6)] for v in r.violations]
     if kind == MECHANISMS:
-        return replay_fits.replay(DPVAESynthesizer, fits=0, mechanisms=1000).violations
+        return replay_fits.replay(fits=0, mechanisms=1000).violations
     if kind == NOISE:
-        return noise_audit.audit_noise(DPVAESynthesizer, 1.0, steps=200).violations
-    found, cases = (), replay_fits._scenarios(DPVAESynthesizer)
+        return noise_audit.audit_noise(1.0, steps=200).violations
+    found, cases = (), replay_fits._scenarios()
     for (synth, table, units), last in zip(cases, REPLAYED):
         if last:
-            with replay_fits._every_pair(synth):
+            with replay_fits._every_pair():
                 plan = lambda n: replay_fits.with_few_steps(synth.plan(n), 6)
                 found += replay_fits._replay_plan(synth, table, list(units)[-last:], plan, None).violations
     return found

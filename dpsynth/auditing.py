@@ -42,29 +42,27 @@ QUICK_FITS, QUICK_MECHANISMS = 60, 5_000  # neighbours in a quick audit, so that
 
 
 def run_audits(
-    synthesizer,  # the class DPVAESynthesizer
     quick: bool = False,  # fewer neighbours, one ε, and no attack on synthetic rows
     progress=None,  # called with (what is done now, done, in all)
 ) -> dict:  # "replay" and "ledger": a report; "noise" and "rows": one for each ε
     "Replay, ledger audit, component audit and, unless `quick`, the rows-only audit."
     named = lambda words: (lambda *done: progress(words, *done)) if progress else None
     neighbours = (QUICK_FITS, QUICK_MECHANISMS) if quick else ()
-    replayed = replay(synthesizer, *neighbours, progress=named("replay on neighbours"))
-    replayed += replay_files(synthesizer, progress=named("replay on files"))
-    ledger = audit_ledger(synthesizer, progress=named("fits that are killed"))
+    replayed = replay(*neighbours, progress=named("replay on neighbours"))
+    replayed += replay_files(progress=named("replay on files"))
+    ledger = audit_ledger(progress=named("fits that are killed"))
     components, attacks = (EPSILONS[:1], ()) if quick else (EPSILONS, EPSILONS[1:])
-    noise = [audit_noise(synthesizer, e, progress=named(f"noise and sampling at ε = {e:g}")) for e in components]
-    rows = [audit_rows_only(synthesizer, e, progress=named(f"attack on rows at ε = {e:g}")) for e in attacks]
+    noise = [audit_noise(e, progress=named(f"noise and sampling at ε = {e:g}")) for e in components]
+    rows = [audit_rows_only(e, progress=named(f"attack on rows at ε = {e:g}")) for e in attacks]
     return {"replay": replayed, "ledger": ledger, "noise": noise, "rows": rows}
 
 # %% ../nbs/86_auditing.ipynb #c081
 def audit(
-    synthesizer,  # the class DPVAESynthesizer
     quick: bool = False,  # fewer neighbours, one ε, and no attack on synthetic rows
     progress=None,  # called with (what is done now, done, in all)
 ) -> dict:  # "replay", "ledger", "noise", "rows": reports; "violations": lines; "verdict": text
     "Replay, ledger audit, component audit and, unless `quick`, the rows-only audit of the package on this machine."
-    reports = run_audits(synthesizer, quick, progress)
+    reports = run_audits(quick, progress)
     flat = [reports["replay"], reports["ledger"], *reports["noise"], *reports["rows"]]
     reports["violations"] = [line for report in flat for line in report.violations]
     return reports | {"verdict": verdict(reports)}

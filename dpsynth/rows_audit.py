@@ -25,6 +25,7 @@ from .noise_audit import ALPHA
 from .privacy import compose_epsilon
 from .replay import patch_every_alias
 from .schema import Schema
+from .synthesizer import DPVAESynthesizer
 from .tabular_vae import TabularVAE
 
 # %% ../nbs/85_rows_audit.ipynb #ra03
@@ -159,7 +160,6 @@ def judge_rows(
 
 # %% ../nbs/85_rows_audit.ipynb #c073
 def audit_rows_only(
-    synthesizer,  # the class DPVAESynthesizer
     epsilon: float = 8.0,  # claimed
     delta: float = 1e-6,
     fits: int = 5_000,  # half of them with the unit, half without
@@ -168,7 +168,7 @@ def audit_rows_only(
     "Attack the synthetic rows of many fits on two neighbouring tables."
     cells = ["unit", *"abcdefghijklmnopqrs"]
     schema = Schema({"cell": Categorical(cells, nullable=False)})
-    synth = synthesizer(schema, epsilon=epsilon, delta=delta, workload=[("cell",)], verbose=False)
+    synth = DPVAESynthesizer(schema, epsilon=epsilon, delta=delta, workload=[("cell",)], verbose=False)
     frame = pd.DataFrame({"cell": np.repeat(cells, 30)})
     plan, prepare, seen = attack_plan(synth, len(frame)), against_the_data(TabularVAE.set_marginals), ([], [])
     with ExitStack() as stack:
