@@ -47,6 +47,13 @@ class CertificateError(InputError):
     "A certificate whose parts contradict each other, or the model beside it."
 
 # %% ../nbs/71_certificate.ipynb #ct03
+def not_covered_lines(
+    marked,  # names of columns whose type or shape was taken from the table
+) -> tuple:
+    "What the promise leaves out; one line more where a draft was accepted as it was."
+    return NOT_COVERED + ((f"type and shape of {len(marked)} columns were taken from the table",) if marked else ())
+
+# %% ../nbs/71_certificate.ipynb #cu10
 NOT_COVERED_HELP = {  # how a line of `not_covered` begins: what it means
     "operator logs and errors": "what the person who ran the fit saw: messages, logs, a progress bar",
     "evaluate": "reports that compare the synthetic table with the real one: their figures are exact facts about real rows",
@@ -55,13 +62,6 @@ NOT_COVERED_HELP = {  # how a line of `not_covered` begins: what it means
     "uncharged tuning runs": "every other fit on the same people: each spends an ε of its own, and they add up",
     "type and shape of": "a draft read them from the rows, and the operator accepted them without confirming that they are public: one person's cells may show in them",
 }
-
-
-def not_covered_lines(
-    marked,  # names of columns whose type or shape was taken from the table
-) -> tuple:
-    "What the promise leaves out; one line more where a draft was accepted as it was."
-    return NOT_COVERED + ((f"type and shape of {len(marked)} columns were taken from the table",) if marked else ())
 
 
 def not_covered_help(line: str) -> str:
@@ -167,7 +167,7 @@ def fit_date() -> str:
     now = datetime.fromtimestamp(int(seconds), timezone.utc) if seconds.isdecimal() else datetime.now(timezone.utc)
     return now.date().isoformat()
 
-
+# %% ../nbs/71_certificate.ipynb #cu03
 def unit_words(
     unit,  # the column that says whose row it is; None where a row is a unit
 ) -> str:
@@ -211,14 +211,13 @@ def of(
     )
 
 # %% ../nbs/71_certificate.ipynb #ce05
-RDP_ORDERS = [*range(2, 65), *(2**i for i in range(7, 13))]  # whole ones: at others the series may not converge
-MAX_STEPS, MIN_NOISE = 10_000, 0.1  # of a sampled line that is worth a computation; a plan has 3,000 and 0.2 at most and least
-
-
 @patch(as_prop=True)
 def spends(self: Certificate) -> tuple:
     "The lines of the ledger as expenses."
     return tuple(Spend(**{f.name: r[f.name] for f in fields(Spend)}) for r in self.ledger)
+
+# %% ../nbs/71_certificate.ipynb #cu14
+RDP_ORDERS = [*range(2, 65), *(2**i for i in range(7, 13))]  # whole ones: at others the series may not converge
 
 
 def rdp_epsilon(
@@ -250,6 +249,7 @@ def epsilon_lower_bound(
     return max(bounds)
 
 # %% ../nbs/71_certificate.ipynb #ce06
+MAX_STEPS, MIN_NOISE = 10_000, 0.1  # of a sampled line that is worth a computation; a plan has 3,000 and 0.2 at most and least
 _TOLERANCE = 1e-3  # relative: what versions of an accountant may differ by
 
 
@@ -337,7 +337,7 @@ def implied_pairs(
     "Pairs (ε, δ) that a ledger implies beside the promised one: looser δ, smaller ε."
     return tuple((compose_epsilon(spends, float(d)), float(d)) for d in np.geomspace(delta, 0.6, 24))
 
-
+# %% ../nbs/71_certificate.ipynb #cu06
 @patch
 def attacker(
     self: Certificate,
@@ -430,7 +430,7 @@ def known_columns_section(c: Certificate) -> Section:
     rows = [[r["name"], kind(r), r["declared"], r["discovered"]] for r in c.columns]
     return Section("columns", "What is known of each column", table=("Declared by the schema, and discovered", header, rows))
 
-
+# %% ../nbs/71_certificate.ipynb #cu08
 def software_section(c: Certificate) -> Section:
     "Noise, accountant and programs."
     rows = [["noise", c.noise_source], ["accountant", c.accountant], ["cross-check", c.cross_check], *([k, v] for k, v in c.software.items())]

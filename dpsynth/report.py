@@ -419,7 +419,7 @@ REPORT_TEMPLATES["short.html"] = """\
 <ul>{% for line in facts.sentences %}<li>{{ line }}</li>{% endfor %}</ul>
 """
 
-
+# %% ../nbs/66_report.ipynb #ru01
 def summary_section(metrics: dict) -> Section:
     "What to know first, then the figures in sentences."
     return Section("short", "In short", warnings=metrics.get("warnings", []), sentences=summary_sentences(metrics))
@@ -430,7 +430,7 @@ REPORT_TEMPLATES["figures.html"] = """\
 {% if facts.left_out %}{{ table("Columns that nothing here speaks of", ["column", "why"], facts.left_out) }}{% endif %}
 """
 
-
+# %% ../nbs/66_report.ipynb #ru07
 def figures_section(metrics: dict) -> Section:
     "Every figure with what it says, and the columns that were not compared."
     explained = [(METRIC_HELP.get(key, (key, "", "", "")), value) for key, value in metrics.items() if not isinstance(value, (dict, list))]
@@ -601,7 +601,7 @@ Largest error of a z-score: {{ "%.4f" | format(facts.linf) }}. \
 Overlap of the sets found above the average: {{ "%.2f" | format(facts.iou) }}.</p>{{ figure(facts.picture) }}
 """
 
-
+# %% ../nbs/66_report.ipynb #ru02
 def question_section(
     compared: Comparison,
     question: dict,  # by, event, error; those of the log where one is missing
@@ -669,7 +669,7 @@ REPORT_TEMPLATES["closeness.html"] = """\
 {%- endif %}</p>{{ figure(facts.picture) }}
 """
 
-
+# %% ../nbs/66_report.ipynb #ru04
 def closeness_section(
     compared: Comparison,
     metrics: dict,
@@ -704,7 +704,7 @@ The promise is about the synthetic table, not about this report.</p>
 {% endif %}
 """
 
-
+# %% ../nbs/66_report.ipynb #ru06
 def privacy_section(
     certificate: dict | None,
 ) -> Section:
