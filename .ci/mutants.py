@@ -35,7 +35,7 @@ class Chapter(NamedTuple):
 
 GENERATOR, FORKED, GRID = (Chapter("02_noise", c) for c in (("nois03", "sg02"), ("nois03", "sg04"), ("nois03", "c042",)))
 MASKS = Chapter("51_dp_training", ("dp_t03", "c056", "cl02"))
-CERTIFICATE = Chapter("71_certificate", ("cert03", "ce07"))
+CERTIFICATE = Chapter("71_certificate", ("cert03", "ct06", "ce07"))
 DRAWN = "noise = standard_normals(self.rng, len(total), self.device)"
 MUTANTS = [  # name, audit that must find it, patches: (module, old text, new text)
     # noise
@@ -122,7 +122,7 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("blocks charged after they were taken", LEDGER, ("ledger", "        self._enter(replace(spend, steps=len(block)), continues=first > 0)\n        yield block", "        yield block\n        self._enter(replace(spend, steps=len(block)), continues=first > 0)")),
     ("additive δ not taken off", LEDGER, ("privacy", "    delta = delta - sum(s.delta for s in spends)\n    if delta <= 0:", "    if delta <= 0:")),
     ("one direction of neighbours only", LEDGER, ("privacy", "    return one.self_compose(steps)", "    return pld.PrivacyLossDistribution(one._pmf_add).self_compose(steps)")),
-    ("a certificate's total is not added up again", CERTIFICATE, ("certificate", "    total, most = compose_epsilon(spends, delta), rdp_epsilon(spends, delta)\n", "    total, most = self.epsilon_spent, rdp_epsilon(spends, delta)\n"), ("certificate", "    if least > self.epsilon + 1e-6 or any(", "    least = min(least, self.epsilon)\n    if any(")),
+    ("a certificate's total is not added up again", CERTIFICATE, ("certificate", "    total, upper = compose_epsilon(spends, delta), rdp_epsilon(spends, delta)\n", "    total, upper = self.epsilon_spent, rdp_epsilon(spends, delta)\n"), ("certificate", "    if lower > self.epsilon + 1e-6 or any(", "    lower = min(lower, self.epsilon)\n    if any(")),
     # reading
     ("one time with an offset shifts all", FILES, ("cells", "    return at.mask(aware, moved.clip(*_BETWEEN))", "    return moved.clip(*_BETWEEN)")),
     ("unsigned ids through float", FILES, ("files", 'for sign in ("", "u") for bits in', 'for sign in ("",) for bits in')),
@@ -155,23 +155,23 @@ def run_chapter(chapter: Chapter) -> list:
 
 def run_audit(kind) -> list:
     "Violations that an audit of the imported package finds; the smallest audit of its kind that is enough."
-    from dpsynth import DPVAESynthesizer, file_replay, ledger_audit, noise_audit, replay_fits
+    from dpsynth import file_replay, ledger_audit, noise_audit, replay_fits
 
     if isinstance(kind, Chapter):
         return run_chapter(kind)
     if kind == LEDGER:
-        return ledger_audit.audit_ledger(DPVAESynthesizer).violations
+        return ledger_audit.audit_ledger().violations
     if kind == FILES:
-        reports = [file_replay._replay_format(DPVAESynthesizer, name, 0, people, 0.0) for name, people in PEOPLE.items()]
+        reports = [file_replay._replay_format(name, 0, people, 0.0) for name, people in PEOPLE.items()]
         return [v for r in [*reports, file_replay._replay_drafts("CSV", 0, 6)] for v in r.violations]
     if kind == MECHANISMS:
-        return replay_fits.replay(DPVAESynthesizer, fits=0, mechanisms=1000).violations
+        return replay_fits.replay(fits=0, mechanisms=1000).violations
     if kind == NOISE:
-        return noise_audit.audit_noise(DPVAESynthesizer, 1.0, steps=200).violations
-    found, cases = (), replay_fits._scenarios(DPVAESynthesizer)
+        return noise_audit.audit_noise(1.0, steps=200).violations
+    found, cases = (), replay_fits._scenarios()
     for (synth, table, units), last in zip(cases, REPLAYED):
         if last:
-            with replay_fits._every_pair(synth):
+            with replay_fits._every_pair():
                 plan = lambda n: replay_fits.with_few_steps(synth.plan(n), 6)
                 found += replay_fits._replay_plan(synth, table, list(units)[-last:], plan, None).violations
     return found

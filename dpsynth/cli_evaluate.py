@@ -168,10 +168,9 @@ def _audit(quick: _Quick = False, as_json: _JsonOut = None):
     path = as_json and output_path("--json", as_json)
     from dpsynth.auditing import audit
     from dpsynth.core import JobError
-    from dpsynth.synthesizer import DPVAESynthesizer
 
     with progress_bar() as tell:
-        found = audit(DPVAESynthesizer, quick, tell)
+        found = audit(quick, tell)
     _show_audit(found)
     if path:
         with writing_folder(path.parent) as part:

@@ -28,6 +28,7 @@ from .columns import Boolean, Categorical, Datetime, Float, Integer
 from .schema import Schema
 from .loading import read_table
 from .drafts import draft_schema
+from .synthesizer import DPVAESynthesizer
 from .replay import Tape
 from .replay_fits import NOTHING_REPLAYED, replay_neighbours, ReplayReport, with_few_steps
 from . import large_tables
@@ -197,27 +198,27 @@ def _small_pieces():
 
 # %% ../nbs/82_file_replay.ipynb #f031
 @lru_cache
-def _file_plan(synthesizer, units: int, k: int):
+def _file_plan(units: int, k: int):
     "Four steps of training, at noise that leaves small tables something to find."
-    synth = synthesizer(_FILE_SCHEMA, epsilon=10.0, delta=1e-3, unit="user" if k > 1 else None, max_rows_per_unit=k, verbose=False)
+    synth = DPVAESynthesizer(_FILE_SCHEMA, epsilon=10.0, delta=1e-3, unit="user" if k > 1 else None, max_rows_per_unit=k, verbose=False)
     return with_few_steps(synth.plan(units), 4)
 
 
-def _replay_format(synthesizer, name: str, seed: int, left_out, rate: float, progress=None) -> ReplayReport:
+def _replay_format(name: str, seed: int, left_out, rate: float, progress=None) -> ReplayReport:
     "Neighbours in one format, one without each person of `left_out`; the first six have lone cells."
     write, by_user, pieces = FORMATS[name]
     rows, owner = _odd_rows(24, 40 if by_user else 24, seed, rate)
     if not by_user:
         rows = [{n: cell for n, cell in r.items() if n != "user"} for r in rows]
     k = 1 + seed % 2 if by_user else 1
-    synth = synthesizer(_FILE_SCHEMA, epsilon=10.0, delta=1e-3, unit="user" if by_user else None, max_rows_per_unit=k, verbose=False)
+    synth = DPVAESynthesizer(_FILE_SCHEMA, epsilon=10.0, delta=1e-3, unit="user" if by_user else None, max_rows_per_unit=k, verbose=False)
     tape, units = Tape(), len(set(owner))
     tape.owner = owner
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         if pieces:
             stack.enter_context(_small_pieces())
         make = lambda stay: write([r for r, s in zip(rows, stay) if s], Path(folder))
-        found = replay_neighbours(synth, make, [owner == u for u in left_out], _file_plan(synthesizer, units, k), tape, progress)
+        found = replay_neighbours(synth, make, [owner == u for u in left_out], _file_plan(units, k), tape, progress)
     return replace(found, fits=0, files=found.fits, violations=tuple(f"{name}: {v}" for v in found.violations))
 
 # %% ../nbs/82_file_replay.ipynb #f033
@@ -245,7 +246,6 @@ def _replay_drafts(name: str, seed: int, neighbours: int) -> ReplayReport:
 
 # %% ../nbs/82_file_replay.ipynb #f034
 def replay_files(
-    synthesizer,  # the class DPVAESynthesizer
     neighbours: int = 100,  # fewest files that lack one unit
     rate: float = 0.0,  # how often a cell is odd, beside those of the people who are left out first
     seed: int = 0,  # of the first table of each format
@@ -265,7 +265,7 @@ def replay_files(
     while report.files < neighbours:
         for name in FORMATS:
             left_out = range(count // 2 if FORMATS[name][2] else count)
-            report += _replay_format(synthesizer, name, seed, left_out, rate, tell)
+            report += _replay_format(name, seed, left_out, rate, tell)
         seed += 1
     for name in ("CSV", "Parquet, whole numbers"):
         report += _replay_drafts(name, 0, len(_LONE))

@@ -21,6 +21,7 @@ from . import dp_training, privacy
 from .core import JobError, OperatorWarning
 from .privacy import compose_epsilon, PrivacyBudget, Spend
 from .ledger import Ledger
+from .synthesizer import DPVAESynthesizer
 from .replay import patch_every_alias
 from .replay_fits import DECLARED_SCHEMA, edge_case_table, with_few_steps
 
@@ -113,13 +114,12 @@ class LedgerAudit:
 
 
 def audit_ledger(
-    synthesizer,  # the class DPVAESynthesizer
     histories: int = 12,
     seed: int = 0,
     progress=None,  # called with (histories done, histories in all)
 ) -> LedgerAudit:
     "Kill fits at random moments, lose their checkpoints or put old ones back, and count what was really done; add ledgers up a second time."
-    synth = synthesizer(DECLARED_SCHEMA, epsilon=2.0, delta=1e-5, verbose=False)
+    synth = DPVAESynthesizer(DECLARED_SCHEMA, epsilon=2.0, delta=1e-5, verbose=False)
     frame, flaws, cost = edge_case_table(60), [], lru_cache(compose_epsilon)
     plan = with_few_steps(synth.plan(len(frame)), 60)
     synth.plan = lambda units: plan

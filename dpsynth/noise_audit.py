@@ -25,6 +25,7 @@ from .noise import secure_generator
 from .ledger import Ledger
 from .columns import Integer
 from .schema import Schema
+from .synthesizer import DPVAESynthesizer
 from .replay import Diverged, patch_every_alias
 from .replay_fits import with_few_steps
 
@@ -313,7 +314,6 @@ def _traced_fit(synth, frame, steps, progress):
 
 
 def audit_noise(
-    synthesizer,  # the class DPVAESynthesizer
     epsilon: float = 1.0,  # claimed
     delta: float = 1e-6,
     steps: int = None,  # of training; None: those of the plan
@@ -322,7 +322,7 @@ def audit_noise(
     "Trace a fit as it ships and measure the noise, the sampling and the steps that its ledger claims."
     units = math.prod(_BASE)
     schema, frame = _numbered_table(units)
-    synth = synthesizer(schema, epsilon=epsilon, delta=delta, seed=0, verbose=False)
+    synth = DPVAESynthesizer(schema, epsilon=epsilon, delta=delta, seed=0, verbose=False)
     fitted, trace = _traced_fit(synth, frame, steps, progress)
     _, repeat = _traced_fit(synth, frame, 2, None)
     audit = _measure(fitted, trace, 120_000 if steps is None else 20_000)

@@ -8,7 +8,6 @@ __all__ = ['NOTHING_REPLAYED', 'DISCOVER_SCHEMA', 'DECLARED_SCHEMA', 'ReplayRepo
 
 # %% ../nbs/81_replay_fits.ipynb #repl02
 import math
-import sys
 import tempfile
 import warnings
 from contextlib import nullcontext
@@ -23,12 +22,13 @@ import pandas as pd
 import torch
 from sklearn.base import clone
 
-from . import calibration, discovery, dp_training, preprocessing, training
+from . import calibration, discovery, dp_training, plan, preprocessing
 from .core import InputError, JobError, OperatorWarning
 from .privacy import Spend
 from .columns import Categorical, Datetime, Float, Id, Integer
 from .schema import Schema
 from .tabular_vae import TabularVAE, VAEConfig
+from .synthesizer import DPVAESynthesizer
 from .replay import content_bytes, Diverged, FixedRandomness, Tape, watching
 
 # %% ../nbs/81_replay_fits.ipynb #c021
@@ -296,7 +296,7 @@ def _gradient_case(rng, tape) -> None:
     C = float(10 ** rng.uniform(-1, 2))
     parts = slice(0, n + mine), slice(0, n), slice(n, n + mine)
     tape.batch = []
-    with patch.object(training, "FLOATS_AT_ONCE", 1):  # parts of 64 rows
+    with patch.object(dp_training, "FLOATS_AT_ONCE", 1):  # parts of 64 rows
         full, less, alone = (dp_training.clipped_gradient_sum(model, codes[p], noise[p], C / k).double() for p in parts)
     tape.batch = None
     tape._compare("clipped_gradient_sum", float((full - less).norm()), C)
@@ -344,10 +344,10 @@ def _with_heavy_user(units: int, rows: int) -> pd.DataFrame:
     return frame.iloc[user].assign(user=[f"u{i}" for i in user]).reset_index(drop=True)
 
 
-def _scenarios(make) -> list:  # (synthesizer, table, units)
+def _scenarios() -> list:  # (synthesizer, table, units)
     "Tables and options between which everything that a fit can do is done."
     options = {"epsilon": 4.0, "delta": 1e-4, "verbose": False}
-    rows, heavy = make(DISCOVER_SCHEMA, **options), _with_heavy_user(24, 10_000)
+    rows, heavy = DPVAESynthesizer(DISCOVER_SCHEMA, **options), _with_heavy_user(24, 10_000)
     users = [f"u{i}" for i in range(24)]
     by_user = {"unit": "user", **options}
     return [
@@ -355,28 +355,27 @@ def _scenarios(make) -> list:  # (synthesizer, table, units)
         (rows, edge_case_table(47), range(36, 47)),
         (rows, edge_case_table(49), range(37, 49)),
         (rows, edge_case_table(3), range(3)),
-        (make(DECLARED_SCHEMA, workload=[("city", "tariff"), ("city", "age")], **options), edge_case_table(40), range(40)),
-        (make(DECLARED_SCHEMA, target="tariff", **options), edge_case_table(33), range(33)),
-        (make(DISCOVER_SCHEMA, max_rows_per_unit=1, **by_user), heavy, users),
-        (make(Schema({"user": Id("u######"), **DISCOVER_SCHEMA.columns}), max_rows_per_unit=5, **by_user), heavy, users),  # the rows of users are counted
-        (make(DECLARED_SCHEMA, max_rows_per_unit=3, workload=[("city", "age")], **by_user), _with_heavy_user(40, 50), None),
-        (make(Schema({"tariff": DECLARED_SCHEMA["tariff"]}), **options), edge_case_table(6_300)[["tariff"]], (0, 6_299)),  # a pool above its least size
+        (DPVAESynthesizer(DECLARED_SCHEMA, workload=[("city", "tariff"), ("city", "age")], **options), edge_case_table(40), range(40)),
+        (DPVAESynthesizer(DECLARED_SCHEMA, target="tariff", **options), edge_case_table(33), range(33)),
+        (DPVAESynthesizer(DISCOVER_SCHEMA, max_rows_per_unit=1, **by_user), heavy, users),
+        (DPVAESynthesizer(Schema({"user": Id("u######"), **DISCOVER_SCHEMA.columns}), max_rows_per_unit=5, **by_user), heavy, users),  # the rows of users are counted
+        (DPVAESynthesizer(DECLARED_SCHEMA, max_rows_per_unit=3, workload=[("city", "age")], **by_user), _with_heavy_user(40, 50), None),
+        (DPVAESynthesizer(Schema({"tariff": DECLARED_SCHEMA["tariff"]}), **options), edge_case_table(6_300)[["tariff"]], (0, 6_299)),  # a pool above its least size
     ]
 
 
-def _every_pair(synth):
+def _every_pair():
     "While this lasts, plans count pairs that tables of so few rows do without."
-    return patch.object(sys.modules[type(synth).__module__], "PAIR_MASS", 0)
+    return patch.object(plan, "PAIR_MASS", 0)
 
 # %% ../nbs/81_replay_fits.ipynb #c043
 def replay(
-    synthesizer,  # the class DPVAESynthesizer
     fits: int = 200,  # fewest neighbours of whole fits; 0: none
     mechanisms: int = 10_000,  # fewest neighbours of single mechanisms
     progress=None,  # called with (neighbours done, neighbours in all)
 ) -> ReplayReport:
     "Run the shipping code on neighbours with everything random held fixed: the same ones on every machine."
-    done, cases = 0, _scenarios(synthesizer) if fits else []
+    done, cases = 0, _scenarios() if fits else []
     counts = [len(units) if units is not None else 40 for _, _, units in cases]
     per_case = [math.ceil(c * min(1.0, fits / sum(counts))) for c in counts]
     total = sum(per_case) + mechanisms // 50
@@ -390,6 +389,6 @@ def replay(
     report = _replay_mechanisms(mechanisms, tell)
     for i, ((synth, table, units), count) in enumerate(zip(cases, per_case)):
         units = list(units or dict.fromkeys(table["user"]))[-count:]
-        with _every_pair(synth) if i else nullcontext():  # the first case as it is
+        with _every_pair() if i else nullcontext():  # the first case as it is
             report += _replay_plan(synth, table, units, lambda n: with_few_steps(synth.plan(n), 6), tell)
     return report
