@@ -85,7 +85,7 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("rows of users: a sensitivity of 1 for all of their rows", REPLAY, ("calibration", "np.bincount(np.bincount(unit_index), minlength=k + 1)[1 : k + 1]", "np.repeat(np.bincount(np.bincount(unit_index), minlength=k + 1)[1 : k + 1], 1) * np.arange(1, k + 1)")),
     # discovery
     ("raw bounds", REPLAY, ("preprocessing", "read_bounds(counts, columns[name], scale) for", "read_bounds([(c > 0) * 1e9 for c in count_bound_cells(frame[name], columns[name])], columns[name], 1.0) for")),
-    ("raw categories", REPLAY, ("discovery", "keep = noisy > _threshold(spend, columns, k)", "keep = noisy > -np.inf")),
+    ("raw categories", REPLAY, ("discovery", "keep = noisy > value_threshold(spend, columns, k)", "keep = noisy > -np.inf")),
     ("threshold without the tail of the noise", REPLAY, ("discovery", "return k + 1 + spend.noise_multiplier * k * math.sqrt(columns) * -ndtri(spend.delta / (k * columns))", "return k + 1 + 0 * ndtri(spend.delta)")),
     ("bins from the real histogram", REPLAY, ("preprocessing", "column_pieces(frame[name]))\n        released = gaussian_histogram(", "column_pieces(frame[name]))\n        released = counts + 0 * gaussian_histogram(")),
     ("bounds: k forgotten", REPLAY, ("preprocessing", "sensitivity, noisy = k * math.sqrt(sum(len(bound_levels", "sensitivity, noisy = math.sqrt(sum(len(bound_levels")),
