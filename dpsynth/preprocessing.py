@@ -176,8 +176,8 @@ def draw_between(
     high: np.ndarray,  # (n,) seconds
 ) -> np.ndarray:  # (n,) seconds
     "An instant of each row from `low` to `high`, drawn uniformly."
-    least, most = self.instants_until(start, low - 1), self.instants_until(start, high)
-    which = np.clip(least + np.floor(rng.random(len(start)) * (most - least)), 0, self.weeks * self.steps - 1)
+    before, until = self.instants_until(start, low - 1), self.instants_until(start, high)
+    which = np.clip(before + np.floor(rng.random(len(start)) * (until - before)), 0, self.weeks * self.steps - 1)
     return np.clip(start + which // self.steps * 7 * 86_400 + which % self.steps * self.step, low, high)
 
 # %% ../nbs/30_preprocessing.ipynb #pp19
@@ -383,8 +383,8 @@ def decode(
     out = {}
     for name, coder, part in self._by_column(codes):
         if only is None or name in only:
-            part, asked = np.asarray(part, np.int64), (conditions or {}).get(name)
-            bounds = choose_spans(coder, part, asked.spans, rng) if asked and len(asked.spans) else ()
+            part, wanted = np.asarray(part, np.int64), (conditions or {}).get(name)
+            bounds = choose_spans(coder, part, wanted.spans, rng) if wanted and len(wanted.spans) else ()
             out[name] = coder.decode(part, rng, *bounds)
     return pd.DataFrame(out, copy=False)
 
@@ -419,9 +419,9 @@ def marginals(
     "How much of each code satisfies the conditions, field by field."
     out = []
     for name, coder in self.coders.items():
-        asked = conditions.get(name)
-        vectors = coder.shares(asked.spans) if asked else [None] * len(coder.fields)
-        if asked and asked.missing:
+        condition = conditions.get(name)
+        vectors = coder.shares(condition.spans) if condition else [None] * len(coder.fields)
+        if condition and condition.missing:
             vectors = [np.append(v[:-1], 1.0) for v in vectors]
         out += vectors
     return out
