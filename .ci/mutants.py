@@ -85,9 +85,9 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("rows of users: a sensitivity of 1 for all of their rows", REPLAY, ("calibration", "np.bincount(np.bincount(unit_index), minlength=k + 1)[1 : k + 1]", "np.repeat(np.bincount(np.bincount(unit_index), minlength=k + 1)[1 : k + 1], 1) * np.arange(1, k + 1)")),
     # discovery
     ("raw bounds", REPLAY, ("preprocessing", "read_bounds(counts, columns[name], scale) for", "read_bounds([(c > 0) * 1e9 for c in count_bound_cells(frame[name], columns[name])], columns[name], 1.0) for")),
-    ("raw categories", REPLAY, ("discovery", "keep = noisy > _threshold(spend, columns, k)", "keep = noisy > -np.inf")),
+    ("raw categories", REPLAY, ("discovery", "keep = noisy > value_threshold(spend, columns, k)", "keep = noisy > -np.inf")),
     ("threshold without the tail of the noise", REPLAY, ("discovery", "return k + 1 + spend.noise_multiplier * k * math.sqrt(columns) * -ndtri(spend.delta / (k * columns))", "return k + 1 + 0 * ndtri(spend.delta)")),
-    ("bins from the real histogram", REPLAY, ("preprocessing", "column_pieces(frame[name]))\n            noisy[name] = gaussian_histogram(", "column_pieces(frame[name]))\n            noisy[name] = counts + 0 * gaussian_histogram(")),
+    ("bins from the real histogram", REPLAY, ("preprocessing", "column_pieces(frame[name]))\n        released = gaussian_histogram(", "column_pieces(frame[name]))\n        released = counts + 0 * gaussian_histogram(")),
     ("bounds: k forgotten", REPLAY, ("preprocessing", "sensitivity, noisy = k * math.sqrt(sum(len(bound_levels", "sensitivity, noisy = math.sqrt(sum(len(bound_levels")),
     ("discovery uncharged", REPLAY, ("preprocessing", 'ledger.release(spends["bounds"], lambda', '(lambda spend, make: make(spend))(spends["bounds"], lambda')),
     # the ledger and what is kept
@@ -115,7 +115,7 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("a layer centred by its batch", MECHANISMS, ("tabular_vae", "        h = pre.relu()\n        out = self.posterior(h)", "        h = pre.relu()\n        h = h - h.mean(0) if len(h) else h\n        out = self.posterior(h)")),
     ("pool sized by the real number of rows", REPLAY, ("sampling", "size = int(np.clip(8 * plan.units,", "size = int(np.clip(8 * len(codes),")),
     ("prior started at real latents", REPLAY, ("sampling", "    own_mean, own_covariance = prior_moments(network)\n", "    own_mean, own_covariance = prior_moments(network)\n    own_mean = network.encode(torch.from_numpy(np.ascontiguousarray(ordered[:])))[0].detach().double().numpy().mean(0)\n")),
-    ("coverage uncharged", REPLAY, ("preprocessing", 'ledger.release(spends["coverage"], lambda spend: measure_coverage(frame, self.schema, columns, spend, rng, k))', 'measure_coverage(frame, self.schema, columns, spends["coverage"], rng, k)')),
+    ("coverage uncharged", REPLAY, ("preprocessing", 'ledger.release(spends["coverage"], lambda spend: measure_coverage(frame, schema, columns, spend, rng, k))', 'measure_coverage(frame, schema, columns, spends["coverage"], rng, k)')),
     # the ledger, its file and its certificate
     ("the ledger takes its last line off", LEDGER, ("ledger", "    (at,) = [i for i, s in enumerate(spends) if replace(s, steps=spend.steps) == spend] or [None]\n", "    at = len(spends) - 1\n"), ("ledger", "    if abs(written - total) > 1e-6 or max(written, total) > budget.epsilon + 1e-6:", "    if False:")),
     ("lost steps taken again uncharged", LEDGER, ("checkpoint", "        for block in super().blocks(spend):\n", "        if int(state['updates']) < self._steps():\n            yield range(int(state['updates']), self._steps())\n        for block in super().blocks(spend):\n")),
@@ -130,7 +130,7 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("refused where no cell is a declared category", FILES, ("cells", "    if line:\n        warnings.warn(f\"column {name!r}: {line}\"", "    if line and found.present and not found.fits:\n        raise InputError(line)\n    if line:\n        warnings.warn(f\"column {name!r}: {line}\"")),
     ("ids compared as typed", FILES, ("loading", "        codes, texts = distinct_texts(frame[unit], missing)\n        if len", "        codes, texts = pd.factorize(frame[unit].astype(str))\n        texts = pd.Series(texts)\n        if len")),
     ("k + 1 rows kept in pieces", FILES, ("large_tables", "kept = np.arange(len(rows)) - first[index] < k", "kept = np.arange(len(rows)) - first[index] <= k")),
-    ("a draft marks nothing", FILES, ("drafts", "from_data=[n for n, d in found.items() if d.seen]", "from_data=[]")),
+    ("a draft marks nothing", FILES, ("drafts", "from_data=seen", "from_data=[]")),
 ]
 
 
