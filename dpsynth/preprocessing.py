@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MAX_DATES', 'USUAL_CODES', 'CategoryCoder', 'DatetimeCoder', 'arrow_cells', 'pandas_dtype', 'special_cells',
-           'apply_dtype', 'TableEncoder', 'release_bounds', 'release_bins', 'discover_columns', 'check_coverage',
-           'fit_bins', 'fits_schema', 'planned_fields']
+           'apply_dtype', 'TableEncoder', 'release_bounds', 'release_bins', 'release_values', 'discover_columns',
+           'check_coverage', 'fit_bins', 'fits_schema', 'planned_fields']
 
 # %% ../nbs/30_preprocessing.ipynb #prep02
 import math
@@ -476,6 +476,20 @@ def release_bins(
         noisy[name] = released, spend.noise_multiplier * sensitivity
     return noisy
 
+
+def release_values(
+    frame: pd.DataFrame,
+    read: list,  # columns whose categories are to be discovered
+    columns: dict,  # name → column
+    spend,  # charged before this call
+    rng: np.random.Generator,  # from `secure_generator`
+    k: int = 1,  # rows a unit, at most
+) -> dict:  # name → {value: noisy count}
+    "One release: the values of each column that its threshold lets pass."
+    widths = value_widths(read, columns)
+    return {name: read_values(frame[name], columns[name], spend, widths[name], k, rng) for name in read}
+
+
 # %% ../nbs/30_preprocessing.ipynb #pp46
 def discover_columns(
     schema: Schema,  # with its gaps
@@ -491,9 +505,7 @@ def discover_columns(
         noisy = ledger.release(spends["bounds"], lambda spend: release_bounds(frame, read, columns, spend, rng, k))
         columns |= {name: read_bounds(counts, columns[name], scale) for name, (counts, scale) in noisy.items()}
     if listed := releases.get("values"):
-        widths = value_widths(listed, columns)
-        read_one = lambda spend, n: read_values(frame[n], columns[n], spend, widths[n], k, rng)
-        values = ledger.release(spends["values"], lambda spend: {n: read_one(spend, n) for n in listed})
+        values = ledger.release(spends["values"], lambda spend: release_values(frame, listed, columns, spend, rng, k))
     for name, column in columns.items():
         if isinstance(column, Categorical) and column.discovers:
             columns[name] = replace(column, categories=sorted(values[name]) or ["other"])
