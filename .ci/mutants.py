@@ -162,18 +162,18 @@ def run_audit(kind) -> list:
     if kind == LEDGER:
         return ledger_audit.audit_ledger().violations
     if kind == FILES:
-        reports = [file_replay._replay_format(name, 0, people, 0.0) for name, people in PEOPLE.items()]
-        return [v for r in [*reports, file_replay._replay_drafts("CSV", 0, 6)] for v in r.violations]
+        reports = [file_replay.replay_format(name, 0, people, 0.0) for name, people in PEOPLE.items()]
+        return [v for r in [*reports, file_replay.replay_drafts("CSV", 0, 6)] for v in r.violations]
     if kind == MECHANISMS:
         return replay_fits.replay(fits=0, mechanisms=1000).violations
     if kind == NOISE:
         return noise_audit.audit_noise(1.0, steps=200).violations
-    found, cases = (), replay_fits._scenarios()
+    found, cases = (), replay_fits.scenarios()
     for (synth, table, units), last in zip(cases, REPLAYED):
         if last:
-            with replay_fits._every_pair():
+            with replay_fits.count_every_pair():
                 plan = lambda n: replay_fits.with_few_steps(synth.plan(n), 6)
-                found += replay_fits._replay_plan(synth, table, list(units)[-last:], plan, None).violations
+                found += replay_fits.replay_plan(synth, table, list(units)[-last:], plan, None).violations
     return found
 
 
