@@ -629,7 +629,8 @@ def write_instants(values: pd.Series, column) -> pd.Series:  # text, or None whe
     if fixed_layout(plain):
         text[there] = write_fixed(wall.to_numpy()[there], plain)
     else:
-        text[there] = [t.strftime(plain.replace("%Y", f"{t.year:04d}")) for t in wall[there].dt.to_pydatetime()]
+        instants = pd.DatetimeIndex(wall[there]).to_pydatetime()
+        text[there] = [t.strftime(plain.replace("%Y", f"{t.year:04d}")) for t in instants]
     if plain != format:
         signs = {o: utc_offset(o) for o in np.unique(offset)}
         text[there] += np.array([signs[o] for o in offset[there]], object)
