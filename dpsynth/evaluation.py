@@ -8,9 +8,9 @@ __all__ = ['METRIC_TOPICS', 'PLACES', 'METRICS', 'stand_ins', 'Cells', 'numbers_
            'coding_frames', 'evaluation_codes', 'match_column_names', 'open_compared_table', 'Comparison',
            'once_per_comparison', 'share_differences', 'total_variation', 'ks_distance', 'half_deviations',
            'expected_half_tvd', 'error_over_chance', 'column_histograms', 'column_errors', 'marginal_tvd',
-           'marginal_deviation', 'ks_by_column', 'Metric', 'metric', 'json_value', 'shown_figures', 'rows_real',
-           'rows_synthetic', 'column_count', 'columns_left_out', 'marginal_tvd_mean', 'marginal_tvd_max',
-           'worst_column', 'marginal_deviation_max', 'ks_max']
+           'marginal_deviation', 'ks_by_column', 'Metric', 'metric', 'json_value', 'rows_real', 'rows_synthetic',
+           'column_count', 'columns_left_out', 'marginal_tvd_mean', 'marginal_tvd_max', 'worst_column',
+           'marginal_deviation_max', 'ks_max']
 
 # %% ../nbs/60_evaluation.ipynb #eval02
 from dataclasses import dataclass, field, replace
@@ -456,16 +456,6 @@ def json_value(value):
     if isinstance(value, (float, np.floating)):
         return float(value) if np.isfinite(value) else None
     return int(value) if isinstance(value, np.integer) else value
-
-# %% ../nbs/60_evaluation.ipynb #sf01
-def shown_figures(
-    figures: dict,  # from `evaluate`, or some figures by name
-    place: str,  # report or terminal
-) -> list:  # of (name, value, Metric), in the order of the figures
-    "The figures that one place shows: no lists, no tables. A name that is not registered is its own title."
-    plain = Metric("", "", "", "", "", "", "", PLACES, None)
-    known = [(name, value, METRICS.get(name, plain._replace(title=name))) for name, value in figures.items()]
-    return [entry for entry in known if place in entry[2].places and not isinstance(entry[1], (dict, list))]
 
 # %% ../nbs/60_evaluation.ipynb #tm01
 @metric("Rows, real", "", "Rows of the real table.", topic="tables", unit="rows")
