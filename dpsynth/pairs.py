@@ -7,11 +7,12 @@ __all__ = ['MENTIONED_SHARE', 'LEAST_PAIR_ROWS', 'STRONGEST_SHOWN', 'schema_gap'
            'columns_useless', 'location_and_spread', 'statistics_by_column', 'relative_mean_error', 'mean_errors',
            'worst_mean', 'mean_error_max', 'mean_error_column', 'column_details', 'without_unused_codes', 'pair_blocks',
            'joint_counts', 'cramers_v', 'pair_dependence', 'rows_for_pairs', 'pair_tables', 'pair_errors',
-           'pair_matrix', 'pair_tvd', 'normalized_error', 'pair_tvd_mean', 'pair_tvd_shuffled',
-           'normalized_error_median', 'related_pairs', 'relations_kept', 'strongest_relations', 'lost_relations',
-           'relations_lost']
+           'pair_matrix', 'pair_tvd', 'normalized_error', 'pair_tvd_mean', 'pair_tvd_shuffled', 'column_triples',
+           'triple_tvd_mean', 'normalized_error_median', 'related_pairs', 'relations_kept', 'strongest_relations',
+           'lost_relations', 'relations_lost']
 
 # %% ../nbs/61_pairs.ipynb #pair02
+import math
 from itertools import combinations
 
 import numpy as np
@@ -21,7 +22,7 @@ from .columns import category_label
 from .schema import Schema
 from dpsynth.evaluation import (
     Cells, column_histograms, Comparison, error_over_chance, half_deviations, json_value, metric,
-    once_per_comparison, schema_bounds,
+    once_per_comparison, schema_bounds, total_variation,
 )
 
 # %% ../nbs/61_pairs.ipynb #us02
@@ -363,6 +364,46 @@ def pair_tvd_mean(compared: Comparison) -> float:
 def pair_tvd_shuffled(compared: Comparison) -> float:
     "Mean TVD of shuffled real rows over all pairs of columns; NaN where there is no pair."
     return pair_errors(compared).shuffled.mean()
+
+# %% ../nbs/61_pairs.ipynb #tr01
+_TRIPLES = 50  # counted at most: the standard error of their mean is a seventh of their spread
+
+
+def column_triples(
+    columns: int,  # how many there are
+    seed: int,
+) -> list:  # of (a, b, c), column numbers in ascending order; none with fewer than three columns
+    "All triples of columns, or 50 random ones, each at most once."
+    if math.comb(columns, 3) <= _TRIPLES:
+        return [*combinations(range(columns), 3)]
+    rng, chosen = np.random.default_rng(seed), {}
+    while len(chosen) < _TRIPLES:
+        chosen[tuple(sorted(rng.choice(columns, 3, replace=False).tolist()))] = None
+    return [*chosen]
+
+# %% ../nbs/61_pairs.ipynb #tr03
+def _joint_histograms(tables: list, sizes: np.ndarray, columns: tuple) -> np.ndarray:  # (tables, cells)
+    "Counts of the cells of some columns together; of a large product only the cells that occur."
+    codes, size = np.zeros(sum(map(len, tables)), int), 1
+    for j in columns:
+        codes, size = codes * sizes[j] + np.concatenate([t[:, j] for t in tables]), size * int(sizes[j])
+        if size > _BLOCK:
+            cells, codes = np.unique(codes, return_inverse=True)
+            size = len(cells)
+    parts = np.split(codes, np.cumsum([len(t) for t in tables])[:-1])
+    return np.stack([np.bincount(part, minlength=size) for part in parts])
+
+
+@metric("Triples, mean error", "error of three columns together",
+        "The error of three columns together, mean over 50 random triples of columns, "
+        "or over all where there are fewer.",
+        topic="pairs", best="0", unit="share of rows")  # fmt: skip
+def triple_tvd_mean(compared: Comparison) -> float | None:  # 0 to 1; None with fewer than three columns
+    "Mean TVD over triples of columns. The triples depend on the seed of the comparison."
+    triples = column_triples(len(compared), compared.seed)
+    tables, sizes = without_unused_codes(pair_tables(compared)[:2])
+    errors = [total_variation(_joint_histograms(tables, sizes, triple)) for triple in triples]
+    return float(np.mean(errors)) if errors else None
 
 # %% ../nbs/61_pairs.ipynb #nm01
 @metric("Error in units of chance", "1: as close as two halves of the real table",
