@@ -283,7 +283,7 @@ def watch_shown_values(tape: Tape, original):
     "`read_values` that tells a tape which values occur and which it shows; on D′ it shows those of D."
 
     def read_values(values, column, spend, columns, k, rng):
-        tape.labels = labels = discovery._value_counts(values, column).index
+        tape.labels = labels = discovery.count_values(values, column).index
         shown = original(values, column, spend, columns, k, rng)
         tape.labels = None
         then = tape.take("thresholded values", shown=shown, labels=labels)
@@ -291,7 +291,7 @@ def watch_shown_values(tape: Tape, original):
             alone = then["labels"].difference(labels)
             if len(alone.intersection(pd.Index(list(then["shown"])))):
                 tape.fault(f"{spend.name}: shows a value that one unit alone has")
-            room = discovery._threshold(spend, columns, k) - 1 - k  # over the largest count of one unit
+            room = discovery.value_threshold(spend, columns, k) - 1 - k  # over the largest count of one unit
             noise = spend.noise_multiplier * k * math.sqrt(columns)
             tape.missed += min(len(alone), k) * float(norm.sf(room / noise))
         return dict(then["shown"])
