@@ -39,22 +39,22 @@ CERTIFICATE = Chapter("71_certificate", ("cert03", "ct06", "ce07"))
 DRAWN = "noise = standard_normals(self.rng, len(total), self.device)"
 MUTANTS = [  # name, audit that must find it, patches: (module, old text, new text)
     # noise
-    ("noise of training × 0.9", NOISE, ("dp_training", "scale = p.noise_multiplier * p.max_grad_norm\n        return", "scale = 0.9 * p.noise_multiplier * p.max_grad_norm\n        return")),
+    ("noise of training × 0.9", NOISE, ("dp_training", "scale = p.noise_multiplier * p.max_grad_norm\n    return", "scale = 0.9 * p.noise_multiplier * p.max_grad_norm\n    return")),
     ("noise of histograms × 0.9", NOISE, ("noise", "_discrete_gaussian(math.ldexp(scale, m), counts.size", "_discrete_gaussian(0.9 * math.ldexp(scale, m), counts.size")),
     ("noise seeded", NOISE, ("noise", "AESCounter(key=secrets.randbits(128))", "AESCounter(key=2024)")),
     ("noise from the user's seed", NOISE, ("synthesizer", "self.insecure_test_rng or secure_generator()", "self.insecure_test_rng or np.random.default_rng(self.seed)")),
-    ("the same noise in every step", NOISE, ("dp_training", DRAWN, DRAWN + "\n        noise = self.kept = getattr(self, 'kept', noise)")),
-    ("no noise on every other weight", NOISE, ("dp_training", DRAWN, DRAWN + "\n        noise[::2] = 0")),
-    ("uniform noise of the same variance", NOISE, ("dp_training", DRAWN, DRAWN + "\n        noise = (torch.from_numpy(self.rng.random(len(total), dtype=np.float32)) - 0.5) * 12**0.5")),
+    ("the same noise in every step", NOISE, ("dp_training", DRAWN, DRAWN + "\n    noise = self.kept = getattr(self, 'kept', noise)")),
+    ("no noise on every other weight", NOISE, ("dp_training", DRAWN, DRAWN + "\n    noise[::2] = 0")),
+    ("uniform noise of the same variance", NOISE, ("dp_training", DRAWN, DRAWN + "\n    noise = (torch.from_numpy(self.rng.random(len(total), dtype=np.float32)) - 0.5) * 12**0.5")),
     # sampling and steps
     ("q × 2", NOISE, ("dp_training", "poisson_batches(p.units, p.sampling_rate, len(block)", "poisson_batches(p.units, min(1.0, 2 * p.sampling_rate), len(block)")),
     ("T + 1", NOISE, ("ledger", "yield range(spend.steps)", "yield range(spend.steps + 1)")),
     ("half of the steps charged", REPLAY, ("ledger", "        self.charge(spend)\n        yield range(spend.steps)", "        self.charge(replace(spend, steps=max(1, spend.steps // 2)))\n        yield range(spend.steps)")),
     ("batches of a fixed size", NOISE, ("dp_training", "size = int(rng.binomial(units, sampling_rate))", "size = round(units * sampling_rate)")),
     ("shuffled, not Poisson", NOISE, ("dp_training", "        size = int(rng.binomial(units, sampling_rate))\n        yield rng.choice(units, size=size, replace=False, shuffle=False) if size else np.empty(0, np.int64)", "        if not _ % round(1 / sampling_rate):\n            parts = np.array_split(rng.permutation(units), round(1 / sampling_rate))\n        yield parts[_ % round(1 / sampling_rate)]")),
-    ("sampled by row, not by user", REPLAY, ("dp_training", "data[torch.from_numpy(_rows_of(drawn, starts))]", "data[torch.from_numpy(np.flatnonzero(self.rng.random(len(data)) < p.sampling_rate))]")),
-    ("empty batch skipped", REPLAY, ("dp_training", "self.step(step, data[torch.from_numpy(_rows_of(drawn, starts))])", "rows = _rows_of(drawn, starts)\n                if len(rows):\n                    self.step(step, data[torch.from_numpy(rows)])")),
-    ("early stopping on the real loss", REPLAY, ("dp_training", "                    if progress:\n                        progress(step + 1)", "                    loss = float(self.model(data, torch.zeros(len(data), self.model.config.latent))[0].detach().mean())\n                    self.best, worse = min(loss, getattr(self, 'best', loss)), loss > getattr(self, 'best', loss)\n                    if worse:\n                        break\n                    if progress:\n                        progress(step + 1)")),
+    ("sampled by row, not by user", REPLAY, ("dp_training", "data[torch.from_numpy(rows_of_units(drawn, starts))]", "data[torch.from_numpy(np.flatnonzero(self.rng.random(len(data)) < p.sampling_rate))]")),
+    ("empty batch skipped", REPLAY, ("dp_training", "self.step(step, data[torch.from_numpy(rows_of_units(drawn, starts))])", "rows = rows_of_units(drawn, starts)\n                if len(rows):\n                    self.step(step, data[torch.from_numpy(rows)])")),
+    ("early stopping on the real loss", REPLAY, ("dp_training", "                if progress:\n                    progress(step + 1)", "                loss = float(self.model(data, torch.zeros(len(data), self.model.config.latent))[0].detach().mean())\n                self.best, worse = min(loss, getattr(self, 'best', loss)), loss > getattr(self, 'best', loss)\n                if worse:\n                    break\n                if progress:\n                    progress(step + 1)")),
     ("divided by the drawn batch", REPLAY, ("dp_training", ".div_(p.expected_batch)", ".div_(max(len(codes), 1))")),
     # clipping
     ("clip × 2", REPLAY, ("dp_training", "p.max_grad_norm / p.rows_per_unit", "2 * p.max_grad_norm / p.rows_per_unit")),
@@ -101,9 +101,9 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("real rows in the pool of calibration", REPLAY, ("sampling", "    weights = cal.rake(cal.cells(pool), weights, 4)", "    pool[: len(codes)] = codes[: len(pool)]\n    weights = cal.rake(cal.cells(pool), weights, 4)")),
     ("real posterior sampled at generation", REPLAY, ("sampling", "        yield (mu.double().numpy() - centre)", "        network.real_mu = mu.numpy()\n        yield (mu.double().numpy() - centre)"), ("sampling", "    z = draw_latents(model.network, n, rng, *model.prior)", "    z = draw_latents(model.network, n, rng, *model.prior)\n    z = torch.from_numpy(model.network.real_mu[rng.integers(0, len(model.network.real_mu), n)]).float() if hasattr(model.network, 'real_mu') else z")),
     # noise that is there, but not what it should be
-    ("noise repeats in the second half of a fit", NOISE, ("dp_training", DRAWN, DRAWN + "\n        self.drawn = [*getattr(self, 'drawn', ()), noise]\n        noise = self.drawn[max(len(self.drawn) - 1 - p.steps // 2, -1)] if len(self.drawn) > p.steps // 2 else noise")),
-    ("noise × .01 on one weight", NOISE, ("dp_training", DRAWN, DRAWN + "\n        noise[5] *= 0.01")),
-    ("half of the weights have the noise of the others", NOISE, ("dp_training", DRAWN, DRAWN + "\n        noise[len(noise) // 2 :] = noise[: len(noise) - len(noise) // 2].clone()")),
+    ("noise repeats in the second half of a fit", NOISE, ("dp_training", DRAWN, DRAWN + "\n    self.drawn = [*getattr(self, 'drawn', ()), noise]\n    noise = self.drawn[max(len(self.drawn) - 1 - p.steps // 2, -1)] if len(self.drawn) > p.steps // 2 else noise")),
+    ("noise × .01 on one weight", NOISE, ("dp_training", DRAWN, DRAWN + "\n    noise[5] *= 0.01")),
+    ("half of the weights have the noise of the others", NOISE, ("dp_training", DRAWN, DRAWN + "\n    noise[len(noise) // 2 :] = noise[: len(noise) - len(noise) // 2].clone()")),
     ("latent prior: k forgotten in σ", MECHANISMS, ("calibration", "spend.noise_multiplier, k * bound, rng) / rows", "spend.noise_multiplier, bound, rng) / rows")),
     ("bins: k forgotten in σ", MECHANISMS, ("preprocessing", "sensitivity, noisy = k * math.sqrt(len(read)), {}", "sensitivity, noisy = math.sqrt(len(read)), {}")),
     ("whole numbers as noise, charged as if they were not", GRID, ("noise", "    m = grid_bits(scale)\n    whole", "    m = 0\n    whole")),
@@ -111,7 +111,7 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("a forked generator repeats its parent", FORKED, ("noise", "os.register_at_fork(after_in_child=_new_keys_in_child)", "")),
     ("no noise where a layer has a mask", MASKS, ("dp_training", "if type(m) is CausalMap}", "if hasattr(m, 'mask')}")),
     # sizes, clipping, layers
-    ("clipping skipped after the first part of a batch", MECHANISMS, ("dp_training", "_clipped_part(model, x, e, max_grad_norm) for x, e in zip(codes.split(rows), noise.split(rows))", "_clipped_part(model, x, e, 1e9 if i else max_grad_norm) for i, (x, e) in enumerate(zip(codes.split(rows), noise.split(rows)))")),
+    ("clipping skipped after the first part of a batch", MECHANISMS, ("dp_training", "clipped_sum_at_once(model, x, e, max_grad_norm) for x, e in zip(codes.split(rows), noise.split(rows))", "clipped_sum_at_once(model, x, e, 1e9 if i else max_grad_norm) for i, (x, e) in enumerate(zip(codes.split(rows), noise.split(rows)))")),
     ("a layer centred by its batch", MECHANISMS, ("tabular_vae", "        h = pre.relu()\n        out = self.posterior(h)", "        h = pre.relu()\n        h = h - h.mean(0) if len(h) else h\n        out = self.posterior(h)")),
     ("pool sized by the real number of rows", REPLAY, ("sampling", "size = int(np.clip(8 * plan.units,", "size = int(np.clip(8 * len(codes),")),
     ("prior started at real latents", REPLAY, ("sampling", "    own_mean, own_covariance = prior_moments(network)\n", "    own_mean, own_covariance = prior_moments(network)\n    own_mean = network.encode(torch.from_numpy(np.ascontiguousarray(ordered[:])))[0].detach().double().numpy().mean(0)\n")),

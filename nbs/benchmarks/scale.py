@@ -175,7 +175,7 @@ def train_in_turn(batch: int, rounds: int) -> None:
     with _cluster(3):
         trainers = {0: DPTrainer, 1: partial(RayTrainer, workers=1), 2: partial(RayTrainer, workers=2)}
         trainers = {n: make(TabularVAE(VAEConfig(sizes, latent=8, hidden=64, gain=4.0)), plan, secure_generator()) for n, make in trainers.items()}
-        held = {n: t.hold(codes) for n, t in trainers.items()}
+        held = {n: t.load_rows(codes) for n, t in trainers.items()}
         for step in range(rounds + 2):
             for n, trainer in trainers.items():
                 rows = torch.from_numpy(np.random.default_rng(step).choice(len(codes), batch, replace=False))
