@@ -26,7 +26,7 @@ from dpsynth.columns import (
     special_texts_of,
 )
 from .schema import Schema
-from .conditions import _seconds, axis, inside_spans
+from .conditions import instants_to_seconds, axis, inside_spans
 from dpsynth.discovery import (
     bound_levels, column_pieces, count_bound_cells, discovery_releases, lost_columns, measure_coverage, read_bounds,
     read_values, refuse_lost, value_widths,
@@ -153,7 +153,7 @@ def first_instant(
     part = [np.where(codes[:, i] >= k, rng.integers(0, k, n), codes[:, i]) for i, k in enumerate(self.sizes)]
     day = part[0] * self.span + (part[1] if self.span > 1 else 0)
     hour = 3600 * part[-1] if self.hours else 0
-    return _seconds([self.first])[0] + 86_400.0 * day + hour
+    return instants_to_seconds([self.first])[0] + 86_400.0 * day + hour
 
 
 @patch
@@ -195,7 +195,7 @@ def decode(
         when = rng.integers(0, self.weeks, n) * 7 * 86_400 + rng.integers(0, self.steps, n) * self.step + start
     else:
         when = self.draw_between(start, rng, low, high)
-    when = np.clip(when, *_seconds([self.column.lower, self.column.upper])).astype(np.int64)
+    when = np.clip(when, *instants_to_seconds([self.column.lower, self.column.upper])).astype(np.int64)
     extra = codes[:, 0] - self.sizes[0]
     if len(self.special):
         exact = self.special[np.clip(extra, 0, len(self.special) - 1)]
@@ -211,7 +211,7 @@ def chance(
     spans: np.ndarray,  # (spans, 2) of a condition, seconds
 ) -> np.ndarray:  # (n, spans) in [0, 1]
     "Probability that a cell decoded from each row's codes lies in each span of a condition."
-    lower, upper = _seconds([self.column.lower]), _seconds([self.column.upper])
+    lower, upper = instants_to_seconds([self.column.lower]), instants_to_seconds([self.column.upper])
     low, high = np.where(spans <= lower, -1e15, np.where(spans >= upper, 1e15, spans)).T  # as decoded cells are clipped
     start = self.first_instant(codes, np.random.default_rng(0))[:, None]
     known = (codes < np.array(self.sizes)).all(1)[:, None]
@@ -229,7 +229,7 @@ def days_touched(
 ) -> np.ndarray:  # (date codes, days of a code) bool
     "Which days of the public range the spans touch."
     days = np.zeros(self.sizes[0] * self.span + 1)
-    first, last = ((spans - _seconds([self.first])[0]) // 86_400).astype(int).clip(0, len(days) - 2).T
+    first, last = ((spans - instants_to_seconds([self.first])[0]) // 86_400).astype(int).clip(0, len(days) - 2).T
     np.add.at(days, first, 1), np.add.at(days, last + 1, -1)
     return np.cumsum(days)[:-1].reshape(-1, self.span) > 0
 
