@@ -9,7 +9,7 @@ __all__ = ['app']
 import os
 from pathlib import Path
 
-from . import cli_evaluate, cli_fit, cli_sample, cli_schema  # each adds its commands to `app`
+from . import cli_evaluate, cli_fit, cli_sample, cli_schema  # noqa: F401  each adds its commands to `app`
 from dpsynth.terminal import (
     app, cli_command, option_type, progress_bar, refuse_use, show_ledger, try_writing, writing_folder,
 )
@@ -25,22 +25,11 @@ _QUESTION = {"by": "Product Type", "event": "Event Type", "error": "error"}
 
 def _demo_metrics(real, synthetic, schema, tell) -> dict:
     "What `evaluate` measures, and four figures of the running example."
+    from dpsynth import report  # noqa: F401  it registers the figures of a question
     from dpsynth.evaluation import Comparison
     from dpsynth.scores import figures_of
-    from dpsynth.report import zscore_answer
 
-    compared, answer = (
-        Comparison(real, synthetic, schema, progress=tell),
-        zscore_answer(real, synthetic, **_QUESTION),
-    )
-    worst = compared.columns.deviation
-    figures = {
-        "max_product_deviation": float(worst["Product Type"]),
-        "max_event_deviation": float(worst["Event Type"]),
-        "zscore_linf": answer["linf"],
-        "zscore_iou": answer["iou"],
-    }
-    return figures | figures_of(compared)
+    return figures_of(Comparison(real, synthetic, schema, progress=tell), question=_QUESTION)
 
 # %% ../nbs/95_cli.ipynb #c070
 def _demo_files(folder: Path, log, synth, synthetic, metrics: dict) -> None:

@@ -12,10 +12,11 @@ from pathlib import Path
 from rich.text import Text
 
 from dpsynth.terminal import (
-    as_one_line, cli_command, option_type, output_console, output_path, progress_bar, refuse_use, show_next,
+    cli_command, option_type, output_console, output_path, progress_bar, refuse_use, show_next,
     show_table, TargetOption, writing_folder,
 )
 from .cli_sample import read_certified, to_json_text
+from .core import printable_line
 
 # %% ../nbs/94_cli_evaluate.ipynb #c062
 def _figure(value) -> str:
@@ -40,10 +41,10 @@ def show_metrics(metrics: dict) -> None:
     from dpsynth.scores import shown_figures
 
     for line in _shortened(metrics["warnings"]):
-        output_console().print(Text(f"warning: {as_one_line(line)}", "bold"), soft_wrap=True)
+        output_console().print(Text(f"warning: {printable_line(line, None)}", "bold"), soft_wrap=True)
     rows = [(name, _figure(value), m.reading) for name, value, m in shown_figures(metrics, "terminal")]
     left = [f"{name} ({why})" for name, why in metrics["left_out"].items()]
-    note = f"Not compared: {as_one_line('; '.join(_shortened(left)))}\n" if left else ""
+    note = f"Not compared: {printable_line('; '.join(_shortened(left)), None)}\n" if left else ""
     show_table("Evaluation", rows, ("figure", "value", "reading"), right=(1,), note=note + _EXACT)
 
 # %% ../nbs/94_cli_evaluate.ipynb #c064

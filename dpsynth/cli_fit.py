@@ -11,11 +11,12 @@ from functools import partial
 from pathlib import Path
 
 from dpsynth.terminal import (
-    as_one_line, cli_command, DataArgument, DeltaOption, EpsilonOption, option_type, output_console, output_path,
+    cli_command, DataArgument, DeltaOption, EpsilonOption, option_type, output_console, output_path,
     progress_bar, refuse_use, SchemaOption, SeedOption, show_ledger, show_next, show_table, TargetOption,
     UnitOption, UnitRowsOption, WorkloadOption, writing_folder,
 )
 from .cli_schema import make_synthesizer
+from .core import printable_line
 
 # %% ../nbs/92_cli_fit.ipynb #c038
 _ASSUMED = "~ assumed: fit settles the codes of these columns from noisy counts"
@@ -215,12 +216,12 @@ def _show_discovered(certificate) -> None:
         return
     show_table("Discovered, and paid for", rows, ("column", "type", "what was found"))
     if empty := [name for name, _, found in rows if found.startswith("nothing")]:
-        print(f"nothing was found of {', '.join(map(repr, map(as_one_line, empty)))}: write into the schema what is public, or give more ε\n")
+        print(f"nothing was found of {', '.join(map(repr, (printable_line(n, None) for n in empty)))}: write into the schema what is public, or give more ε\n")
 
 
 def _several(names, most: int = 8) -> str:
     "Names of columns, the first of many."
-    names = list(map(as_one_line, names))
+    names = [printable_line(n, None) for n in names]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 # %% ../nbs/92_cli_fit.ipynb #c046

@@ -14,8 +14,9 @@ from pathlib import Path
 import typer
 
 from dpsynth.terminal import (
-    as_one_line, cli_command, DataArgument, option_type, output_path, refuse_use, show_next, writing_folder,
+    cli_command, DataArgument, option_type, output_path, refuse_use, show_next, writing_folder,
 )
+from .core import printable_line
 
 # %% ../nbs/91_cli_schema.ipynb #c026
 def _names(text: str) -> tuple:
@@ -105,7 +106,7 @@ def _ask_facts(name: str, spec: dict):  # the column
             answers = {key: _fact(key, _ask(question, _shown(spec.get(key, "discover" if key != "pattern" else "")))) for key, question in questions.items()}
             return column_from_dict(name, {**spec, **answers})
         except InputError as error:
-            print(f"  {as_one_line(error)}", file=sys.stderr)
+            print(f"  {printable_line(error, None)}", file=sys.stderr)
 
 
 def _ask_column(name: str, column, choices):  # (the column, whether it is confirmed)
@@ -138,8 +139,8 @@ def _ask_schema(draft, unit: str | None):  # (the draft with the answers, the un
     marked, notes = set(draft.from_data) & set(columns), dict(draft.notes)
     for i, (name, column) in enumerate(columns.items(), 1):
         source = ", from the data" if name in marked else ""
-        said = [f"  from the data: {as_one_line(note)}" for note in notes.get(name, [])]
-        print(f"{i}/{len(columns)} {as_one_line(name)}: {column.type}{source}", *said, sep="\n", file=sys.stderr)
+        said = [f"  from the data: {printable_line(note, None)}" for note in notes.get(name, [])]
+        print(f"{i}/{len(columns)} {printable_line(name, None)}: {column.type}{source}", *said, sep="\n", file=sys.stderr)
         columns[name], confirmed = _ask_column(name, column, draft.choices.get(name))
         if confirmed:
             marked.discard(name)
@@ -167,9 +168,9 @@ def _show_draft(draft, data: Path, out: Path, unit: str | None) -> None:
     from dpsynth.schema import from_data_line
 
     for name, notes in draft.notes.items():
-        print(f"dpsynth: column {as_one_line(name)!r}: {as_one_line('; '.join(notes))}", file=sys.stderr)
+        print(f"dpsynth: column {printable_line(name, None)!r}: {printable_line('; '.join(notes), None)}", file=sys.stderr)
     marked, open_ones = from_data_line(draft), sum(c.discovers for c in draft.values())
-    print(f"{out}: {len(draft)} columns, {open_ones} with something to discover", *[as_one_line(marked)] * bool(marked), sep="\n")
+    print(f"{out}: {len(draft)} columns, {open_ones} with something to discover", *[printable_line(marked, None)] * bool(marked), sep="\n")
     fit = ("dpsynth", "fit", data, "--schema", out, "--epsilon", 1, *(("--unit", unit) if unit else ()), "-o", "model.dpsynth")
     print(f"write into {out} what is public" + "; delete a mark where everybody knows it anyway" * bool(marked))
     if marked:

@@ -45,10 +45,13 @@ def refused(do, *args, **kwargs) -> str:  # the kind of error and its one line, 
 
 
 # %% ../nbs/00_core.ipynb #co03
-def printable_line(value, most: int = 200) -> str:
-    "A value as one printable line of bounded length."
+def printable_line(
+    value,
+    most: int | None = 200,  # characters; None: however long it is
+) -> str:
+    "A value as one printable line, cut off where it is too long: names may hold anything."
     text = " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
-    return text if len(text) <= most else text[: most - 1] + "…"
+    return text if most is None or len(text) <= most else text[: most - 1] + "…"
 
 # %% ../nbs/00_core.ipynb #co05
 def check_whole(

@@ -8,6 +8,7 @@ __all__ = ['BLOCK', 'Journal', 'Ledger', 'lines_epsilon']
 # %% ../nbs/03_ledger.ipynb #ledg02
 import errno
 import hashlib
+import html
 import json
 import os
 import secrets
@@ -289,7 +290,7 @@ def to_list(self: Ledger) -> list:
 def _repr_html_(self: Ledger):
     head = "".join(f"<th>{h}</th>" for h in ("release", "mechanism", "σ", "q", "steps", "ε alone"))
     body = "".join(
-        f"<tr><td>{r['name']}</td><td>{r['mechanism']}</td><td>{r['noise_multiplier']:.3f}</td>"
+        f"<tr><td>{html.escape(r['name'])}</td><td>{html.escape(r['mechanism'])}</td><td>{r['noise_multiplier']:.3f}</td>"
         f"<td>{r['sampling_rate']:.5f}</td><td>{r['steps']}</td><td>{r['epsilon_alone']:.3f}</td></tr>"
         for r in self.to_list()
     )

@@ -27,7 +27,6 @@ from safetensors.numpy import save as save_tensors
 
 from . import __version__
 from .core import InputError, JobError
-from .core import sync_folder
 from .preprocessing import TableEncoder
 from .tabular_vae import prior_moments, TabularVAE, VAEConfig
 from .calibration import Calibration, clique_size

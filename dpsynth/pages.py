@@ -7,7 +7,6 @@ __all__ = ['STYLESHEET', 'TABLE_TEMPLATE', 'FIGURE_TEMPLATE', 'PAGE_TEMPLATE', '
            'Section', 'render_section', 'render_page', 'PageReader', 'page_faults', 'write_page']
 
 # %% ../nbs/65_pages.ipynb #page02
-import re
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['app', 'DataArgument', 'ModelArgument', 'SchemaOption', 'EpsilonOption', 'DeltaOption', 'UnitOption', 'UnitRowsOption',
-           'WorkloadOption', 'TargetOption', 'SeedOption', 'as_one_line', 'refuse_use', 'run_command', 'output_path',
-           'try_writing', 'writing_folder', 'output_console', 'show_table', 'show_next', 'show_ledger', 'progress_bar',
-           'cli_command', 'option_type', 'input_type']
+           'WorkloadOption', 'TargetOption', 'SeedOption', 'refuse_use', 'run_command', 'output_path', 'try_writing',
+           'writing_folder', 'output_console', 'show_table', 'show_next', 'show_ledger', 'progress_bar', 'cli_command',
+           'option_type', 'input_type']
 
 # %% ../nbs/90_terminal.ipynb #term02
 import inspect
@@ -20,7 +20,6 @@ import warnings
 from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
-from unittest.mock import patch
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -29,18 +28,12 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
-from typer.testing import CliRunner
 
 from . import __version__
-from .core import InputError, JobError, OperatorWarning
+from .core import InputError, JobError, OperatorWarning, printable_line
 
 # %% ../nbs/90_terminal.ipynb #c006
 _ISSUES = "https://github.com/dpsynth/dpsynth/issues"
-
-
-def as_one_line(text) -> str:
-    "Text as one printable line: a column's name may hold anything."
-    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
 
 
 def _place(error: BaseException) -> str:
@@ -76,14 +69,14 @@ def _report(error: BaseException) -> int:  # exit code
     code, message = _explain(error)
     if os.environ.get("DPSYNTH_DEBUG") == "1":
         print(_DEBUG, *traceback.format_exception(error), sep="\n", file=sys.stderr)
-    print(f"dpsynth: {as_one_line(message)}", file=sys.stderr)
+    print(f"dpsynth: {printable_line(message, None)}", file=sys.stderr)
     return code
 
 # %% ../nbs/90_terminal.ipynb #c009
 def _warn(message, category, *_, **__) -> None:
     "Print a warning that is meant for the operator as one line on stderr; keep all others back."
     if issubclass(category, OperatorWarning):
-        print(f"dpsynth: warning: {as_one_line(message)}", file=sys.stderr)
+        print(f"dpsynth: warning: {printable_line(message, None)}", file=sys.stderr)
 
 
 @contextmanager
@@ -153,6 +146,10 @@ def run_command(
     show=True,  # print what it prints
 ):  # of typer.testing: exit_code, stdout, stderr, output
     "Run one command line in a folder, as a terminal without colours would show it: for chapters and tests."
+    from unittest.mock import patch
+
+    from typer.testing import CliRunner
+
     terminal = {"COLUMNS": "100", "FORCE_COLOR": None, "NO_COLOR": "1", "TTY_COMPATIBLE": "0"}
     no_notebook = patch("rich.console._is_jupyter", lambda: False)  # else help is drawn as HTML
     with chdir(folder), no_notebook:
@@ -227,7 +224,7 @@ def show_table(
     for i, head in enumerate(heads or rows[0]):
         table.add_column(Text(head), justify="right" if i in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(as_one_line(cell)) for cell in row))
+        table.add_row(*(Text(printable_line(cell, None)) for cell in row))
     output_console().print(Text(title, "bold"), table, *[Text(note)] * bool(note), "", sep="\n")
 
 
