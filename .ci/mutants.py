@@ -40,7 +40,7 @@ DRAWN = "noise = standard_normals(self.rng, len(total), self.device)"
 MUTANTS = [  # name, audit that must find it, patches: (module, old text, new text)
     # noise
     ("noise of training × 0.9", NOISE, ("dp_training", "scale = p.noise_multiplier * p.max_grad_norm\n        return", "scale = 0.9 * p.noise_multiplier * p.max_grad_norm\n        return")),
-    ("noise of histograms × 0.9", NOISE, ("noise", "_discrete_gaussian(math.ldexp(scale, m), counts.size", "_discrete_gaussian(0.9 * math.ldexp(scale, m), counts.size")),
+    ("noise of histograms × 0.9", NOISE, ("noise", "discrete_gaussian(math.ldexp(scale, m), counts.size", "discrete_gaussian(0.9 * math.ldexp(scale, m), counts.size")),
     ("noise seeded", NOISE, ("noise", "AESCounter(key=secrets.randbits(128))", "AESCounter(key=2024)")),
     ("noise from the user's seed", NOISE, ("synthesizer", "self.insecure_test_rng or secure_generator()", "self.insecure_test_rng or np.random.default_rng(self.seed)")),
     ("the same noise in every step", NOISE, ("dp_training", DRAWN, DRAWN + "\n        noise = self.kept = getattr(self, 'kept', noise)")),
@@ -107,7 +107,7 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("latent prior: k forgotten in σ", MECHANISMS, ("calibration", "spend.noise_multiplier, k * bound, rng) / rows", "spend.noise_multiplier, bound, rng) / rows")),
     ("bins: k forgotten in σ", MECHANISMS, ("preprocessing", "sensitivity, noisy = k * math.sqrt(len(read)), {}", "sensitivity, noisy = math.sqrt(len(read)), {}")),
     ("whole numbers as noise, charged as if they were not", GRID, ("noise", "    m = grid_bits(scale)\n    whole", "    m = 0\n    whole")),
-    ("a seed for SecureGenerator", GENERATOR, ("noise", "        if given or named:\n", "        if False:\n")),
+    ("a seed for SecureGenerator", GENERATOR, ("noise", "        if args or kwargs:\n", "        if False:\n")),
     ("a forked generator repeats its parent", FORKED, ("noise", "os.register_at_fork(after_in_child=_new_keys_in_child)", "")),
     ("no noise where a layer has a mask", MASKS, ("dp_training", "if type(m) is CausalMap}", "if hasattr(m, 'mask')}")),
     # sizes, clipping, layers
