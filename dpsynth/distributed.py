@@ -76,7 +76,7 @@ class _Worker:
 
     def __init__(self, codes, model, plan):
         self.trainer = DPTrainer(model, plan, None)  # without a generator: it can draw nothing
-        self.rows = self.trainer.hold(np.asarray(codes))
+        self.rows = self.trainer.load_rows(np.asarray(codes))
 
     def clipped_sum(self, weights: np.ndarray, rows: np.ndarray, noise: np.ndarray) -> np.ndarray:
         with one_thread():
@@ -113,7 +113,7 @@ class RayTrainer(DPTrainer):
 
         self.ray, self.workers, self.lost, self.actors = ray, check_workers(workers), 0, []
 
-    def hold(self, codes):
+    def load_rows(self, codes):
         "Deal the rows out in equal parts, side by side."
         self.edges = np.linspace(0, len(codes), self.workers + 1).astype(np.int64)
         self.parts = [self.ray.put(np.ascontiguousarray(codes[a:b])) for a, b in zip(self.edges, self.edges[1:])]
