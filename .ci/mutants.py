@@ -76,7 +76,7 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("marginals: k forgotten", MECHANISMS, ("calibration", "spend.noise_multiplier * k * np.linalg.norm(a) / a", "spend.noise_multiplier * np.linalg.norm(a) / a")),
     ("marginals: real counts returned", MECHANISMS, ("calibration", "        tables[c] = gaussian_histogram(", "        tables[c] = counts + 0 * gaussian_histogram(")),
     ("latent prior: moments not clipped", MECHANISMS, ("calibration", "    each *= np.minimum(1, bound /", "    each *= np.minimum(1e9, 1 + 0 * bound /")),
-    ("latent prior: not a number kept", MECHANISMS, ("calibration", "        each[~np.isfinite(each).all(1)] = 0\n", "")),
+    ("latent prior: not a number kept", MECHANISMS, ("calibration", "    each[~np.isfinite(each).all(1)] = 0\n", "")),
     ("latent prior: divided by the real count", MECHANISMS, ("calibration", "spend.noise_multiplier, k * bound, rng) / rows", "spend.noise_multiplier, k * bound, rng) / len(mu)")),
     ("selection: scaled by the real count", MECHANISMS, ("calibration", "np.abs(real - rows * model)", "np.abs(real - len(codes) * model)")),
     ("selection: as if for one pair", MECHANISMS, ("calibration", "k * math.sqrt(len(scores)), rng)", "k, rng)")),
