@@ -1542,5 +1542,5 @@ d = { 'settings': { 'branch': 'main',
                              'dpsynth.vae.GaussianVAE.encode': ('vae.html#gaussianvae.encode', 'dpsynth/vae.py'),
                              'dpsynth.vae.GaussianVAE.forward': ('vae.html#gaussianvae.forward', 'dpsynth/vae.py'),
                              'dpsynth.vae.GaussianVAE.reparameterize': ('vae.html#gaussianvae.reparameterize', 'dpsynth/vae.py'),
-                             'dpsynth.vae._mlp': ('vae.html#_mlp', 'dpsynth/vae.py'),
+                             'dpsynth.vae.mlp': ('vae.html#mlp', 'dpsynth/vae.py'),
                              'dpsynth.vae.vae_loss_function': ('vae.html#vae_loss_function', 'dpsynth/vae.py')}}}
