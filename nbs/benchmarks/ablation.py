@@ -61,7 +61,7 @@ def latent_from(signal: float) -> None:
 
 def without_centres() -> None:
     "Layers read one-hots as they are; blocks are not shrunk either, for which the shares are needed."
-    layers.Centre.move = lambda self, shares: None
+    layers.Centre.set_shares = lambda self, shares: None
 
 
 def unshrunk() -> None:
