@@ -40,7 +40,7 @@ DRAWN = "noise = standard_normals(self.rng, len(total), self.device)"
 MUTANTS = [  # name, audit that must find it, patches: (module, old text, new text)
     # noise
     ("noise of training × 0.9", NOISE, ("dp_training", "scale = p.noise_multiplier * p.max_grad_norm\n    return", "scale = 0.9 * p.noise_multiplier * p.max_grad_norm\n    return")),
-    ("noise of histograms × 0.9", NOISE, ("noise", "_discrete_gaussian(math.ldexp(scale, m), counts.size", "_discrete_gaussian(0.9 * math.ldexp(scale, m), counts.size")),
+    ("noise of histograms × 0.9", NOISE, ("noise", "discrete_gaussian(math.ldexp(scale, m), counts.size", "discrete_gaussian(0.9 * math.ldexp(scale, m), counts.size")),
     ("noise seeded", NOISE, ("noise", "AESCounter(key=secrets.randbits(128))", "AESCounter(key=2024)")),
     ("noise from the user's seed", NOISE, ("synthesizer", "self.insecure_test_rng or secure_generator()", "self.insecure_test_rng or np.random.default_rng(self.seed)")),
     ("the same noise in every step", NOISE, ("dp_training", DRAWN, DRAWN + "\n    noise = self.kept = getattr(self, 'kept', noise)")),
@@ -66,7 +66,7 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("weights of the prior left out of the norm", MECHANISMS, ("tabular_vae", "(share.square() * pull + self.rows[3].square()).sum(0)", "(share.square() * pull).sum(0)")),
     ("centre left out of the norm", MECHANISMS, ("layers", "self.lengths.copy_((1 - p).square() +", "self.lengths.copy_((1 - p).square().clamp_max(0.01) + 0 *")),
     ("centre from the batch", MECHANISMS, ("layers", "        out = self.gain * F.embedding_bag(index, self.weight, mode=\"sum\") - self.constant()", "        bag = F.embedding_bag(index, self.weight, mode=\"sum\")\n        out = self.gain * (bag - bag.mean(0))")),
-    ("centre from the real shares", REPLAY, ("sampling", "    network.set_marginals([field_marginal(noisy, j, sizes) for j in order])\n", "    network.set_marginals([field_marginal(noisy, j, sizes) for j in order])\n    network.centre.move(torch.from_numpy(np.concatenate([np.bincount(codes[:, j], minlength=sizes[j]) / len(codes) for j in order])))\n")),
+    ("centre from the real shares", REPLAY, ("sampling", "    network.set_marginals([field_marginal(noisy, j, sizes) for j in order])\n", "    network.set_marginals([field_marginal(noisy, j, sizes) for j in order])\n    network.centre.set_shares(torch.from_numpy(np.concatenate([np.bincount(codes[:, j], minlength=sizes[j]) / len(codes) for j in order])))\n")),
     ("blocks shrunk by the real number of rows", REPLAY, ("sampling", "shrink_map(network, training, rows)", "shrink_map(network, training, len(codes))")),
     ("loss reduced with mean", MECHANISMS, ("dp_training", "torch.autograd.grad(loss.sum(),", "torch.autograd.grad(loss.mean(),")),
     ("BatchNorm put back", MECHANISMS, ("tabular_vae", "        h = pre.relu()\n        out = self.posterior(h)", "        h = torch.nn.functional.batch_norm(pre, None, None, training=len(pre) > 1).relu() if len(pre) > 1 else pre.relu()\n        out = self.posterior(h)")),
@@ -76,7 +76,7 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("marginals: k forgotten", MECHANISMS, ("calibration", "spend.noise_multiplier * k * np.linalg.norm(a) / a", "spend.noise_multiplier * np.linalg.norm(a) / a")),
     ("marginals: real counts returned", MECHANISMS, ("calibration", "        tables[c] = gaussian_histogram(", "        tables[c] = counts + 0 * gaussian_histogram(")),
     ("latent prior: moments not clipped", MECHANISMS, ("calibration", "    each *= np.minimum(1, bound /", "    each *= np.minimum(1e9, 1 + 0 * bound /")),
-    ("latent prior: not a number kept", MECHANISMS, ("calibration", "        each[~np.isfinite(each).all(1)] = 0\n", "")),
+    ("latent prior: not a number kept", MECHANISMS, ("calibration", "    each[~np.isfinite(each).all(1)] = 0\n", "")),
     ("latent prior: divided by the real count", MECHANISMS, ("calibration", "spend.noise_multiplier, k * bound, rng) / rows", "spend.noise_multiplier, k * bound, rng) / len(mu)")),
     ("selection: scaled by the real count", MECHANISMS, ("calibration", "np.abs(real - rows * model)", "np.abs(real - len(codes) * model)")),
     ("selection: as if for one pair", MECHANISMS, ("calibration", "k * math.sqrt(len(scores)), rng)", "k, rng)")),
@@ -107,7 +107,7 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("latent prior: k forgotten in σ", MECHANISMS, ("calibration", "spend.noise_multiplier, k * bound, rng) / rows", "spend.noise_multiplier, bound, rng) / rows")),
     ("bins: k forgotten in σ", MECHANISMS, ("preprocessing", "sensitivity, noisy = k * math.sqrt(len(read)), {}", "sensitivity, noisy = math.sqrt(len(read)), {}")),
     ("whole numbers as noise, charged as if they were not", GRID, ("noise", "    m = grid_bits(scale)\n    whole", "    m = 0\n    whole")),
-    ("a seed for SecureGenerator", GENERATOR, ("noise", "        if given or named:\n", "        if False:\n")),
+    ("a seed for SecureGenerator", GENERATOR, ("noise", "        if args or kwargs:\n", "        if False:\n")),
     ("a forked generator repeats its parent", FORKED, ("noise", "os.register_at_fork(after_in_child=_new_keys_in_child)", "")),
     ("no noise where a layer has a mask", MASKS, ("dp_training", "if type(m) is CausalMap}", "if hasattr(m, 'mask')}")),
     # sizes, clipping, layers
@@ -121,7 +121,7 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("pair choice uncharged", REPLAY, ("synthesizer", "make: ledger.release(plan.releases[name], make)\n", "make: make(plan.releases[name]) if name.startswith('pair selection') else ledger.release(plan.releases[name], make)\n"), ("synthesizer", "    if missing := [n for n in needed", "    if False and [n for n in needed")),
     ("coverage uncharged", REPLAY, ("preprocessing", 'ledger.release(spends["coverage"], lambda spend: measure_coverage(frame, schema, columns, spend, rng, k))', 'measure_coverage(frame, schema, columns, spends["coverage"], rng, k)')),
     # the ledger, its file and its certificate
-    ("the ledger takes its last line off", LEDGER, ("ledger", "    (at,) = [i for i, s in enumerate(spends) if replace(s, steps=spend.steps) == spend] or [None]\n", "    at = len(spends) - 1\n"), ("ledger", "    if abs(written - total) > 1e-6 or max(written, total) > budget.epsilon + 1e-6:", "    if False:")),
+    ("the ledger takes its last line off", LEDGER, ("ledger", "    (line,) = [i for i, s in enumerate(spends) if replace(s, steps=spend.steps) == spend] or [None]\n", "    line = len(spends) - 1\n"), ("ledger", "    if abs(written - total) > 1e-6 or max(written, total) > budget.epsilon + 1e-6:", "    if False:")),
     ("lost steps taken again uncharged", LEDGER, ("checkpoint", "        for block in super().blocks(spend):\n", "        if int(state['updates']) < self._steps():\n            yield range(int(state['updates']), self._steps())\n        for block in super().blocks(spend):\n")),
     ("blocks charged after they were taken", LEDGER, ("ledger", "        self._enter(replace(spend, steps=len(block)), continues=first > 0)\n        yield block", "        yield block\n        self._enter(replace(spend, steps=len(block)), continues=first > 0)")),
     ("additive δ not taken off", LEDGER, ("privacy", "    delta = delta - sum(s.delta for s in spends)\n    if delta <= 0:", "    if delta <= 0:")),

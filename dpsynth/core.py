@@ -7,6 +7,7 @@ __all__ = ['InputError', 'JobError', 'OperatorWarning', 'BudgetExceeded', 'refus
            'sync_folder', 'write_atomically', 'locked']
 
 # %% ../nbs/00_core.ipynb #core02
+import errno
 import numbers
 import os
 import re
@@ -18,7 +19,7 @@ import filelock
 
 # %% ../nbs/00_core.ipynb #c008
 class InputError(ValueError):
-    "Something given cannot be used: one line that names the column or option, never a cell value."
+    "An argument or a file cannot be used: one line that names the column or option, never a cell value."
 
 
 class JobError(RuntimeError):
@@ -26,15 +27,19 @@ class JobError(RuntimeError):
 
 
 class OperatorWarning(UserWarning):
-    "What the operator should look at: seen by whoever runs the job, not covered by the promise, and it changes nothing that is released."
+    "For whoever runs the job: not covered by the promise, and it changes nothing that is released."
 
 
 class BudgetExceeded(InputError):
     "An expense that would take the total above the budget. It was not recorded."
 
 # %% ../nbs/00_core.ipynb #re01
-def refused(do, *args, **kwargs) -> str:  # the kind of error and its one line, without the folder of temporary files
-    "The line with which a call is refused, for the tests of all chapters; an AssertionError where it is not, or in more than one line."
+def refused(
+    do,  # what is called
+    *args,
+    **kwargs,
+) -> str:  # the kind of error and its line, without the folder of temporary files
+    "The line with which a call is refused; an AssertionError if it is not refused, or in more than one line."
     try:
         do(*args, **kwargs)
     except (InputError, JobError, TypeError) as error:
@@ -42,7 +47,6 @@ def refused(do, *args, **kwargs) -> str:  # the kind of error and its one line, 
         folder = rf"{re.escape(tempfile.gettempdir())}/(tmp\w{{8}}/)?"
         return re.sub(folder, "", f"{type(error).__name__}: {error}")
     raise AssertionError(f"{getattr(do, '__name__', do)} did not refuse")
-
 
 # %% ../nbs/00_core.ipynb #co03
 def printable_line(
@@ -68,7 +72,9 @@ def check_whole(
     return int(value)
 
 # %% ../nbs/00_core.ipynb #co08
-def sync_folder(path: Path) -> None:
+def sync_folder(
+    path: Path,  # of the file
+) -> None:
     "Wait until the disk has the name of a new or replaced file."
     if os.name == "nt":  # Windows has no such call
         return
@@ -78,9 +84,12 @@ def sync_folder(path: Path) -> None:
     finally:
         os.close(folder)
 
-
-def write_atomically(path: Path, content: bytes) -> None:
-    "All of the file or none of it."
+# %% ../nbs/00_core.ipynb #wa01
+def write_atomically(
+    path: Path,
+    content: bytes,
+) -> None:
+    "Write all of a file or none of it; an `InputError` if it cannot be written."
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as f:
@@ -100,9 +109,21 @@ def write_atomically(path: Path, content: bytes) -> None:
 def locked(
     path,  # the file that is worked on; the lock is the file beside it, with .lock at its end
 ):
-    "Hold the lock of a file while the block runs; refused where another process holds it."
+    "Hold the lock of a file while the block runs; an `InputError` if another process holds it."
+    name, process = Path(path).name, os.getpid()
+    if not Path(path).parent.is_dir():  # filelock would make it
+        raise InputError(f"{name}: cannot be written ({os.strerror(errno.ENOENT)})")
+    lock = filelock.FileLock(f"{path}.lock", thread_local=False)
     try:
-        with filelock.FileLock(f"{path}.lock", timeout=0):
-            yield
+        lock.acquire(timeout=0)
     except filelock.Timeout:
-        raise InputError(f"{Path(path).name}: another process is at work on it") from None
+        raise InputError(f"{name}: another process is at work on this fit") from None
+    except OSError as error:
+        raise InputError(f"{name}: cannot be written ({os.strerror(error.errno)})") from None
+    try:
+        yield
+    finally:
+        if process == os.getpid():  # a forked child holds no lock
+            if os.name != "nt":
+                Path(lock.lock_file).unlink(missing_ok=True)
+            lock.release()

@@ -60,7 +60,7 @@ class FittedModel:
         calibration, pool = Calibration(sizes, self.calibration.targets), _pool(self, large_pool_rows(sizes), np.random.default_rng(0))[0]
         cells, ones = calibration.cells(pool), np.ones(len(pool))
         calibration.rake(cells, ones, 2, pseudo=PSEUDO_ROWS)
-        return calibration, calibration.tilted(cells, ones).mean()
+        return calibration, calibration.apply_multipliers(cells, ones).mean()
 
     def multipliers(
         self,
@@ -68,7 +68,7 @@ class FittedModel:
     ) -> np.ndarray:  # (n,) with mean 1 over the model's own rows
         "How much more often calibration has each row."
         calibration, mean = self.usual
-        return calibration.tilted(calibration.cells(pool), np.ones(len(pool))) / mean
+        return calibration.apply_multipliers(calibration.cells(pool), np.ones(len(pool))) / mean
 
 
 def head_order(encoder: TableEncoder, target) -> list:
@@ -184,11 +184,11 @@ def calibrate_model(model: FittedModel, codes, noisy, scales, plan, target, rele
             continue
         counted = release(name, lambda spend: _measure(codes, chosen, sizes, spend, rng, k))
         if counted is not None:
-            before = dict(cal.targets), dict(cal.tilts)
+            before = dict(cal.targets), dict(cal.multipliers)
             add_targets(cal, *counted, pool, weights, rows)
             raked = cal.rake(cal.cells(pool), weights, 12)
             if 1 / np.square(raked).sum() < 0.1 * size:  # met only by few of the pool's rows: mostly noise
-                cal.targets, cal.tilts = before
+                cal.targets, cal.multipliers = before
             else:
                 weights = raked
         candidates = [c for c in candidates if c not in chosen]

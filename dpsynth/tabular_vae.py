@@ -155,7 +155,7 @@ class TabularVAE(nn.Module):
         "Start the heads' biases at the log-probabilities of released 1-way marginals, and take these off the one-hots until `settle`."
         floored = [np.maximum(m, 1e-5) for m in marginals]
         shares = torch.from_numpy(np.concatenate([p / p.sum() for p in floored]))
-        self.centre.move(shares)
+        self.centre.set_shares(shares)
         with torch.no_grad():
             self.heads.bias.copy_(shares.log())
 
@@ -164,7 +164,7 @@ class TabularVAE(nn.Module):
         "Move what the centre takes off into the biases: the same function, as samplers and files have it. Training is over."
         self.embed.bias -= self.centre.shares @ self.embed.weight
         self.heads.bias -= self.causal.constant()
-        self.centre.move(torch.zeros_like(self.centre.shares))
+        self.centre.set_shares(torch.zeros_like(self.centre.shares))
 
     def _encode(self, index):
         pre = self.embed(index)

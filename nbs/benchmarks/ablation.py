@@ -22,7 +22,7 @@ from dpsynth.loading import read_table
 
 NEEDED = {  # what the variants replace
     sampling: ("VAEConfig", "fit_latent_prior", "swap_rows", "shrink_map"),
-    plan: ("_shares", "PAIR_MASS", "MIXTURE_SIGNAL"),
+    plan: ("release_shares", "PAIR_MASS", "MIXTURE_SIGNAL"),
     calibration: ("shrink", "project_to_simplex", "add_targets"),
     dp_training: ("NOISE_TAKEN",),
     tabular_vae: ("VAEConfig", "TabularVAE"),
@@ -61,7 +61,7 @@ def latent_from(signal: float) -> None:
 
 def without_centres() -> None:
     "Layers read one-hots as they are; blocks are not shrunk either, for which the shares are needed."
-    layers.Centre.move = lambda self, shares: None
+    layers.Centre.set_shares = lambda self, shares: None
 
 
 def unshrunk() -> None:
@@ -81,9 +81,9 @@ def always_pairs() -> None:
 
 def without_pairs() -> None:
     "No pair is chosen or counted; training gets that part of the budget."
-    shares = plan._shares
+    shares = plan.release_shares
     pairs = ("pair ", "target ", "triple ")
-    plan._shares = lambda *args, **given: {n: s for n, s in shares(*args, **given).items() if not n.startswith(pairs)}
+    plan.release_shares = lambda *args, **given: {n: s for n, s in shares(*args, **given).items() if not n.startswith(pairs)}
 
 
 def without_swap() -> None:
