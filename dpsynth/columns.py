@@ -7,8 +7,8 @@ __all__ = ['DISCOVER', 'INTEGER_DTYPES', 'TEXT_DTYPES', 'NEVER_MISSING_DTYPES', 
            'is_discover', 'to_json_value', 'ColumnType', 'check_number_value', 'check_integer_value', 'arrow_type',
            'check_dtype', 'check_order', 'check_bounds', 'category_label', 'check_special_text', 'within_bounds',
            'check_dtype_holds', 'check_special', 'special_positions', 'special_texts_of', 'is_special_position',
-           'NumberColumn', 'Integer', 'Float', 'check_categories', 'Categorical', 'Boolean', 'check_lower',
-           'check_upper', 'check_format', 'Datetime', 'check_datetime', 'Id', 'spell_ids', 'Ignore']
+           'NumberColumn', 'Integer', 'Float', 'check_categories', 'ListedColumn', 'Categorical', 'Boolean',
+           'check_lower', 'check_upper', 'check_format', 'Datetime', 'check_datetime', 'Id', 'spell_ids', 'Ignore']
 
 # %% ../nbs/05_columns.ipynb #colu02
 import functools
@@ -57,6 +57,7 @@ class ColumnType:
     always_written: ClassVar[tuple] = ()  # fields that a file has even where they have their default
     is_number: ClassVar[bool] = False  # bounds and cells are numbers
     is_instant: ClassVar[bool] = False  # bounds and cells are instants
+    is_listed: ClassVar[bool] = False  # cells are of a list
     has_order: ClassVar[bool] = False  # a range of its values means something
     notation: ClassVar[NumberNotation] = None  # how its numbers are written; None: as in programs
     special: ClassVar[list] = None  # values that mean something of their own
@@ -369,9 +370,21 @@ def check_categories(key: str, value) -> list:
         raise InputError(f"{key} must be distinct")
     return plain
 
+# %% ../nbs/05_columns.ipynb #col139
+class ListedColumn(ColumnType):
+    "What columns with a list of values share; `labels` is the list."
+
+    is_listed: ClassVar[bool] = True
+
+    def to_number_line(self, cells) -> np.ndarray:  # (n,) float64, NaN where missing
+        "Where each cell is on the number line: its position in the list; `other` is last."
+        index = {str(c).strip(): i for i, c in enumerate(self.labels)}
+        codes, distinct = pd.factorize(pd.Series(cells))
+        return np.array([index.get(str(v).strip(), len(index)) for v in distinct] + [np.nan])[codes]
+
 # %% ../nbs/05_columns.ipynb #col133
 @dataclass(frozen=True)
-class Categorical(ColumnType):
+class Categorical(ListedColumn):
     "A column of words or codes from a public list."
 
     categories: list  # distinct, in the order given; or 'discover'
@@ -400,7 +413,7 @@ class Categorical(ColumnType):
 
 # %% ../nbs/05_columns.ipynb #col136
 @dataclass(frozen=True)
-class Boolean(ColumnType):
+class Boolean(ListedColumn):
     "A column of yes and no. Nothing about it needs learning."
 
     nullable: bool = True  # whether a cell may be missing
@@ -421,14 +434,6 @@ class Boolean(ColumnType):
                 raise InputError("spelling must be two different words, that for true first, such as [Yes, No]")
             object.__setattr__(self, "spelling", words)
         check_order(self)
-
-# %% ../nbs/05_columns.ipynb #col139
-@patch
-def to_number_line(self: (Categorical, Boolean), cells) -> np.ndarray:  # (n,) float64, NaN where missing
-    "Where each cell is on the number line: its position in the list; `other` is last."
-    index = {str(c).strip(): i for i, c in enumerate(self.labels)}
-    codes, distinct = pd.factorize(pd.Series(cells))
-    return np.array([index.get(str(v).strip(), len(index)) for v in distinct] + [np.nan])[codes]
 
 # %% ../nbs/05_columns.ipynb #dt06
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
