@@ -21,12 +21,13 @@ from fastcore.basics import patch
 from .core import InputError
 from .noise import gaussian_histogram
 from .ledger import Ledger
+from .notations import instants_to_seconds
 from dpsynth.columns import (
     arrow_type, Boolean, Categorical, Datetime, Id, Integer, is_special_position, special_positions,
     special_texts_of,
 )
 from .schema import Schema
-from .conditions import instants_to_seconds, axis, inside_spans
+from .conditions import inside_spans
 from dpsynth.discovery import (
     bound_levels, column_pieces, count_bound_cells, discovery_releases, lost_columns, measure_coverage, read_bounds,
     read_values, refuse_lost, value_widths,
@@ -133,7 +134,7 @@ def encode(
 ) -> np.ndarray:  # (n, fields) codes
     "The code of each calendar part of each cell."
     when = pd.to_datetime(pd.Series(values).reset_index(drop=True)).dt.as_unit("s")
-    missing, special = when.isna().to_numpy(), is_special_position(axis(self.column, when), self.column)
+    missing, special = when.isna().to_numpy(), is_special_position(self.column.to_number_line(when), self.column)
     when = when.fillna(self.column.lower).clip(self.column.lower, self.column.upper)
     day = (when.dt.normalize() - self.first).dt.days.to_numpy()
     parts = [day // self.span] + ([day % 7] if self.span > 1 else [])

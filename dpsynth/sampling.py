@@ -23,7 +23,7 @@ import torch
 from .core import InputError
 from .files import uniform_for_arrow
 from .schema import Schema
-from .conditions import condition, constrained, contradictions
+from .conditions import condition, constrained_columns, contradictions
 from .preprocessing import TableEncoder
 from .code_matrix import columns_of
 from .tabular_vae import draw_latents, prior_moments, sample_codes, TabularVAE, VAEConfig
@@ -235,7 +235,7 @@ def constraint_mask(model: FittedModel, pool, rng, asked=None):  # (cells of con
     schema = model.encoder.resolved
     if not schema.constraints:
         return None, np.ones(len(pool))
-    cells = model.encoder.decode(pool, rng, asked, constrained(schema))
+    cells = model.encoder.decode(pool, rng, asked, constrained_columns(schema))
     good = ~contradictions(schema, cells)
     if not good.any():
         raise InputError("constraints: the model gives no row that keeps them" + (" and the condition" if asked else ""))
@@ -346,7 +346,7 @@ IMPUTE_DRAWS, IMPUTE_ROUNDS = 128, 8  # completions of a row, of which one is ch
 def complete_codes(model: FittedModel, frame: pd.DataFrame, codes: np.ndarray, gone: np.ndarray, rng):  # codes, cells of constrained columns, what is left to wish for
     "Codes with those that are `gone` drawn given the others. A cell is never `other`, and stays missing only where constraints leave nothing else."
     masks, schema = [], model.encoder.resolved
-    ruled = constrained(schema)
+    ruled = constrained_columns(schema)
     for j, f in enumerate(model.encoder.fields):
         stays = f.column in ruled and schema[f.column].nullable
         usable = 1.0 - np.isin(np.arange(f.cardinality - stays), f.structural)
