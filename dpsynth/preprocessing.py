@@ -44,9 +44,9 @@ class CategoryCoder:
         k = len(self.categories)
         self.text = bool(k == 0 or isinstance(self.categories[0], str))
         self.other, self.missing = k, (k + 1 if self.nullable else k)
-        structural = (k, k + 1) if self.nullable else (k,)
-        never = (k,) if self._never_other(column) else ()
-        self.fields = (Field(name, name, k + 1 + self.nullable, structural, never),)
+        reserved = (k, k + 1) if self.nullable else (k,)
+        unsampled = (k,) if self._never_other(column) else ()
+        self.fields = (Field(name, name, k + 1 + self.nullable, reserved, unsampled),)
 
     def _never_other(self, column) -> bool:
         "True if no sample may have `other`: its dtype lists all categories, or is a plain number or bool."
@@ -88,7 +88,7 @@ def decode(
 
 # %% ../nbs/30_preprocessing.ipynb #pp08
 @patch
-def shares(
+def overlap(
     self: CategoryCoder,
     spans: np.ndarray,  # (spans, 2) of a condition
 ) -> list:  # one (cardinality,) vector a field, 0 or 1
@@ -236,7 +236,7 @@ def days_touched(
 
 
 @patch
-def shares(
+def overlap(
     self: DatetimeCoder,
     spans: np.ndarray,  # (spans, 2) of a condition, seconds
 ) -> list:  # one (cardinality,) vector a field, 0 or 1
@@ -421,7 +421,7 @@ def marginals(
     out = []
     for name, coder in self.coders.items():
         condition = conditions.get(name)
-        vectors = coder.shares(condition.spans) if condition else [None] * len(coder.fields)
+        vectors = coder.overlap(condition.spans) if condition else [None] * len(coder.fields)
         if condition and condition.missing:
             vectors = [np.append(v[:-1], 1.0) for v in vectors]
         out += vectors
@@ -611,13 +611,13 @@ USUAL_CODES = 24  # assumed for a column whose codes are found only in `fit`
 
 def planned_fields(
     schema: Schema,
-) -> tuple:  # one Field each; `settled` is False where the number of codes is assumed
+) -> tuple:  # one Field each; `size_is_final` is False where the number of codes is assumed
     "The coded fields of a table as far as the schema alone tells: what plans are made from."
     fields = []
     for name, column in schema.modelled.items():
         alone = Schema({name: column})
         if set(discovery_releases(alone)) > {"coverage"}:
-            fields.append(Field(name, name, USUAL_CODES, settled=False))
+            fields.append(Field(name, name, USUAL_CODES, size_is_final=False))
         else:
             fields += TableEncoder(alone).fields
     return tuple(fields)

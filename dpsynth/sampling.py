@@ -144,14 +144,14 @@ def zero_reserved_codes(cal: Calibration, fields) -> None:
     for c, target in cal.targets.items():
         table = target.reshape([cal.sizes[j] for j in c])
         for axis, j in enumerate(c):
-            for code in fields[j].never:
+            for code in fields[j].unsampled_codes:
                 table[(slice(None),) * axis + (code,)] = 0
         target /= max(target.sum(), 1e-9)
 
 # %% ../nbs/70_sampling.ipynb #c017a
 def _structural(encoder: TableEncoder, noisy: dict, scales: dict) -> dict:  # field → codes
     "Codes that are dropped unless they stand out: other, missing, and bins far from all rows that were counted."
-    found = {j: f.structural for j, f in enumerate(encoder.fields)}
+    found = {j: f.reserved_codes for j, f in enumerate(encoder.fields)}
     for j, f in enumerate(encoder.fields):
         if (j,) in noisy and hasattr(encoder.coders[f.column], "far_off"):
             found[j] += encoder.coders[f.column].far_off(noisy[j,], scales[j,])
@@ -207,7 +207,7 @@ def rows_at_once(model: FittedModel) -> int:
 def head_masks(model: FittedModel, allowed) -> list:
     "Shares of the codes that may be drawn, one a field, None for all: what is `allowed`, less what must not be generated."
     fields = model.encoder.fields
-    fit = lambda f: torch.from_numpy(1.0 - np.isin(np.arange(f.cardinality), f.never)).float() if f.never else None
+    fit = lambda f: torch.from_numpy(1.0 - np.isin(np.arange(f.cardinality), f.unsampled_codes)).float() if f.unsampled_codes else None
     return [fit(f) if given is None else given for f, given in zip(fields, allowed or [None] * len(fields))]
 
 
@@ -349,7 +349,7 @@ def complete_codes(model: FittedModel, frame: pd.DataFrame, codes: np.ndarray, g
     ruled = constrained_columns(schema)
     for j, f in enumerate(model.encoder.fields):
         stays = f.column in ruled and schema[f.column].nullable
-        usable = 1.0 - np.isin(np.arange(f.cardinality - stays), f.structural)
+        usable = 1.0 - np.isin(np.arange(f.cardinality - stays), f.reserved_codes)
         usable = np.append(usable, 1.0) if stays else usable
         known = np.arange(f.cardinality) == codes[:, j, None]
         vectors = np.where(gone[:, j, None], usable, known)
