@@ -6,7 +6,7 @@
 __all__ = ['MISSING_WORDS', 'text_of', 'is_missing', 'factorize_texts', 'labelled_values', 'distinct_texts', 'defuse_formula',
            'respell_columns', 'read_numbers', 'place_special_texts', 'read_booleans', 'instants_of_texts',
            'check_kind_of_dtype', 'looks_like', 'ColumnReading', 'expand_rows', 'read_native', 'read_column',
-           'warn_column', 'format_row_number', 'dtype_hint']
+           'format_row_number', 'warn_column', 'dtype_hint']
 
 # %% ../nbs/06_cells.ipynb #cell02
 import math
@@ -61,7 +61,9 @@ def is_missing(value) -> bool:
     return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, Decimal) and value.is_nan())
 
 
-def factorize_texts(texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # (n,) label or -1 where missing; distinct texts
+def factorize_texts(
+    texts: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:  # (n,) label or -1 where missing; distinct texts
     "Labels of texts. With a missing cell pandas compares all of a text; without one only what stands before a NUL."
     codes, distinct = pd.factorize(np.append(texts, None))
     return codes[:-1], distinct
@@ -81,7 +83,8 @@ def labelled_values(
         values = np.array([*map(str, cells.array.__arrow_array__().to_pylist()), None], object)[:-1]
     else:
         values = cells.to_numpy(object)
-        if pd.api.types.infer_dtype(values, skipna=True) not in ("string", "empty"):  # 1, True and 1.0 are one to pandas
+        # 1, True and 1.0 are one to pandas
+        if pd.api.types.infer_dtype(values, skipna=True) not in ("string", "empty"):
             values = np.array([None if is_missing(v) else text_of(v, *as_text) for v in values] + [None], object)[:-1]
             codes, values = factorize_texts(values)
             return codes, list(values)
@@ -156,7 +159,7 @@ def read_unrounded(self: NumberColumn, cells: pd.Series) -> pd.Series:
     x = read_numbers(cells, self.notation)
     return pd.Series(place_special_texts(self, cells, x), index=cells.index)
 
-
+# %% ../nbs/06_cells.ipynb #ces102
 @patch
 def read_cells(self: Float, cells: pd.Series) -> pd.Series:
     "Text or numbers as float64; NaN where a cell is none."
@@ -172,7 +175,10 @@ def read_cells(self: Integer, cells: pd.Series) -> pd.Series:
     return pd.Series(pd.arrays.IntegerArray(np.where(missing, 0, whole).astype(np.int64), missing), index=cells.index)
 
 # %% ../nbs/06_cells.ipynb #c039
-_BOOLEAN_WORDS = {**dict.fromkeys("true yes y t on 1".split(), True), **dict.fromkeys("false no n f off 0".split(), False)}
+_BOOLEAN_WORDS = {
+    **dict.fromkeys("true yes y t on 1".split(), True),
+    **dict.fromkeys("false no n f off 0".split(), False),
+}
 
 
 def read_booleans(
@@ -214,7 +220,9 @@ def instants_of_texts(
     texts = cells.tolist()
     seconds, aware, good = read_instants(texts, column.format, column.is_clock)
     if marked := [i for i, t in enumerate(texts) if t[:1] == _INSTANT]:
-        seconds[marked], aware[marked], good[marked] = read_instants([texts[i][1:] for i in marked], clock=column.is_clock)
+        seconds[marked], aware[marked], good[marked] = read_instants(
+            [texts[i][1:] for i in marked], clock=column.is_clock
+        )
     return seconds_to_timestamps(seconds, good, cells.index), aware
 
 # %% ../nbs/06_cells.ipynb #cel126
@@ -257,17 +265,33 @@ def check_kind_of_dtype(name: str, cells: pd.Series) -> None:
     "Refuse a column by the type that its table gives it, never by its cells."
     kind = getattr(cells.dtype, "kind", "")
     if kind == "m":
-        raise InputError(f"column {name!r}: durations are not read: give them as a number of seconds, or declare type: ignore")
+        raise InputError(
+            f"column {name!r}: durations are not read: give them as a number of seconds, or declare type: ignore"
+        )
     if kind == "c":
-        raise InputError(f"column {name!r}: complex numbers are not read: give their parts as columns, or declare type: ignore")
+        raise InputError(
+            f"column {name!r}: complex numbers are not read: give their parts as columns, or declare type: ignore"
+        )
 
 # %% ../nbs/06_cells.ipynb #ws02
 _NUMBERS_LIKE = (  # pattern of texts; what they look like; what to declare
-    (r"[-+]?[0-9]{1,3}(?:\.[0-9]{3})+(?:,[0-9]+)?|[-+]?[0-9]+,[0-9]+", "numbers with a decimal comma", "format: '1.234,56'"),
+    (
+        r"[-+]?[0-9]{1,3}(?:\.[0-9]{3})+(?:,[0-9]+)?|[-+]?[0-9]+,[0-9]+",
+        "numbers with a decimal comma",
+        "format: '1.234,56'",
+    ),
     (r"[-+]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?", "numbers with a comma between thousands", "format: '1,234.56'"),
-    (r"[-+]?[0-9]{1,3}(?:[ '’_][0-9]{3})+(?:[.,][0-9]+)?", "numbers with a sign between thousands", "format: as 1234.56 is written there, such as '1 234.56'"),
+    (
+        r"[-+]?[0-9]{1,3}(?:[ '’_][0-9]{3})+(?:[.,][0-9]+)?",
+        "numbers with a sign between thousands",
+        "format: as 1234.56 is written there, such as '1 234.56'",
+    ),
     (r"[-+]?[0-9.,]+ ?%", "percentages", "format: '1234.56%'"),
-    (r"[-+]?[^\w\s]? ?[-+]?[0-9.,' ]+ ?[^\w\s]?|[A-Za-z]{2,3} ?[0-9.,' ]+|[0-9.,' ]+ ?[A-Za-z]{1,3}", "numbers with a sign or unit", "format: as 1234.56 is written there, such as '€1,234.56'"),
+    (
+        r"[-+]?[^\w\s]? ?[-+]?[0-9.,' ]+ ?[^\w\s]?|[A-Za-z]{2,3} ?[0-9.,' ]+|[0-9.,' ]+ ?[A-Za-z]{1,3}",
+        "numbers with a sign or unit",
+        "format: as 1234.56 is written there, such as '€1,234.56'",
+    ),
 )
 _DATES_LIKE = (
     (r"[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}.*", "dates with the year last", "format: '%d/%m/%Y' or '%m/%d/%Y'"),
@@ -320,7 +344,7 @@ def any_fits(
     "True if at least one cell matches the declared type. If none does, the schema is wrong."
     return bool(typed.notna().any())
 
-
+# %% ../nbs/06_cells.ipynb #ces104
 @patch
 def any_fits(self: Integer, cells: pd.Series, typed: pd.Series) -> bool:
     "True if at least one cell is a whole number."
@@ -345,7 +369,7 @@ class ColumnReading:
     row: int = -1  # the first that was not read, from 0; -1: all were read
     looks: str = ""  # what such cells look like, and what to declare
 
-
+# %% ../nbs/06_cells.ipynb #ces106
 def expand_rows(
     typed: pd.Series,  # by label
     codes: np.ndarray,  # (rows,) labels, -1: missing
@@ -368,7 +392,7 @@ def read_native(cells: pd.Series, column: ColumnType) -> tuple[pd.Series, Column
         reading = replace(reading, row=int(np.argmax(unread)), looks=column.unread_hint([]))
     return typed, reading
 
-
+# %% ../nbs/06_cells.ipynb #ces108
 def read_column(
     cells: pd.Series,
     column: ColumnType,
@@ -392,6 +416,11 @@ def read_column(
         reading = replace(reading, row=first, looks=column.unread_hint(list(lost.iloc[:1000])))
     return expand_rows(typed, codes, short), reading
 
+# %% ../nbs/06_cells.ipynb #ces109
+def format_row_number(row: int) -> str:
+    "The place of a row in a DataFrame, in words; `row` counts from 0."
+    return f"row {row + 1:,}"
+
 # %% ../nbs/06_cells.ipynb #wn01
 def warn_column(
     name: str,
@@ -409,11 +438,6 @@ def warn_column(
         line = f"cells, the first in {place(reading.row)}, are not read and become missing{reading.looks}"
     if line:
         warnings.warn(f"column {name!r}: {line}", OperatorWarning, stacklevel=4)
-
-
-def format_row_number(row: int) -> str:
-    "The place of a row in a DataFrame, in words; `row` counts from 0."
-    return f"row {row + 1:,}"
 
 # %% ../nbs/06_cells.ipynb #hi00
 def dtype_hint(cells: pd.Series) -> str:

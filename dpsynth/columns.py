@@ -71,7 +71,10 @@ class ColumnType:
         "The form that is written to a file: JSON types only, defaults left out."
         spec = {f.name: to_json_value(getattr(self, f.name)) for f in fields(self)}
         usual = {f.name: f.default for f in fields(self) if f.name not in self.always_written}
-        return {"type": self.type, **{k: v for k, v in spec.items() if usual.get(k, MISSING) is MISSING or v != usual[k]}}
+        return {
+            "type": self.type,
+            **{k: v for k, v in spec.items() if usual.get(k, MISSING) is MISSING or v != usual[k]},
+        }
 
 # %% ../nbs/05_columns.ipynb #c009
 def check_number_value(key: str, value) -> float:
@@ -128,7 +131,7 @@ def check_order(column: ColumnType) -> None:
     if not any(map(is_discover, bounds)) and not bounds[0] < bounds[1]:
         raise InputError("lower must be below upper")
 
-
+# %% ../nbs/05_columns.ipynb #cos102
 def check_bounds(
     column: ColumnType,
     **checks,  # field → function of its name and its value, which returns the checked value
@@ -311,7 +314,9 @@ class Float(NumberColumn):
 
     lower: float  # or 'discover'
     upper: float  # or 'discover'
-    decimals: int = None  # digits after the point in what is sampled; None: those of a decimal `dtype`, else all of them
+    decimals: int = (
+        None  # digits after the point in what is sampled; None: those of a decimal `dtype`, else all of them
+    )
     nullable: bool = True  # whether a cell may be missing
     dtype: str = None  # dtype of what is sampled, such as decimal128(9, 2); None: float64
     format: str = None  # how 1234.56 is written in text, such as '1.234,56' or '1234.56%'; None: as in programs
@@ -418,7 +423,9 @@ class Boolean(ListedColumn):
 
     nullable: bool = True  # whether a cell may be missing
     dtype: str = None  # pandas dtype of what is sampled; None: boolean, or bool where nothing is missing
-    spelling: list = None  # how text has it, true first, such as [Yes, No]; None: True, False, and all usual words are read
+    spelling: list = (
+        None  # how text has it, true first, such as [Yes, No]; None: True, False, and all usual words are read
+    )
 
     type: ClassVar[str] = "boolean"
     reads_as: ClassVar[str] = "reads as true or false"
@@ -459,7 +466,11 @@ def check_upper(key: str, value, clock: bool = False) -> pd.Timestamp:
 def check_format(format) -> None:
     "Require a format of instants: directives that Python reads and writes, with a year where there is a date."
     parts = re.findall("%(.)", format.replace("%%", "")) if isinstance(format, str) else []
-    if not parts or set(parts) - set("YymdbBaAjHIMSfpz") or format.count("%") != len(re.findall("%.", format)) + format.count("%%"):
+    if (
+        not parts
+        or set(parts) - set("YymdbBaAjHIMSfpz")
+        or format.count("%") != len(re.findall("%.", format)) + format.count("%%")
+    ):
         raise InputError(
             "format must be made of %Y %y %m %d %b %B %j %a %A %H %I %M %S %f %p %z, such as '%d/%m/%Y %H:%M'"
         )
@@ -484,7 +495,9 @@ class Datetime(ColumnType):
     nullable: bool = True  # whether a cell may be missing
     timezone: str = None  # such as Europe/Berlin: cells with an offset are moved there, and a sample has it
     dtype: str = None  # dtype of what is sampled, without its zone, such as date32 or time64[us]; None: datetime64[s]
-    format: str = None  # how text has it: directives such as '%d/%m/%Y'; without a date it is a time of day. None: ISO 8601
+    format: str = (
+        None  # how text has it: directives such as '%d/%m/%Y'; without a date it is a time of day. None: ISO 8601
+    )
     special: list = None  # instants outside the bounds that mean something of their own, such as ['9999-12-31']
 
     type: ClassVar[str] = "datetime"
@@ -497,7 +510,9 @@ class Datetime(ColumnType):
     always_written: ClassVar[tuple] = ("resolution",)
     is_instant: ClassVar[bool] = True
     has_order: ClassVar[bool] = True
-    discovery_room: ClassVar[pd.Timedelta] = pd.Timedelta(31, "D")  # what is discovered is at least as far from the other
+    discovery_room: ClassVar[pd.Timedelta] = pd.Timedelta(
+        31, "D"
+    )  # what is discovered is at least as far from the other
 
     @property
     def is_clock(self) -> bool:
@@ -604,7 +619,7 @@ def spell_ids(
         text = text + np.array(list(symbols), object)[digit]
     return text
 
-
+# %% ../nbs/05_columns.ipynb #cos105
 @patch
 def fresh(self: Id, n: int, rng: np.random.Generator) -> pd.Series:  # (n,) text, no two alike
     "Ids that nobody has been given; InputError where there are not enough."

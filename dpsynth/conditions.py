@@ -89,7 +89,7 @@ def usual_span(self: NumberColumn, low, high) -> tuple:  # lower and upper end; 
 
     return end(low, self.lower, np.ceil, max), end(high, self.upper, np.floor, min)
 
-
+# %% ../nbs/09_conditions.ipynb #cns102
 @patch
 def usual_span(self: Datetime, low, high) -> tuple:  # lower and upper end in seconds
     "A range within the bounds. A date stands for its whole day, an instant for a step of the resolution."
@@ -130,7 +130,7 @@ def value_spans(self: Datetime, low, high) -> list:
     special, (low, high) = special_spans(self, low, high), self.usual_span(low, high)
     return ([(low, high)] if low <= high else []) + special
 
-
+# %% ../nbs/09_conditions.ipynb #cns104
 @patch
 def value_spans(self: ListedColumn, low, high) -> list:
     "Positions of one category; of a range, in an ordered list or among whole numbers."
@@ -153,7 +153,7 @@ def spans_of(column: ColumnType, low, high) -> list:  # pairs of ends
     except (KeyError, TypeError, ValueError, OverflowError):  # InputError among them
         return []
 
-
+# %% ../nbs/09_conditions.ipynb #cns106
 def merge_spans(spans) -> np.ndarray:  # (k, 2) float64
     "Spans in order, those that overlap made one."
     merged = []
@@ -207,7 +207,7 @@ def comparable_positions(
     texts = special_texts_of(column)
     return np.where(np.isin(x, list(texts.values())), np.nan, x) if texts else x
 
-
+# %% ../nbs/09_conditions.ipynb #cns108
 def meets_all(
     schema: Schema,
     wanted: dict,  # column → what it has to be
@@ -249,7 +249,7 @@ def constrained_columns(schema: Schema) -> list:
     named = {n for c in schema.constraints for part in c.values() for n in part}
     return [n for n in schema if n in named]
 
-
+# %% ../nbs/09_conditions.ipynb #cns110
 def check_constraints(schema: Schema) -> None:
     "Refuse a constraint that asks for what a declared column cannot be."
     for i, c in enumerate(schema.constraints, 1):

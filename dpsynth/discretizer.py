@@ -82,7 +82,9 @@ class FineGrid:
         self.flat = self.widths / (edges[-1] - edges[0]) + scaled
 
     @property
-    def edges(self) -> np.ndarray:  # (cells + 1,) in steps, if there are any; then the last is one more than the largest value
+    def edges(
+        self,
+    ) -> np.ndarray:  # (cells + 1,) in steps, if there are any; then the last is one more than the largest value
         "Where cells begin, and where the last one ends."
         return np.append(self.starts, self.starts[-1] + self.widths[-1])
 
@@ -351,7 +353,9 @@ def draw_in_bins(
 
 # %% ../nbs/22_discretizer.ipynb #dis142
 @patch
-def decode(self: Discretizer, codes, rng, low=None, high=None) -> pd.Series:  # (n, 1) codes, bounds of each value → (n,)
+def decode(
+    self: Discretizer, codes, rng, low=None, high=None
+) -> pd.Series:  # (n, 1) codes, bounds of each value → (n,)
     "A value for each code: the atom, the special value, missing, or one drawn from the bin."
     code, n_atoms = codes[:, 0], len(self.atoms)
     x = self.draw_in_bins(code, rng, low, high)
@@ -384,7 +388,7 @@ def chance(
     special = (low <= self.special[:, None]) & (self.special[:, None] <= high)
     return np.concatenate([atoms, bins, special, np.zeros((int(self.nullable), len(low)))])[codes[:, 0]]
 
-
+# %% ../nbs/22_discretizer.ipynb #dis146
 @patch
 def overlap(self: Discretizer, spans: np.ndarray) -> list:  # a (codes,) vector for each field
     "How much of each code lies in the spans of a condition, 0 to 1."
