@@ -356,7 +356,7 @@ def says_nothing(
     column,
 ) -> np.ndarray:  # (n,) bool
     "Which cells say nothing about bounds: zeros, and special values."
-    if not hasattr(column, "special"):
+    if column.is_listed:
         return np.zeros(len(values), bool)
     x = positions_of(values, column)
     return (x == 0) & _is_number(column) | (is_special_position(x, column) >= 0)

@@ -29,7 +29,7 @@ import pandas as pd
 from .core import InputError
 from .notations import is_instant_dtype, notation_like, read_instants
 from dpsynth.columns import (
-    arrow_type, Boolean, Categorical, ColumnType, Datetime, DISCOVER, DTYPE_PATTERNS, Float, Id, ID_SYMBOLS, Ignore,
+    arrow_type, Boolean, Categorical, ColumnType, Datetime, DISCOVER, Float, Id, ID_SYMBOLS, Ignore,
     Integer, NEVER_MISSING_DTYPES,
 )
 from .cells import distinct_texts, dtype_hint, MISSING_WORDS, read_numbers, text_of
@@ -740,7 +740,7 @@ def copy_declared(
     name = re.sub(r"(?<=\[[mnu]s), [^]]*|(?<=\[s), [^]]*", "", str(dtype))
     zone = str(zone) if str(zone) in zoneinfo.available_timezones() else "UTC" if zone else None
     extra = {"timezone": zone} if zone and column.type == "datetime" else {}
-    if re.fullmatch(DTYPE_PATTERNS[column.type], name) and name != column.usual_dtype:
+    if re.fullmatch(column.dtype_pattern, name) and name != column.usual_dtype:
         extra |= {"dtype": name} | ({"nullable": False} if NEVER_MISSING_DTYPES.fullmatch(name) else {})
     return replace(column, **extra)
 

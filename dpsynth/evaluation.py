@@ -24,7 +24,7 @@ from scipy.special import gammaln
 from .core import InputError
 from .columns import category_label, is_special_position, special_texts_of
 from dpsynth.cells import (
-    CELL_READERS, defuse_formula, distinct_texts, has_native_dtype, MISSING_WORDS, respell_columns,
+    defuse_formula, distinct_texts, MISSING_WORDS, respell_columns,
 )
 from .files import load_frame
 from .schema import Schema
@@ -81,7 +81,7 @@ def special_values_as_texts(
 # %% ../nbs/60_evaluation.ipynb #rc01
 def _distinct_cells(texts: pd.Series, column) -> Cells:
     "The cells of distinct texts."
-    typed = CELL_READERS["float" if column.type == "integer" else column.type](column, texts)
+    typed = column.read_unrounded(texts)
     if column.type in ("integer", "float", "datetime"):
         numbers = numbers_of_typed(typed, column)
         return special_values_as_texts(numbers, np.where(np.isnan(numbers), texts, None), column)
@@ -94,8 +94,8 @@ def read_column_cells(
     column,  # its declaration
 ) -> Cells:
     "The cells of a column, each read by itself as the column's type reads it."
-    if has_native_dtype(values, column):
-        typed = CELL_READERS["float" if column.type == "integer" else column.type](column, values)
+    if column.has_native_dtype(values):
+        typed = column.read_unrounded(values)
         return special_values_as_texts(numbers_of_typed(typed, column), np.full(len(values), None, object), column)
     keep = [*map(category_label, getattr(column, "categories", [])), *special_texts_of(column)]
     rows, texts = distinct_texts(values, MISSING_WORDS, keep)

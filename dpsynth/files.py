@@ -31,7 +31,7 @@ import pyarrow.parquet
 from fastcore.basics import patch
 
 from .core import check_whole, InputError
-from .notations import fixed_layout, notation_of, NumberNotation, read_instants, without_zone
+from .notations import fixed_layout, NumberNotation, read_instants, without_zone
 from .columns import arrow_type, special_texts_of
 from .cells import defuse_formula, text_of
 
@@ -639,7 +639,7 @@ def write_instants(values: pd.Series, column) -> pd.Series:  # text, or None whe
 # %% ../nbs/07_files.ipynb #wr03
 def _write_numbers(values: pd.Series, column, dialect: Dialect) -> pd.Series:
     "Numbers in their notation; special texts as they are."
-    notation = notation_of(column) or (NumberNotation(decimal=dialect.decimal) if dialect.decimal != "." else None)
+    notation = column.notation or (NumberNotation(decimal=dialect.decimal) if dialect.decimal != "." else None)
     decimals = getattr(column, "decimals", 0) if getattr(column, "format", None) else None
     if notation is None and not special_texts_of(column):
         return values

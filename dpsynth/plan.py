@@ -89,7 +89,7 @@ def expected_tvd(
             for j in clique:  # a share is a sum of cells: its noise has standard deviation scale · √(cells / codes)
                 error = math.sqrt(sizes[j] * clique_size(clique, sizes) / (2 * math.pi)) * scale / self.units
                 best[j] = min(error, best.get(j, 1.0))
-    rows = [(f.name, f.cardinality, f.settled, best[j]) for j, f in enumerate(fields)]
+    rows = [(f.name, f.cardinality, f.size_is_final, best[j]) for j, f in enumerate(fields)]
     return pd.DataFrame(rows, columns=["field", "codes", "settled", "expected_tvd"]).set_index("field")
 
 # %% ../nbs/53_plan.ipynb #c009

@@ -21,12 +21,13 @@ from fastcore.basics import patch
 from .core import InputError
 from .noise import gaussian_histogram
 from .ledger import Ledger
+from .notations import instants_to_seconds
 from dpsynth.columns import (
     arrow_type, Boolean, Categorical, Datetime, Id, Integer, is_special_position, special_positions,
     special_texts_of,
 )
 from .schema import Schema
-from .conditions import instants_to_seconds, axis, inside_spans
+from .conditions import inside_spans
 from dpsynth.discovery import (
     bound_levels, column_pieces, count_bound_cells, discovery_releases, lost_columns, measure_coverage, read_bounds,
     read_values, refuse_lost, value_widths,
@@ -43,9 +44,9 @@ class CategoryCoder:
         k = len(self.categories)
         self.text = bool(k == 0 or isinstance(self.categories[0], str))
         self.other, self.missing = k, (k + 1 if self.nullable else k)
-        structural = (k, k + 1) if self.nullable else (k,)
-        never = (k,) if self._never_other(column) else ()
-        self.fields = (Field(name, name, k + 1 + self.nullable, structural, never),)
+        reserved = (k, k + 1) if self.nullable else (k,)
+        unsampled = (k,) if self._never_other(column) else ()
+        self.fields = (Field(name, name, k + 1 + self.nullable, reserved, unsampled),)
 
     def _never_other(self, column) -> bool:
         "True if no sample may have `other`: its dtype lists all categories, or is a plain number or bool."
@@ -87,7 +88,7 @@ def decode(
 
 # %% ../nbs/30_preprocessing.ipynb #pp08
 @patch
-def shares(
+def overlap(
     self: CategoryCoder,
     spans: np.ndarray,  # (spans, 2) of a condition
 ) -> list:  # one (cardinality,) vector a field, 0 or 1
@@ -133,7 +134,7 @@ def encode(
 ) -> np.ndarray:  # (n, fields) codes
     "The code of each calendar part of each cell."
     when = pd.to_datetime(pd.Series(values).reset_index(drop=True)).dt.as_unit("s")
-    missing, special = when.isna().to_numpy(), is_special_position(axis(self.column, when), self.column)
+    missing, special = when.isna().to_numpy(), is_special_position(self.column.to_number_line(when), self.column)
     when = when.fillna(self.column.lower).clip(self.column.lower, self.column.upper)
     day = (when.dt.normalize() - self.first).dt.days.to_numpy()
     parts = [day // self.span] + ([day % 7] if self.span > 1 else [])
@@ -235,7 +236,7 @@ def days_touched(
 
 
 @patch
-def shares(
+def overlap(
     self: DatetimeCoder,
     spans: np.ndarray,  # (spans, 2) of a condition, seconds
 ) -> list:  # one (cardinality,) vector a field, 0 or 1
@@ -420,7 +421,7 @@ def marginals(
     out = []
     for name, coder in self.coders.items():
         condition = conditions.get(name)
-        vectors = coder.shares(condition.spans) if condition else [None] * len(coder.fields)
+        vectors = coder.overlap(condition.spans) if condition else [None] * len(coder.fields)
         if condition and condition.missing:
             vectors = [np.append(v[:-1], 1.0) for v in vectors]
         out += vectors
@@ -610,13 +611,13 @@ USUAL_CODES = 24  # assumed for a column whose codes are found only in `fit`
 
 def planned_fields(
     schema: Schema,
-) -> tuple:  # one Field each; `settled` is False where the number of codes is assumed
+) -> tuple:  # one Field each; `size_is_final` is False where the number of codes is assumed
     "The coded fields of a table as far as the schema alone tells: what plans are made from."
     fields = []
     for name, column in schema.modelled.items():
         alone = Schema({name: column})
         if set(discovery_releases(alone)) > {"coverage"}:
-            fields.append(Field(name, name, USUAL_CODES, settled=False))
+            fields.append(Field(name, name, USUAL_CODES, size_is_final=False))
         else:
             fields += TableEncoder(alone).fields
     return tuple(fields)

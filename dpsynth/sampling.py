@@ -23,7 +23,7 @@ import torch
 from .core import InputError
 from .files import uniform_for_arrow
 from .schema import Schema
-from .conditions import condition, constrained, contradictions
+from .conditions import condition, constrained_columns, contradictions
 from .preprocessing import TableEncoder
 from .code_matrix import columns_of
 from .tabular_vae import draw_latents, prior_moments, sample_codes, TabularVAE, VAEConfig
@@ -144,14 +144,14 @@ def zero_reserved_codes(cal: Calibration, fields) -> None:
     for c, target in cal.targets.items():
         table = target.reshape([cal.sizes[j] for j in c])
         for axis, j in enumerate(c):
-            for code in fields[j].never:
+            for code in fields[j].unsampled_codes:
                 table[(slice(None),) * axis + (code,)] = 0
         target /= max(target.sum(), 1e-9)
 
 # %% ../nbs/70_sampling.ipynb #c017a
 def _structural(encoder: TableEncoder, noisy: dict, scales: dict) -> dict:  # field → codes
     "Codes that are dropped unless they stand out: other, missing, and bins far from all rows that were counted."
-    found = {j: f.structural for j, f in enumerate(encoder.fields)}
+    found = {j: f.reserved_codes for j, f in enumerate(encoder.fields)}
     for j, f in enumerate(encoder.fields):
         if (j,) in noisy and hasattr(encoder.coders[f.column], "far_off"):
             found[j] += encoder.coders[f.column].far_off(noisy[j,], scales[j,])
@@ -207,7 +207,7 @@ def rows_at_once(model: FittedModel) -> int:
 def head_masks(model: FittedModel, allowed) -> list:
     "Shares of the codes that may be drawn, one a field, None for all: what is `allowed`, less what must not be generated."
     fields = model.encoder.fields
-    fit = lambda f: torch.from_numpy(1.0 - np.isin(np.arange(f.cardinality), f.never)).float() if f.never else None
+    fit = lambda f: torch.from_numpy(1.0 - np.isin(np.arange(f.cardinality), f.unsampled_codes)).float() if f.unsampled_codes else None
     return [fit(f) if given is None else given for f, given in zip(fields, allowed or [None] * len(fields))]
 
 
@@ -235,7 +235,7 @@ def constraint_mask(model: FittedModel, pool, rng, asked=None):  # (cells of con
     schema = model.encoder.resolved
     if not schema.constraints:
         return None, np.ones(len(pool))
-    cells = model.encoder.decode(pool, rng, asked, constrained(schema))
+    cells = model.encoder.decode(pool, rng, asked, constrained_columns(schema))
     good = ~contradictions(schema, cells)
     if not good.any():
         raise InputError("constraints: the model gives no row that keeps them" + (" and the condition" if asked else ""))
@@ -346,10 +346,10 @@ IMPUTE_DRAWS, IMPUTE_ROUNDS = 128, 8  # completions of a row, of which one is ch
 def complete_codes(model: FittedModel, frame: pd.DataFrame, codes: np.ndarray, gone: np.ndarray, rng):  # codes, cells of constrained columns, what is left to wish for
     "Codes with those that are `gone` drawn given the others. A cell is never `other`, and stays missing only where constraints leave nothing else."
     masks, schema = [], model.encoder.resolved
-    ruled = constrained(schema)
+    ruled = constrained_columns(schema)
     for j, f in enumerate(model.encoder.fields):
         stays = f.column in ruled and schema[f.column].nullable
-        usable = 1.0 - np.isin(np.arange(f.cardinality - stays), f.structural)
+        usable = 1.0 - np.isin(np.arange(f.cardinality - stays), f.reserved_codes)
         usable = np.append(usable, 1.0) if stays else usable
         known = np.arange(f.cardinality) == codes[:, j, None]
         vectors = np.where(gone[:, j, None], usable, known)

@@ -32,7 +32,7 @@ from .columns import special_positions
 from .cells import respell_columns
 from .files import column_labels, load_frame
 from .schema import Schema
-from .conditions import check_constraints, condition, has_order, mapping_to_range, meets_condition
+from .conditions import check_constraints, comparable_positions, condition, mapping_to_range, meets_condition
 from .loading import bound_contributions, read_table
 from .large_tables import bound_chunks, ChunkedTable, is_large, private_folder
 from .preprocessing import apply_dtype, TableEncoder
@@ -205,7 +205,7 @@ class _Rules:
         places = [x for found in asked.values() for x in found.spans.ravel()]
         places += [x for n in {n for pair in self.pairs for n in pair} for x in _cells_near(schema[n], places)]  # compared with others' cells
         self.cells = {n: np.append(_cells_near(schema[n], places), np.nan) for n in self.names}
-        self.uncompared = {n: np.isnan(has_order(schema[n], x)) for n, x in self.cells.items()}  # missing cells and special texts
+        self.uncompared = {n: np.isnan(comparable_positions(schema[n], x)) for n, x in self.cells.items()}  # missing cells and special texts
         self.start = {n: np.append(np.ones(len(x) - 1, bool), schema[n].nullable) for n, x in self.cells.items()}
         met = {key: meets_condition(found, self.cells[key[2]]) for key, found in asked.items()}
         self.clauses = []
