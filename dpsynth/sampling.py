@@ -118,7 +118,7 @@ def train_network(codes, unit_index, encoder, noisy, plan, target, seed, ledger,
     training = affordable_training(plan, ledger.spends)
     trainer(network, training, rng).fit(ordered, unit_index, ledger, tick)
     shrink_map(network, training, rows)
-    network.settle()
+    network.fold_centre_into_biases()
 
     own_mean, own_covariance = prior_moments(network)
     scale = np.sqrt(np.diag(own_covariance))
