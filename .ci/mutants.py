@@ -35,7 +35,7 @@ class Chapter(NamedTuple):
 
 GENERATOR, FORKED, GRID = (Chapter("02_noise", c) for c in (("nois03", "sg02"), ("nois03", "sg04"), ("nois03", "c042",)))
 MASKS = Chapter("51_dp_training", ("dp_t03", "c056", "cl02"))
-CERTIFICATE = Chapter("71_certificate", ("cert03", "ce07"))
+CERTIFICATE = Chapter("71_certificate", ("cert03", "ct06", "ce07"))
 DRAWN = "noise = standard_normals(self.rng, len(total), self.device)"
 MUTANTS = [  # name, audit that must find it, patches: (module, old text, new text)
     # noise
@@ -81,13 +81,13 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("selection: scaled by the real count", MECHANISMS, ("calibration", "np.abs(real - rows * model)", "np.abs(real - len(codes) * model)")),
     ("selection: as if for one pair", MECHANISMS, ("calibration", "k * math.sqrt(len(scores)), rng)", "k, rng)")),
     ("rows of users: real counts returned", REPLAY, ("calibration", "noisy = gaussian_histogram(counts, spend.noise_multiplier, 1.0, rng)\n    return project", "noisy = counts + 0 * gaussian_histogram(counts, spend.noise_multiplier, 1.0, rng)\n    return project")),
-    ("rows of users: uncharged", REPLAY, ("synthesizer", 'release("rows per unit", lambda spend: measure_rows_per_unit(unit_index, k, spend, rng))', 'measure_rows_per_unit(unit_index, k, plan.releases["rows per unit"], rng)')),
+    ("rows of users: uncharged", REPLAY, ("synthesizer", 'release("rows per unit", lambda spend: measure_rows_per_unit(unit_index, k, spend, rng))', 'measure_rows_per_unit(unit_index, k, plan.releases["rows per unit"], rng)'), ("synthesizer", "    if missing := [n for n in needed", "    if False and [n for n in needed")),
     ("rows of users: a sensitivity of 1 for all of their rows", REPLAY, ("calibration", "np.bincount(np.bincount(unit_index), minlength=k + 1)[1 : k + 1]", "np.repeat(np.bincount(np.bincount(unit_index), minlength=k + 1)[1 : k + 1], 1) * np.arange(1, k + 1)")),
     # discovery
     ("raw bounds", REPLAY, ("preprocessing", "read_bounds(counts, columns[name], scale) for", "read_bounds([(c > 0) * 1e9 for c in count_bound_cells(frame[name], columns[name])], columns[name], 1.0) for")),
-    ("raw categories", REPLAY, ("discovery", "keep = noisy > _threshold(spend, columns, k)", "keep = noisy > -np.inf")),
+    ("raw categories", REPLAY, ("discovery", "keep = noisy > value_threshold(spend, columns, k)", "keep = noisy > -np.inf")),
     ("threshold without the tail of the noise", REPLAY, ("discovery", "return k + 1 + spend.noise_multiplier * k * math.sqrt(columns) * -ndtri(spend.delta / (k * columns))", "return k + 1 + 0 * ndtri(spend.delta)")),
-    ("bins from the real histogram", REPLAY, ("preprocessing", "column_pieces(frame[name]))\n            noisy[name] = gaussian_histogram(", "column_pieces(frame[name]))\n            noisy[name] = counts + 0 * gaussian_histogram(")),
+    ("bins from the real histogram", REPLAY, ("preprocessing", "column_pieces(frame[name]))\n        released = gaussian_histogram(", "column_pieces(frame[name]))\n        released = counts + 0 * gaussian_histogram(")),
     ("bounds: k forgotten", REPLAY, ("preprocessing", "sensitivity, noisy = k * math.sqrt(sum(len(bound_levels", "sensitivity, noisy = math.sqrt(sum(len(bound_levels")),
     ("discovery uncharged", REPLAY, ("preprocessing", 'ledger.release(spends["bounds"], lambda', '(lambda spend, make: make(spend))(spends["bounds"], lambda')),
     # the ledger and what is kept
@@ -114,23 +114,23 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("clipping skipped after the first part of a batch", MECHANISMS, ("dp_training", "clipped_sum_at_once(model, x, e, max_grad_norm) for x, e in zip(codes.split(rows), noise.split(rows))", "clipped_sum_at_once(model, x, e, 1e9 if i else max_grad_norm) for i, (x, e) in enumerate(zip(codes.split(rows), noise.split(rows)))")),
     ("a layer centred by its batch", MECHANISMS, ("tabular_vae", "        h = pre.relu()\n        out = self.posterior(h)", "        h = pre.relu()\n        h = h - h.mean(0) if len(h) else h\n        out = self.posterior(h)")),
     ("pool sized by the real number of rows", REPLAY, ("sampling", "size = int(np.clip(8 * plan.units,", "size = int(np.clip(8 * len(codes),")),
-    ("prior started at real latents", REPLAY, ("sampling", "    own_mean, own_covariance = prior_moments(network)\n", "    own_mean, own_covariance = prior_moments(network)\n    own_mean = network.encode(torch.from_numpy(np.ascontiguousarray(ordered)))[0].double().numpy().mean(0)\n")),
-    ("coverage uncharged", REPLAY, ("preprocessing", 'ledger.release(spends["coverage"], lambda spend: measure_coverage(frame, self.schema, columns, spend, rng, k))', 'measure_coverage(frame, self.schema, columns, spends["coverage"], rng, k)')),
+    ("prior started at real latents", REPLAY, ("sampling", "    own_mean, own_covariance = prior_moments(network)\n", "    own_mean, own_covariance = prior_moments(network)\n    own_mean = network.encode(torch.from_numpy(np.ascontiguousarray(ordered[:])))[0].detach().double().numpy().mean(0)\n")),
+    ("coverage uncharged", REPLAY, ("preprocessing", 'ledger.release(spends["coverage"], lambda spend: measure_coverage(frame, schema, columns, spend, rng, k))', 'measure_coverage(frame, schema, columns, spends["coverage"], rng, k)')),
     # the ledger, its file and its certificate
     ("the ledger takes its last line off", LEDGER, ("ledger", "    (at,) = [i for i, s in enumerate(spends) if replace(s, steps=spend.steps) == spend] or [None]\n", "    at = len(spends) - 1\n"), ("ledger", "    if abs(written - total) > 1e-6 or max(written, total) > budget.epsilon + 1e-6:", "    if False:")),
     ("lost steps taken again uncharged", LEDGER, ("checkpoint", "        for block in super().blocks(spend):\n", "        if int(state['updates']) < self._steps():\n            yield range(int(state['updates']), self._steps())\n        for block in super().blocks(spend):\n")),
     ("blocks charged after they were taken", LEDGER, ("ledger", "        self._enter(replace(spend, steps=len(block)), continues=first > 0)\n        yield block", "        yield block\n        self._enter(replace(spend, steps=len(block)), continues=first > 0)")),
     ("additive δ not taken off", LEDGER, ("privacy", "    delta = delta - sum(s.delta for s in spends)\n    if delta <= 0:", "    if delta <= 0:")),
     ("one direction of neighbours only", LEDGER, ("privacy", "    return one.self_compose(steps)", "    return pld.PrivacyLossDistribution(one._pmf_add).self_compose(steps)")),
-    ("a certificate's total is not added up again", CERTIFICATE, ("certificate", "    total, most = compose_epsilon(spends, delta), rdp_epsilon(spends, delta)\n", "    total, most = self.epsilon_spent, rdp_epsilon(spends, delta)\n"), ("certificate", "    if least > self.epsilon + 1e-6 or any(", "    least = min(least, self.epsilon)\n    if any(")),
+    ("a certificate's total is not added up again", CERTIFICATE, ("certificate", "    total, upper = compose_epsilon(spends, delta), rdp_epsilon(spends, delta)\n", "    total, upper = self.epsilon_spent, rdp_epsilon(spends, delta)\n"), ("certificate", "    if lower > self.epsilon + 1e-6 or any(", "    lower = min(lower, self.epsilon)\n    if any(")),
     # reading
     ("one time with an offset shifts all", FILES, ("cells", "    return at.mask(aware, moved.clip(*_BETWEEN))", "    return moved.clip(*_BETWEEN)")),
     ("unsigned ids through float", FILES, ("files", 'for sign in ("", "u") for bits in', 'for sign in ("",) for bits in')),
     ("True is one with 1", FILES, ("cells", '        if pd.api.types.infer_dtype(values, skipna=True) not in ("string", "empty"):  # 1, True and 1.0 are one to pandas\n', "        if False:\n")),
     ("refused where no cell is a declared category", FILES, ("cells", "    if line:\n        warnings.warn(f\"column {name!r}: {line}\"", "    if line and found.present and not found.fits:\n        raise InputError(line)\n    if line:\n        warnings.warn(f\"column {name!r}: {line}\"")),
-    ("ids compared as typed", FILES, ("loading", "        codes, texts = distinct_texts(frame[unit], missing)\n        if len", "        codes, texts = pd.factorize(frame[unit].astype(str))\n        texts = pd.Series(texts)\n        if len")),
+    ("ids compared as typed", FILES, ("loading", "    codes, texts = distinct_texts(frame[unit], missing)\n    if len", "    codes, texts = pd.factorize(frame[unit].astype(str))\n    texts = pd.Series(texts)\n    if len")),
     ("k + 1 rows kept in pieces", FILES, ("large_tables", "kept = np.arange(len(rows)) - first[index] < k", "kept = np.arange(len(rows)) - first[index] <= k")),
-    ("a draft marks nothing", FILES, ("drafts", "from_data=[n for n, d in found.items() if d.seen]", "from_data=[]")),
+    ("a draft marks nothing", FILES, ("drafts", "from_data=seen", "from_data=[]")),
 ]
 
 
@@ -155,25 +155,25 @@ def run_chapter(chapter: Chapter) -> list:
 
 def run_audit(kind) -> list:
     "Violations that an audit of the imported package finds; the smallest audit of its kind that is enough."
-    from dpsynth import DPVAESynthesizer, file_replay, ledger_audit, noise_audit, replay_fits
+    from dpsynth import file_replay, ledger_audit, noise_audit, replay_fits
 
     if isinstance(kind, Chapter):
         return run_chapter(kind)
     if kind == LEDGER:
-        return ledger_audit.audit_ledger(DPVAESynthesizer).violations
+        return ledger_audit.audit_ledger().violations
     if kind == FILES:
-        reports = [file_replay._replay_format(DPVAESynthesizer, name, 0, people, 0.0) for name, people in PEOPLE.items()]
-        return [v for r in [*reports, file_replay._replay_drafts("CSV", 0, 6)] for v in r.violations]
+        reports = [file_replay.replay_format(name, 0, people, 0.0) for name, people in PEOPLE.items()]
+        return [v for r in [*reports, file_replay.replay_drafts("CSV", 0, 6)] for v in r.violations]
     if kind == MECHANISMS:
-        return replay_fits.replay(DPVAESynthesizer, fits=0, mechanisms=1000).violations
+        return replay_fits.replay(fits=0, mechanisms=1000).violations
     if kind == NOISE:
-        return noise_audit.audit_noise(DPVAESynthesizer, 1.0, steps=200).violations
-    found, cases = (), replay_fits._scenarios(DPVAESynthesizer)
+        return noise_audit.audit_noise(1.0, steps=200).violations
+    found, cases = (), replay_fits.scenarios()
     for (synth, table, units), last in zip(cases, REPLAYED):
         if last:
-            with replay_fits._every_pair(synth):
+            with replay_fits.count_every_pair():
                 plan = lambda n: replay_fits.with_few_steps(synth.plan(n), 6)
-                found += replay_fits._replay_plan(synth, table, list(units)[-last:], plan, None).violations
+                found += replay_fits.replay_plan(synth, table, list(units)[-last:], plan, None).violations
     return found
 
 

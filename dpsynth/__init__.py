@@ -1,19 +1,26 @@
 __version__ = "0.1.0"
 
 _EXPORTS = {
+    "InputError": "core",
+    "OperatorWarning": "core",
+    "PrivacyBudget": "privacy",
+    "Ledger": "ledger",
+    "secure_generator": "noise",
+    "Dialect": "files",
+    "write_table": "files",
     "Schema": "schema",
     "read_table": "loading",
-    "write_table": "files",
-    "Dialect": "files",
-    "draft_schema": "drafts",
+    "bound_contributions": "loading",
     "make_telemetry": "loading",
     "telemetry_schema": "loading",
-    "PrivacyBudget": "privacy",
-    "Ledger": "privacy",
-    "InputError": "privacy",
-    "OperatorWarning": "privacy",
+    "draft_schema": "drafts",
+    "Comparison": "evaluation",
+    "evaluate": "scores",
+    "plot_marginals": "report",
+    "plot_pair_heatmap": "report",
+    "Certificate": "certificate",
     "DPVAESynthesizer": "synthesizer",
-    "Certificate": "synthesizer",
+    "replay_fit": "replay_fits",
 }
 __all__ = list(_EXPORTS)
 

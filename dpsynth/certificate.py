@@ -4,16 +4,18 @@
 
 # %% auto #0
 __all__ = ['NOT_COVERED', 'ADJACENCY', 'ACCOUNTANT', 'CROSS_CHECK', 'NOT_COVERED_HELP', 'RELEASE_HELP', 'RDP_ORDERS', 'MAX_STEPS',
-           'MIN_NOISE', 'NOT_PROVEN', 'CertificateError', 'check_types', 'describe_columns', 'Certificate',
-           'unit_words', 'not_covered_lines', 'rdp_epsilon', 'least_epsilon', 'model_digest']
+           'MIN_NOISE', 'CERTIFICATE_TEMPLATES', 'TABLE_SECTION', 'NOT_PROVEN', 'CertificateError', 'not_covered_lines',
+           'not_covered_help', 'release_help', 'describe_column', 'describe_columns', 'Certificate',
+           'certificate_lines', 'fit_date', 'unit_words', 'rdp_epsilon', 'epsilon_lower_bound', 'check_types',
+           'implied_pairs', 'promise_section', 'person_section', 'unit_section', 'known_columns_section',
+           'software_section', 'spent_section', 'not_covered_section', 'verify_section', 'certificate_sections',
+           'model_digest']
 
 # %% ../nbs/71_certificate.ipynb #cert02
 import hashlib
-import html
 import math
 import os
 import platform
-import re
 from dataclasses import dataclass, fields
 from datetime import date, datetime, timezone
 from functools import lru_cache
@@ -27,13 +29,12 @@ from dp_accounting.rdp import RdpAccountant
 from fastcore.basics import patch
 
 from . import __version__
-from .core import InputError
-from .privacy import compose_epsilon, gaussian_epsilon, max_guess_accuracy, max_true_positive_rate, Spend
-from .noise import noise_source
+from .core import InputError, printable_line
 from .ledger import Ledger
+from .noise import noise_source
+from .pages import page_environment, render_page, Section
 from .preprocessing import TableEncoder
-from .pages import html_page, html_section, html_table
-from .core import printable_line
+from .privacy import compose_epsilon, gaussian_epsilon, max_guess_accuracy, max_true_positive_rate, Spend
 
 # %% ../nbs/71_certificate.ipynb #c023
 NOT_COVERED = ("operator logs and errors", "evaluate", "raw exploratory analysis", "timing", "uncharged tuning runs")
@@ -45,28 +46,15 @@ _SOFTWARE = ("torch", "numpy", "randomgen", "opendp", "dp-accounting")
 class CertificateError(InputError):
     "A certificate whose parts contradict each other, or the model beside it."
 
+# %% ../nbs/71_certificate.ipynb #ct03
+def not_covered_lines(
+    marked,  # names of columns whose type or shape was taken from the table
+) -> tuple:
+    "What the promise leaves out; one line more where a draft was accepted as it was."
+    return NOT_COVERED + ((f"type and shape of {len(marked)} columns were taken from the table",) if marked else ())
 
-_LEDGER_LINE = {n: (int, float) for n in ("noise_multiplier", "sampling_rate", "delta", "epsilon_alone")}
-_LEDGER_LINE |= {"name": str, "reads": str, "mechanism": str, "steps": int}
-_COLUMN_LINE = dict.fromkeys(("name", "type", "declared", "discovered"), str)
-
-
-def check_types(given, types: dict) -> None:
-    "Require a mapping with exactly these keys, each value of its type. A bool does not count as a number."
-    if not isinstance(given, dict) or set(given) != set(types):
-        raise InputError("a file has other keys than it should have")
-    for key, kinds in types.items():
-        if not isinstance(given[key], kinds) or isinstance(given[key], bool) and kinds is not bool:
-            raise InputError(f"{key} has the wrong type")
-
-
-@lru_cache(maxsize=8)
-def _implied(spends: tuple, delta: float) -> tuple:
-    "Pairs (ε, δ) that a ledger implies beside the promised one: looser δ, smaller ε."
-    return tuple((compose_epsilon(spends, float(d)), float(d)) for d in np.geomspace(delta, 0.6, 24))
-
-# %% ../nbs/71_certificate.ipynb #sc03
-NOT_COVERED_HELP = {  # what is not covered: in words
+# %% ../nbs/71_certificate.ipynb #cu10
+NOT_COVERED_HELP = {  # how a line of `not_covered` begins: what it means
     "operator logs and errors": "what the person who ran the fit saw: messages, logs, a progress bar",
     "evaluate": "reports that compare the synthetic table with the real one: their figures are exact facts about real rows",
     "raw exploratory analysis": "plots and counts of the real table",
@@ -74,7 +62,14 @@ NOT_COVERED_HELP = {  # what is not covered: in words
     "uncharged tuning runs": "every other fit on the same people: each spends an ε of its own, and they add up",
     "type and shape of": "a draft read them from the rows, and the operator accepted them without confirming that they are public: one person's cells may show in them",
 }
-RELEASE_HELP = {  # release, or how its name begins: what it reads
+
+
+def not_covered_help(line: str) -> str:
+    "What a line of `not_covered` means; '' for one that is not known."
+    return next((words for start, words in NOT_COVERED_HELP.items() if line.startswith(start)), "")
+
+# %% ../nbs/71_certificate.ipynb #sc03
+RELEASE_HELP = {  # how the name of a release begins: what it reads
     "bounds": "where the numbers and times lie, for bounds that the schema leaves open",
     "values": "which categories and frequent numbers there are",
     "histogram": "how numbers and times are spread between their bounds",
@@ -90,12 +85,15 @@ RELEASE_HELP = {  # release, or how its name begins: what it reads
 }
 
 
-def _reads(name: str) -> str:
+def release_help(name: str) -> str:
+    "What a release reads, in words; '' for a name that no fit has."
     return next((words for start, words in RELEASE_HELP.items() if name.startswith(start)), "")
 
 # %% ../nbs/71_certificate.ipynb #ce02
-def _said(column) -> str:
-    "What a column may hold, in words."
+def describe_column(
+    column,  # of a schema
+) -> str:  # one printable line
+    "What a column may hold, in words: categories, bounds and special values, or a pattern."
     spec = column.to_dict()
     if isinstance(listed := spec.get("categories"), list):
         more = f", … ({len(listed)} in all)" * (len(listed) > 8)
@@ -104,18 +102,18 @@ def _said(column) -> str:
     span = f"{printable_line(spec['lower'], 40)} to {printable_line(spec['upper'], 40)}" if "lower" in spec else spec.get("categories", "")
     return printable_line(spec.get("pattern", span + special))
 
-
+# %% ../nbs/71_certificate.ipynb #ct09
 def describe_columns(
     encoder: TableEncoder,  # fitted
 ) -> list:  # dicts: name, type, declared, discovered; '' where there is nothing to say
     "What the schema declared of each column, and what was learned about it for part of ε."
     rows = []
     for name, column in encoder.schema.items():
-        open_ = getattr(column, "discovers", False)
-        found = encoder.resolved[name] if open_ else None
-        nothing = getattr(found, "categories", None) == ["other"]
-        told = "nothing: every cell is 'other'" if nothing else _said(found) if open_ else ""
-        rows.append({"name": printable_line(name), "type": column.type, "declared": _said(column), "discovered": told})
+        is_open = getattr(column, "discovers", False)
+        learned = encoder.resolved[name] if is_open else None
+        only_other = getattr(learned, "categories", None) == ["other"]
+        words = "nothing: every cell is 'other'" if only_other else describe_column(learned) if is_open else ""
+        rows.append({"name": printable_line(name), "type": column.type, "declared": describe_column(column), "discovered": words})
     return rows
 
 # %% ../nbs/71_certificate.ipynb #sc01
@@ -142,44 +140,55 @@ class Certificate:
     software: dict  # name → version: what ran the fit
 
     def __repr__(self):
-        head = [
-            f"({self.epsilon:g}, {self.delta:g})-differentially private for one {self.unit}",
-            f"table: {self.table}, fitted {self.date}, {self.units:,} units of at most {self.max_rows_per_unit} row(s)",
-            f"neighbours: {self.adjacency}; noise: {self.noise_source}",
-            f"spent ε = {self.epsilon_spent:.4f} by {self.accountant}; {self.cross_check}",
-        ]
-        rows = [
-            f"  {r['name']:18s} σ = {r['noise_multiplier']:9.3f}  q = {r['sampling_rate']:.5f}  steps = {r['steps']:5d}  ε alone = {r['epsilon_alone']:.3f}  {r['reads']}"
-            for r in self.ledger
-        ]
-        return "\n".join([*head, *rows, "not covered: " + "; ".join(self.not_covered), f"dpsynth {self.dpsynth_version}"])
+        return "\n".join(certificate_lines(self))
 
     def _repr_html_(self):
-        page = "".join(text for _, _, text in _certificate_sections(self)[:6])
-        page = re.sub(r'</?section[^>]*>', "", re.sub(r'<h2 id="[^"]*">(.*?)</h2>', r"<p><strong>\1</strong></p>", page))
-        return re.sub(r'<(td|th scope="\w+")>', r'<\1 style="text-align:left">', page)
+        env = page_environment(CERTIFICATE_TEMPLATES, cell_style="text-align:left")
+        return env.get_template("cell.html").render(sections=certificate_sections(self)[:6])
+
+# %% ../nbs/71_certificate.ipynb #ct13
+def certificate_lines(c: Certificate) -> list:
+    "A certificate as lines for a terminal."
+    line = "  {name:18s} σ = {noise_multiplier:9.3f}  q = {sampling_rate:.5f}  steps = {steps:5d}  ε alone = {epsilon_alone:.3f}  {reads}"
+    return [
+        f"({c.epsilon:g}, {c.delta:g})-differentially private for one {c.unit}",
+        f"table: {c.table}, fitted {c.date}, {c.units:,} units of at most {c.max_rows_per_unit} row(s)",
+        f"neighbours: {c.adjacency}; noise: {c.noise_source}",
+        f"spent ε = {c.epsilon_spent:.4f} by {c.accountant}; {c.cross_check}",
+        *(line.format(**release) for release in c.ledger),
+        "not covered: " + "; ".join(c.not_covered),
+        f"dpsynth {c.dpsynth_version}",
+    ]
 
 # %% ../nbs/71_certificate.ipynb #sc01a
-def _today() -> str:
-    "The day in UTC; that of SOURCE_DATE_EPOCH where it is set."
+def fit_date() -> str:
+    "The day in UTC, ISO 8601; that of SOURCE_DATE_EPOCH where it is set."
     seconds = os.environ.get("SOURCE_DATE_EPOCH", "")
     now = datetime.fromtimestamp(int(seconds), timezone.utc) if seconds.isdecimal() else datetime.now(timezone.utc)
     return now.date().isoformat()
 
-
-def unit_words(unit) -> str:
+# %% ../nbs/71_certificate.ipynb #cu03
+def unit_words(
+    unit,  # the column that says whose row it is; None where a row is a unit
+) -> str:
+    "Whom the promise protects, in words."
     return f"user: all rows with the same {unit!r}" if unit else "row"
 
-
-def not_covered_lines(marked) -> tuple:
-    "What the promise leaves out; one line more where a draft was accepted as it was."
-    return NOT_COVERED + ((f"type and shape of {len(marked)} columns were taken from the table",) if marked else ())
-
-
+# %% ../nbs/71_certificate.ipynb #ct18
 @patch(cls_method=True)
-def of(cls: Certificate, ledger: Ledger, encoder: TableEncoder, unit, k: int, units: int, table: str, rng):
+def of(
+    cls: Certificate,
+    ledger: Ledger,
+    encoder: TableEncoder,  # fitted
+    unit,  # column that says whose row it is; None: a row is a unit
+    k: int,  # rows of a unit, at most
+    units: int,  # public number of them
+    table: str,  # public name
+    rng,  # source of the noise
+):
     "The certificate of a ledger as it stands."
     marked = tuple(getattr(encoder.schema, "from_data", ()))
+    lines = ledger.to_list()
     return cls(
         epsilon=float(ledger.budget.epsilon),
         epsilon_spent=ledger.epsilon,
@@ -188,12 +197,12 @@ def of(cls: Certificate, ledger: Ledger, encoder: TableEncoder, unit, k: int, un
         units=int(units),
         max_rows_per_unit=int(k),
         table=printable_line(table),
-        date=_today(),
+        date=fit_date(),
         adjacency=ADJACENCY,
         accountant=ACCOUNTANT,
         cross_check=CROSS_CHECK,
         noise_source=noise_source(rng),
-        ledger=tuple({"name": r.pop("name"), "reads": _reads(name), **r} for r in ledger.to_list() for name in [r["name"]]),
+        ledger=tuple({"name": line.pop("name"), "reads": release_help(name), **line} for line in lines for name in [line["name"]]),
         columns=tuple(describe_columns(encoder)),
         from_data=tuple(map(printable_line, marked)),
         not_covered=not_covered_lines(marked),
@@ -202,14 +211,13 @@ def of(cls: Certificate, ledger: Ledger, encoder: TableEncoder, unit, k: int, un
     )
 
 # %% ../nbs/71_certificate.ipynb #ce05
-RDP_ORDERS = [*range(2, 65), *(2**i for i in range(7, 13))]  # whole ones: at others the series may not converge
-MAX_STEPS, MIN_NOISE = 10_000, 0.1  # of a sampled line that is worth a computation; a plan has 3,000 and 0.2 at most and least
-
-
 @patch(as_prop=True)
 def spends(self: Certificate) -> tuple:
     "The lines of the ledger as expenses."
     return tuple(Spend(**{f.name: r[f.name] for f in fields(Spend)}) for r in self.ledger)
+
+# %% ../nbs/71_certificate.ipynb #cu14
+RDP_ORDERS = [*range(2, 65), *(2**i for i in range(7, 13))]  # whole ones: at others the series may not converge
 
 
 def rdp_epsilon(
@@ -225,50 +233,68 @@ def rdp_epsilon(
     with np.errstate(all="ignore"):
         return float(accountant.get_epsilon(delta - sum(s.delta for s in spends)))
 
-
-def least_epsilon(
+# %% ../nbs/71_certificate.ipynb #ct22
+def epsilon_lower_bound(
     spends,  # any number of `Spend`
     delta: float,  # total δ
 ) -> float:  # nats
     "A lower bound on the total: what reads every row, in closed form (Balle & Wang 2018), or one sampled line, by a coarse optimistic PLD."
     mu = math.sqrt(sum(s.steps / s.noise_multiplier**2 for s in spends if s.sampling_rate == 1))
-    found = [math.inf if mu > 60 else gaussian_epsilon(mu, delta) if mu else 0.0]  # μ of 60 is an ε of 1,800
+    bounds = [math.inf if mu > 60 else gaussian_epsilon(mu, delta) if mu else 0.0]  # μ of 60 is an ε of 1,800
     for s in spends:
-        if s.sampling_rate < 1 and found[0] < math.inf:
+        if s.sampling_rate < 1 and bounds[0] < math.inf:
             rough = {"value_discretization_interval": 0.05, "pessimistic_estimate": False, "use_connect_dots": False}
             one = pld.from_gaussian_mechanism(s.noise_multiplier, sampling_prob=s.sampling_rate, **rough)
-            found.append(float(one.self_compose(s.steps).get_epsilon_for_delta(delta)))
-    return max(found)
+            bounds.append(float(one.self_compose(s.steps).get_epsilon_for_delta(delta)))
+    return max(bounds)
 
 # %% ../nbs/71_certificate.ipynb #ce06
-_CLOSE = 1e-3  # relative: what versions of an accountant may differ by
+MAX_STEPS, MIN_NOISE = 10_000, 0.1  # of a sampled line that is worth a computation; a plan has 3,000 and 0.2 at most and least
+_TOLERANCE = 1e-3  # relative: what versions of an accountant may differ by
 
 
 def _differ(a: float, b: float) -> bool:
-    return not abs(a - b) <= _CLOSE * max(1.0, abs(a), abs(b))
+    return not abs(a - b) <= _TOLERANCE * max(1.0, abs(a), abs(b))
 
 
 @patch
 def check(self: Certificate):  # itself
     "Refuse a certificate whose figures do not follow from its own ledger."
     spends, delta = self.spends, self.delta
-    if self.units < 1 or delta >= 1 / self.units :
+    if self.units < 1 or delta >= 1 / self.units:
         raise CertificateError("its delta is too large for its number of units")
     sampled = [s for s in spends if s.sampling_rate < 1]
     if not spends or min(s.noise_multiplier for s in spends) < 1e-3 or max(s.steps for s in spends) > MAX_STEPS or sum(s.delta for s in spends) >= delta:
         raise CertificateError("its ledger is none of a fit")
-    least = least_epsilon([s for s in spends if s not in sampled or s.noise_multiplier >= MIN_NOISE], delta)
-    if least > self.epsilon + 1e-6 or any(s.noise_multiplier < MIN_NOISE for s in sampled):
-        raise CertificateError(f"it promises ε = {self.epsilon:g}, but its ledger adds up to {least:.4g} at least")
-    total, most = compose_epsilon(spends, delta), rdp_epsilon(spends, delta)
+    lower = epsilon_lower_bound([s for s in spends if s not in sampled or s.noise_multiplier >= MIN_NOISE], delta)
+    if lower > self.epsilon + 1e-6 or any(s.noise_multiplier < MIN_NOISE for s in sampled):
+        raise CertificateError(f"it promises ε = {self.epsilon:g}, but its ledger adds up to {lower:.4g} at least")
+    total, upper = compose_epsilon(spends, delta), rdp_epsilon(spends, delta)
     if total > self.epsilon + 1e-6 or _differ(total, self.epsilon_spent):
         raise CertificateError(f"it says that ε = {self.epsilon_spent:.4g} of {self.epsilon:g} was spent, but its ledger adds up to {total:.4g}")
-    if not least - _CLOSE <= total <= 1.1 * most + 0.01:  # a PLD rounds up: a tenth where ε is small and steps are many
+    if not lower - _TOLERANCE <= total <= 1.1 * upper + 0.01:  # a PLD rounds up: a tenth where ε is small and steps are many
         raise CertificateError("two accountants do not agree about its ledger")
     for r, s in zip(self.ledger, spends):
         if _differ(r["epsilon_alone"], s.epsilon_alone(delta)):
             raise CertificateError(f"the line {printable_line(s.name, 40)!r} of its ledger costs another ε than it says")
     return self
+
+# %% ../nbs/71_certificate.ipynb #ct27
+_LEDGER_LINE = {n: (int, float) for n in ("noise_multiplier", "sampling_rate", "delta", "epsilon_alone")}
+_LEDGER_LINE |= {"name": str, "reads": str, "mechanism": str, "steps": int}
+_COLUMN_LINE = dict.fromkeys(("name", "type", "declared", "discovered"), str)
+
+
+def check_types(
+    mapping,  # from a file: may be anything
+    types: dict,  # key → type, or a tuple of types
+) -> None:
+    "Require a dict with exactly these keys and value types. A bool does not count as a number."
+    if not isinstance(mapping, dict) or set(mapping) != set(types):
+        raise InputError("a file has other keys than it should have")
+    for key, kinds in types.items():
+        if not isinstance(mapping[key], kinds) or isinstance(mapping[key], bool) and kinds is not bool:
+            raise InputError(f"{key} has the wrong type")
 
 # %% ../nbs/71_certificate.ipynb #sc01b
 @patch
@@ -277,18 +303,23 @@ def to_dict(self: Certificate) -> dict:
     lists = {f.name: [dict(v) if isinstance(v, dict) else v for v in getattr(self, f.name)] for f in fields(self) if f.type is tuple}
     return {**vars(self), **lists, "software": dict(self.software)}
 
+# %% ../nbs/71_certificate.ipynb #ct31
+def _check_lines(saved: dict) -> None:
+    "Refuse lines that no ledger or schema has."
+    for entry in saved["ledger"]:
+        check_types(entry, _LEDGER_LINE)
+        made = Spend(**{f.name: entry[f.name] for f in fields(Spend)})
+        if made.mechanism != entry["mechanism"] or entry["reads"] != release_help(made.name) or entry["epsilon_alone"] < 0:
+            raise InputError("certificate: no line of a ledger")
+    for entry in saved["columns"]:
+        check_types(entry, _COLUMN_LINE)
+
 
 @patch(cls_method=True)
 def from_dict(cls: Certificate, saved: dict):
     "The certificate that `to_dict` described; what it cannot have described, or what does not add up, is refused."
     check_types(saved, {f.name: list if f.type is tuple else (int, float) if f.type is float else f.type for f in fields(cls)})
-    for entry in saved["ledger"]:
-        check_types(entry, _LEDGER_LINE)
-        made = Spend(**{f.name: entry[f.name] for f in fields(Spend)})
-        if made.mechanism != entry["mechanism"] or entry["reads"] != _reads(made.name) or entry["epsilon_alone"] < 0:
-            raise InputError("certificate: no line of a ledger")
-    for entry in saved["columns"]:
-        check_types(entry, _COLUMN_LINE)
+    _check_lines(saved)
     texts = [*saved["from_data"], *saved["not_covered"], *saved["software"], *saved["software"].values()]
     texts += [v for part in (saved, *saved["ledger"], *saved["columns"]) for v in part.values() if isinstance(v, str)]
     if not all(isinstance(t, str) and t.isprintable() and len(t) < 1000 for t in texts):
@@ -298,6 +329,15 @@ def from_dict(cls: Certificate, saved: dict):
     return cls(**{**saved, **{f.name: tuple(saved[f.name]) for f in fields(cls) if f.type is tuple}}).check()
 
 # %% ../nbs/71_certificate.ipynb #sc01c
+@lru_cache(maxsize=8)
+def implied_pairs(
+    spends: tuple,  # of `Spend`
+    delta: float,  # the promised one, the smallest
+) -> tuple:  # 24 pairs (ε, δ)
+    "Pairs (ε, δ) that a ledger implies beside the promised one: looser δ, smaller ε."
+    return tuple((compose_epsilon(spends, float(d)), float(d)) for d in np.geomspace(delta, 0.6, 24))
+
+# %% ../nbs/71_certificate.ipynb #cu06
 @patch
 def attacker(
     self: Certificate,
@@ -307,11 +347,160 @@ def attacker(
     "Most that whoever has the model file can find out about one unit, knowing everything else."
     points = [(self.epsilon, self.delta)]
     if by_ledger:
-        points += _implied(self.spends, self.delta)
+        points += implied_pairs(self.spends, self.delta)
     return {
         "true_positive_rate": min(max_true_positive_rate(e, d, false_positive_rate) for e, d in points if e < 700),
         "guess_accuracy": min(max_guess_accuracy(e, d) for e, d in points if e < 700),
     }
+
+# %% ../nbs/71_certificate.ipynb #ct35
+CERTIFICATE_TEMPLATES = {
+    "certificate.html": """\
+{% extends "page.html" %}
+{% block lead %}
+<p class="soft">{{ file }}, fitted {{ certificate.date }} to {{ certificate.table }}, written by dpsynth {{ certificate.dpsynth_version }}.</p>
+{% endblock %}
+""",
+    "cell.html": """\
+{% for section in sections %}{% with facts = section.facts %}
+<p><strong>{{ section.title }}</strong></p>{% include section.anchor ~ ".html" %}
+{% endwith %}{% endfor %}
+""",
+}
+
+# %% ../nbs/71_certificate.ipynb #ct37
+CERTIFICATE_TEMPLATES["promise.html"] = """\
+<p>The model file, and every table that is ever sampled from it, is
+<strong>(ε = {{ facts.epsilon }}, δ = {{ facts.delta }})-differentially private for one {{ facts.unit }}</strong>. Take this data out of the
+table, and every outcome keeps almost its probability: it changes by a factor of at most e<sup>ε</sup> = {{ facts.factor }},
+but for a remainder of δ, {{ facts.chance }}.</p>
+"""
+
+
+def promise_section(c: Certificate) -> Section:
+    "The promise in words."
+    numbers = dict(epsilon=f"{c.epsilon:g}", delta=f"{c.delta:g}", factor=f"{math.exp(c.epsilon):.3g}", chance=f"1 in {1 / c.delta:,.0f}")
+    return Section("promise", "The promise", unit=c.unit, **numbers)
+
+# %% ../nbs/71_certificate.ipynb #sc04
+CERTIFICATE_TEMPLATES["person.html"] = """\
+<p>Held against an attacker who has the file and this program, knows every other row of the table, and has
+unlimited time. Such an attacker can test whether one of them took part. Without the file, a test that raises a false alarm about
+1 % of those who did not take part recognises 1 % of those who did.</p>{{ table(*facts.table) }}
+"""
+
+
+def person_section(
+    c: Certificate,
+    by_ledger: bool,  # a column more: what follows from the ledger
+) -> Section:
+    "What an attacker can find out about one unit."
+    percent = lambda value: f"{value:.3g} %"
+    who, columns = c.unit.split(":")[0], [False, True] if by_ledger else [False]
+    rows = []
+    for rate in (0.001, 0.01, 0.05):
+        best = [percent(100 * c.attacker(rate, ledger)["true_positive_rate"]) for ledger in columns]
+        rows.append([f"recognises a {who} that is in the table, at {percent(100 * rate)} false alarms", percent(100 * rate), *best])
+    best = [percent(100 * c.attacker(0.01, ledger)["guess_accuracy"]) for ledger in columns]
+    rows.append([f"guesses right whether a {who} is in it, from an even chance", "50 %", *best])
+    header = ["the attacker", "without the file", "promised: at most", "by what was spent: at most"][: 2 + len(columns)]
+    return Section("person", "What it means for one person", table=("Success of the best attacker there can be", header, rows))
+
+# %% ../nbs/71_certificate.ipynb #sc04a
+TABLE_SECTION = "{{ table(*facts.table) }}"
+CERTIFICATE_TEMPLATES |= dict.fromkeys(("unit.html", "columns.html", "software.html"), TABLE_SECTION)
+
+
+def unit_section(c: Certificate) -> Section:
+    "The table, and whom the promise protects."
+    rows = [
+        ["table", f"{c.table}, fitted {c.date}"],
+        ["protected", c.unit],
+        ["number of units", f"{c.units:,}, public"],
+        ["rows used of each", f"at most {c.max_rows_per_unit}; others were dropped at random"],
+        ["neighbouring tables", f"{c.adjacency}: one of the two lacks the data of one unit"],
+    ]
+    return Section("unit", "Who is protected", table=("The table and the unit of privacy", ["item", "what"], rows))
+
+# %% ../nbs/71_certificate.ipynb #ct43
+def known_columns_section(c: Certificate) -> Section:
+    "What was declared of each column, what was learned, and what a draft took from the rows."
+    header = ["column", "type", "declared: public, cost nothing", "learned: paid for above"]
+    kind = lambda r: r["type"] + ", taken from the table" * (r["name"] in c.from_data)
+    rows = [[r["name"], kind(r), r["declared"], r["discovered"]] for r in c.columns]
+    return Section("columns", "What is known of each column", table=("Declared by the schema, and discovered", header, rows))
+
+# %% ../nbs/71_certificate.ipynb #cu08
+def software_section(c: Certificate) -> Section:
+    "Noise, accountant and programs."
+    rows = [["noise", c.noise_source], ["accountant", c.accountant], ["cross-check", c.cross_check], *([k, v] for k, v in c.software.items())]
+    return Section("software", "What ran", table=("Noise, accountant and programs", ["item", "what"], rows))
+
+# %% ../nbs/71_certificate.ipynb #ct46
+CERTIFICATE_TEMPLATES["ledger.html"] = """\
+{{ table(*facts.table) }}<p>Together ε = <strong>{{ facts.spent }}</strong> of {{ facts.epsilon }}, by {{ facts.accountant }}; held against {{ facts.cross_check }}. \
+The total is below the sum of the last column because losses of many releases rarely all occur at once.</p>
+"""
+
+
+def spent_section(c: Certificate) -> Section:
+    "The ledger in words, and its total."
+    header = ["release", "what it reads", "mechanism", "noise σ", "sampled", "times", "ε if alone"]
+    rows = [
+        [r["name"], r["reads"], r["mechanism"], f"{r['noise_multiplier']:.3f}", f"{r['sampling_rate']:.5g}", f"{r['steps']:,}", f"{r['epsilon_alone']:.3f}"]
+        for r in c.ledger
+    ]
+    table = "The ledger: every read of the table that left a trace, entered before it was made", header, rows
+    total = dict(spent=f"{c.epsilon_spent:.4f}", epsilon=f"{c.epsilon:g}", accountant=c.accountant, cross_check=c.cross_check)
+    return Section("ledger", "What was spent", table=table, **total)
+
+# %% ../nbs/71_certificate.ipynb #ct48
+CERTIFICATE_TEMPLATES["not-covered.html"] = """\
+<ul>{% for line, words in facts.lines %}<li><strong>{{ line }}</strong>{% if words %}: {{ words }}{% endif %}</li>{% endfor %}</ul>
+"""
+
+
+def not_covered_section(c: Certificate) -> Section:
+    "What the promise leaves out, and why."
+    return Section("not-covered", "What is not covered", lines=[(line, not_covered_help(line)) for line in c.not_covered])
+
+# %% ../nbs/71_certificate.ipynb #sc06
+NOT_PROVEN = (  # what a digest and a certificate in a file do not show
+    "who made the file",
+    "that the ledger lists every read: a changed program may have read more than it wrote down",
+    "that the program which ran was the published one",
+    "that what the schema calls public was public",
+)
+CERTIFICATE_TEMPLATES["verify.html"] = """\
+{% if facts.digest %}<p>The digest (SHA-256) of {{ facts.file }} is</p><pre tabindex="0"><code>{{ facts.digest }}</code></pre>{% endif %}
+<p>The certificate is part of the file, so one digest holds for both. Whoever gets the two by different ways can compare:</p>
+<pre tabindex="0"><code>dpsynth certificate {{ facts.file }} --verify {{ facts.digest or "DIGEST" }}</code></pre>
+<p>The same digest comes from <code>sha256sum</code>. dpsynth does not believe the figures in a file: whenever it opens one it
+computes the total again from the ledger, by two ways, and asks for every line that the schema needs. What neither the digest nor
+these sums prove:</p><ul>{% for words in facts.not_proven %}<li>{{ words }}</li>{% endfor %}</ul>
+<p>For the first the data owner signs the file with a key of their own, and the documentation has the two commands. The others
+rest on the word of whoever signs. Whether the program does what it says can be tested without any data, on your own machine:</p>
+<pre tabindex="0"><code>dpsynth audit --quick</code></pre>
+"""
+
+
+def verify_section(
+    file: str,  # name of the model file
+    digest: str | None,  # its SHA-256, hex
+) -> Section:
+    "How to hold a file against its certificate, and what that does not prove."
+    return Section("verify", "How to check it", file=file, digest=digest, not_proven=NOT_PROVEN)
+
+# %% ../nbs/71_certificate.ipynb #ct51
+def certificate_sections(
+    c: Certificate,
+    by_ledger: bool = False,  # what follows from the ledger too; takes a second
+) -> list:  # of `Section`
+    "Promise, person, unit, ledger, columns, what is not covered, software."
+    return [
+        promise_section(c), person_section(c, by_ledger), unit_section(c), spent_section(c),
+        known_columns_section(c), not_covered_section(c), software_section(c),
+    ]  # fmt: skip
 
 
 @patch
@@ -321,93 +510,10 @@ def to_html(
     digest: str = None,  # SHA-256 of that file, hex
 ) -> str:
     "One page for a privacy officer, of the certificate and nothing else: no network, no script."
-    lead = f'<p class="soft">{html.escape(name)}, fitted {self.date} to {html.escape(self.table)}, written by dpsynth {html.escape(self.dpsynth_version)}.</p>'
-    sections = _certificate_sections(self, by_ledger=True)
-    return html_page("Privacy certificate", lead, [*sections, _verify_section(name, digest)])
+    sections = [*certificate_sections(self, by_ledger=True), verify_section(name, digest)]
+    return render_page(CERTIFICATE_TEMPLATES, "certificate.html", "Privacy certificate", sections, file=name, certificate=self)
 
-# %% ../nbs/71_certificate.ipynb #sc04
-def _person_table(c: Certificate, by_ledger: bool) -> str:
-    "What an attacker can find out about one unit."
-    percent = lambda value: f"{value:.3g} %"
-    columns = [False, True] if by_ledger else [False]
-    rows, unit = [], html.escape(c.unit.split(":")[0])
-    for fpr in (0.001, 0.01, 0.05):
-        best = [percent(100 * c.attacker(fpr, ledger)["true_positive_rate"]) for ledger in columns]
-        rows.append([f"recognises a {unit} that is in the table, at {percent(100 * fpr)} false alarms", percent(100 * fpr), *best])
-    best = [percent(100 * c.attacker(0.01, ledger)["guess_accuracy"]) for ledger in columns]
-    rows.append([f"guesses right whether a {unit} is in it, from an even chance", "50 %", *best])
-    heads = ["the attacker", "without the file", "promised: at most", "by what was spent: at most"]
-    return html_table("Success of the best attacker there can be", heads[: 2 + len(columns)], rows)
-
-# %% ../nbs/71_certificate.ipynb #sc04a
-def _certificate_sections(c: Certificate, by_ledger: bool = False) -> list:
-    "Promise, person, unit, ledger, columns, what is not covered, software."
-    unit = html.escape(c.unit)
-    promise = f"""<p>The model file, and every table that is ever sampled from it, is
-<strong>(ε = {c.epsilon:g}, δ = {c.delta:g})-differentially private for one {unit}</strong>. Take this data out of the
-table, and every outcome keeps almost its probability: it changes by a factor of at most e<sup>ε</sup> = {math.exp(c.epsilon):.3g},
-but for a remainder of δ, {_one_in(c.delta)}.</p>"""
-    person = """<p>Held against an attacker who has the file and this program, knows every other row of the table, and has
-unlimited time. Such an attacker can test whether one of them took part. Without the file, a test that raises a false alarm about
-1 % of those who did not take part recognises 1 % of those who did.</p>"""
-    who = [["table", f"{c.table}, fitted {c.date}"], ["protected", c.unit], ["number of units", f"{c.units:,}, public"],
-           ["rows used of each", f"at most {c.max_rows_per_unit}; others were dropped at random"], ["neighbouring tables", f"{c.adjacency}: one of the two lacks the data of one unit"]]
-    lines = [[r["name"], r["reads"], r["mechanism"], f"{r['noise_multiplier']:.3f}", f"{r['sampling_rate']:.5g}", f"{r['steps']:,}", f"{r['epsilon_alone']:.3f}"] for r in c.ledger]
-    heads = ["release", "what it reads", "mechanism", "noise σ", "sampled", "times", "ε if alone"]
-    total = f"<p>Together ε = <strong>{c.epsilon_spent:.4f}</strong> of {c.epsilon:g}, by {html.escape(c.accountant)}; held against {html.escape(c.cross_check)}. The total is below the sum of the last column because losses of many releases rarely all occur at once.</p>"
-    covers = {w: next((words for start, words in NOT_COVERED_HELP.items() if w.startswith(start)), "") for w in c.not_covered}
-    missing = "".join(f"<li><strong>{html.escape(w)}</strong>{': ' * bool(words)}{html.escape(words)}</li>" for w, words in covers.items())
-    ran = [["noise", c.noise_source], ["accountant", c.accountant], ["cross-check", c.cross_check], *([k, v] for k, v in c.software.items())]
-    return [
-        html_section("promise", "The promise", promise),
-        html_section("person", "What it means for one person", person, _person_table(c, by_ledger)),
-        html_section("unit", "Who is protected", html_table("The table and the unit of privacy", ["item", "what"], who)),
-        html_section("ledger", "What was spent", html_table("The ledger: every read of the table that left a trace, entered before it was made", heads, lines), total),
-        html_section("columns", "What is known of each column", _columns_table(c)),
-        html_section("not-covered", "What is not covered", f"<ul>{missing}</ul>"),
-        html_section("software", "What ran", html_table("Noise, accountant and programs", ["item", "what"], ran)),
-    ]
-
-
-def _columns_table(c: Certificate) -> str:
-    "What was declared, what was learned, what came from the rows."
-    heads = ["column", "type", "declared: public, cost nothing", "learned: paid for above"]
-    rows = [[r["name"], r["type"], r["declared"], r["discovered"]] for r in c.columns]
-    for row in rows:
-        row[1] += ", taken from the table" * (row[0] in c.from_data)
-    return html_table("Declared by the schema, and discovered", heads, rows)
-
-
-def _one_in(delta: float) -> str:
-    "A probability in words."
-    return f"1 in {1 / delta:,.0f}"
-
-# %% ../nbs/71_certificate.ipynb #sc06
-NOT_PROVEN = (  # what a digest and a certificate in a file do not show
-    "who made the file",
-    "that the ledger lists every read: a changed program may have read more than it wrote down",
-    "that the program which ran was the published one",
-    "that what the schema calls public was public",
-)
-
-
-def _verify_section(name: str, digest: str | None) -> tuple:
-    "How to hold a file against its certificate, and what that does not prove."
-    shown = html.escape(name)
-    file = f'<p>The digest (SHA-256) of {shown} is</p><pre tabindex="0"><code>{html.escape(digest)}</code></pre>' if digest else ""
-    check = f"dpsynth certificate {shown} --verify {html.escape(digest or 'DIGEST')}"
-    unproven = "".join(f"<li>{html.escape(words)}</li>" for words in NOT_PROVEN)
-    return html_section("verify", "How to check it", f"""{file}
-<p>The certificate is part of the file, so one digest holds for both. Whoever gets the two by different ways can compare:</p>
-<pre tabindex="0"><code>{check}</code></pre>
-<p>The same digest comes from <code>sha256sum</code>. dpsynth does not believe the figures in a file: whenever it opens one it
-computes the total again from the ledger, by two ways, and asks for every line that the schema needs. What neither the digest nor
-these sums prove:</p><ul>{unproven}</ul>
-<p>For the first the data owner signs the file with a key of their own, and the documentation has the two commands. The others
-rest on the word of whoever signs. Whether the program does what it says can be tested without any data, on your own machine:</p>
-<pre tabindex="0"><code>dpsynth audit --quick</code></pre>""")
-
-
+# %% ../nbs/71_certificate.ipynb #ct57
 def model_digest(
     path,  # a model file
 ) -> str:  # 64 hex digits

@@ -37,12 +37,11 @@ _EXACT = "Exact figures about real rows: not covered by the certificate."
 
 def show_metrics(metrics: dict) -> None:
     "Print what to know first, then metrics by the names that the JSON file has."
-    from dpsynth.scores import METRIC_HELP
+    from dpsynth.scores import shown_figures
 
     for line in _shortened(metrics["warnings"]):
         output_console().print(Text(f"warning: {as_one_line(line)}", "bold"), soft_wrap=True)
-    flat = {name: value for name, value in metrics.items() if not isinstance(value, (dict, list))}
-    rows = [(name, _figure(value), METRIC_HELP[name].reading) for name, value in flat.items()]
+    rows = [(name, _figure(value), m.reading) for name, value, m in shown_figures(metrics, "terminal")]
     left = [f"{name} ({why})" for name, why in metrics["left_out"].items()]
     note = f"Not compared: {as_one_line('; '.join(_shortened(left)))}\n" if left else ""
     show_table("Evaluation", rows, ("figure", "value", "reading"), right=(1,), note=note + _EXACT)
@@ -168,10 +167,9 @@ def _audit(quick: _Quick = False, as_json: _JsonOut = None):
     path = as_json and output_path("--json", as_json)
     from dpsynth.auditing import audit
     from dpsynth.core import JobError
-    from dpsynth.synthesizer import DPVAESynthesizer
 
     with progress_bar() as tell:
-        found = audit(DPVAESynthesizer, quick, tell)
+        found = audit(quick, tell)
     _show_audit(found)
     if path:
         with writing_folder(path.parent) as part:

@@ -9,6 +9,7 @@ __all__ = ['InputError', 'JobError', 'OperatorWarning', 'BudgetExceeded', 'refus
 # %% ../nbs/00_core.ipynb #core02
 import numbers
 import os
+import re
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,7 +39,8 @@ def refused(do, *args, **kwargs) -> str:  # the kind of error and its one line, 
         do(*args, **kwargs)
     except (InputError, JobError, TypeError) as error:
         assert "\n" not in str(error), "a refusal is one line"
-        return f"{type(error).__name__}: {error}".replace(f"{tempfile.gettempdir()}/", "")
+        folder = rf"{re.escape(tempfile.gettempdir())}/(tmp\w{{8}}/)?"
+        return re.sub(folder, "", f"{type(error).__name__}: {error}")
     raise AssertionError(f"{getattr(do, '__name__', do)} did not refuse")
 
 

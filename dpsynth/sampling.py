@@ -304,7 +304,7 @@ def parse_conditions(encoder: TableEncoder, where) -> dict:  # column → `Condi
 
 def _conditioned(model: FittedModel, size: int, rng, asked: dict):
     "A pool inside the conditions, its constrained cells, and weights: likelihood of what was asked × multipliers. Their mean is the probability."
-    vectors = model.encoder.shares(asked)
+    vectors = model.encoder.marginals(asked)
     if not all(v is None or v.any() for v in vectors):
         raise _never(asked)
     masks = [None if v is None else torch.from_numpy(v).float() for v in vectors]

@@ -449,7 +449,7 @@ def _chunks(self: DPVAESynthesizer, n: int, rng, asked: dict, ids: dict):
     model, encoder, done = self.released_, copy(self.released_.encoder), 0
     encoder.schema = encoder.schema.modelled  # ids are made for the whole table
     for codes, cells in draw_pieces(model, n, rng, asked):
-        frame = encoder.dress(repair_rows(model, encoder.decode(codes, rng, asked), cells), rng)
+        frame = encoder.apply_dtypes(repair_rows(model, encoder.decode(codes, rng, asked), cells), rng)
         for name, given in ids.items():
             frame[name] = apply_dtype(given.iloc[done : done + len(frame)].reset_index(drop=True), self.schema[name])
         done += len(frame)
@@ -481,7 +481,7 @@ def impute(
     filled = pd.DataFrame({n: frame[n].where(frame[n].notna(), filled[n]).astype(filled[n].dtype) for n in filled})
     if cells and cells[0] is not None:
         filled = repair_rows(model, filled, pd.concat(cells, ignore_index=True).set_axis(rows).reindex(filled.index))
-    filled = model.encoder.dress(filled, rng).assign(**{name: source[name] for name in ids})
+    filled = model.encoder.apply_dtypes(filled, rng).assign(**{name: source[name] for name in ids})
     return filled.set_axis(data.index) if isinstance(data, pd.DataFrame) else filled
 
 # %% ../nbs/74_synthesizer.ipynb #c028k

@@ -32,6 +32,7 @@ from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from . import __version__
+from .core import InputError, JobError, OperatorWarning
 
 # %% ../nbs/90_terminal.ipynb #c006
 _ISSUES = "https://github.com/dpsynth/dpsynth/issues"
@@ -52,9 +53,8 @@ def _explain(
     error: BaseException,
 ) -> tuple[int, str]:  # exit code, message
     "Bad use is 2, a failed job 1, an interruption 130. Nothing of a foreign message is passed on."
-    ours = sys.modules.get("dpsynth.privacy")  # not loaded yet: then the error is not one of ours
-    if ours and isinstance(error, (ours.InputError, ours.JobError)):
-        return (2 if isinstance(error, ours.InputError) else 1), str(error)
+    if isinstance(error, (InputError, JobError)):
+        return (2 if isinstance(error, InputError) else 1), str(error)
     if hasattr(error, "format_message"):  # what Typer says about arguments
         context = getattr(error, "ctx", None)
         more = f" (see {context.command_path} --help)" if context else ""
@@ -82,8 +82,7 @@ def _report(error: BaseException) -> int:  # exit code
 # %% ../nbs/90_terminal.ipynb #c009
 def _warn(message, category, *_, **__) -> None:
     "Print a warning that is meant for the operator as one line on stderr; keep all others back."
-    ours = sys.modules.get("dpsynth.privacy")
-    if ours and issubclass(category, ours.OperatorWarning):
+    if issubclass(category, OperatorWarning):
         print(f"dpsynth: warning: {as_one_line(message)}", file=sys.stderr)
 
 

@@ -16,14 +16,17 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dpsynth import calibration, synthesizer, training, vae
-from dpsynth.loading import Schema, read_table
+from dpsynth import calibration, dp_training, layers, plan, sampling, synthesizer, tabular_vae
+from dpsynth.schema import Schema
+from dpsynth.loading import read_table
 
 NEEDED = {  # what the variants replace
-    synthesizer: ("VAEConfig", "fit_latent_prior", "swap_rows", "shrink_map", "_shares", "PAIR_MASS", "MIXTURE_SIGNAL"),
+    sampling: ("VAEConfig", "fit_latent_prior", "swap_rows", "shrink_map"),
+    plan: ("_shares", "PAIR_MASS", "MIXTURE_SIGNAL"),
     calibration: ("shrink", "project_to_simplex", "add_targets"),
-    training: ("NOISE_TAKEN",),
-    vae: ("Centre", "VAEConfig", "TabularVAE"),
+    dp_training: ("NOISE_TAKEN",),
+    tabular_vae: ("VAEConfig", "TabularVAE"),
+    layers: ("Centre",),
 }
 
 
@@ -35,8 +38,8 @@ def check() -> None:
 
 def network(**options) -> None:
     "Every network gets these settings, whatever the plan says."
-    original = vae.VAEConfig
-    synthesizer.VAEConfig = lambda cardinalities, **given: original(cardinalities, **given | options)
+    original = tabular_vae.VAEConfig
+    sampling.VAEConfig = lambda cardinalities, **given: original(cardinalities, **given | options)
 
 
 def without_heads() -> None:
@@ -46,57 +49,57 @@ def without_heads() -> None:
 
 def without_latent() -> None:
     "The decoder sees a constant; β = 0, so that the encoder has no gradient either."
-    decode = vae.TabularVAE.decode
-    vae.TabularVAE.decode = lambda self, z: decode(self, torch.zeros_like(z))
+    decode = tabular_vae.TabularVAE.decode
+    tabular_vae.TabularVAE.decode = lambda self, z: decode(self, torch.zeros_like(z))
     network(beta=0.0, components=1)
 
 
 def latent_from(signal: float) -> None:
     "The signal from which the latent has its full weight, and a mixture for a prior."
-    synthesizer.MIXTURE_SIGNAL = signal
+    plan.MIXTURE_SIGNAL = signal
 
 
 def without_centres() -> None:
     "Layers read one-hots as they are; blocks are not shrunk either, for which the shares are needed."
-    vae.Centre.move = lambda self, shares: None
+    layers.Centre.move = lambda self, shares: None
 
 
 def unshrunk() -> None:
     "Blocks of the autoregressive map stay as training leaves them."
-    synthesizer.shrink_map = lambda *args: None
+    sampling.shrink_map = lambda *args: None
 
 
 def all_noise_taken() -> None:
     "Blocks are shrunk by all of the noise in them."
-    training.NOISE_TAKEN = 1.0
+    dp_training.NOISE_TAKEN = 1.0
 
 
 def always_pairs() -> None:
     "Pairs are chosen and counted however little signal there is."
-    synthesizer.PAIR_MASS = 0
+    plan.PAIR_MASS = 0
 
 
 def without_pairs() -> None:
     "No pair is chosen or counted; training gets that part of the budget."
-    shares = synthesizer._shares
+    shares = plan._shares
     pairs = ("pair ", "target ", "triple ")
-    synthesizer._shares = lambda *args, **given: {n: s for n, s in shares(*args, **given).items() if not n.startswith(pairs)}
+    plan._shares = lambda *args, **given: {n: s for n, s in shares(*args, **given).items() if not n.startswith(pairs)}
 
 
 def without_swap() -> None:
     "Resampled rows stay as they are."
-    synthesizer.swap_rows = lambda chosen, *args, **given: chosen
+    sampling.swap_rows = lambda chosen, *args, **given: chosen
 
 
 def standard_prior() -> None:
     "The release is paid for and thrown away; the latent is drawn from N(0, I)."
-    fit = synthesizer.fit_latent_prior
+    fit = sampling.fit_latent_prior
 
     def standard(*args, **given):
         mean, covariance = fit(*args, **given)
         return np.zeros_like(mean), np.eye(len(mean))
 
-    synthesizer.fit_latent_prior = standard
+    sampling.fit_latent_prior = standard
 
 
 def raw_projection() -> None:

@@ -30,8 +30,10 @@ import pandas as pd
 
 import ablation
 import tables
-from dpsynth.evaluation import detection_auc, marginal_tvd, pair_tvd, train_synthetic_test_real
-from dpsynth.loading import Schema
+from dpsynth.evaluation import marginal_tvd
+from dpsynth.pairs import pair_tvd
+from dpsynth.models import detection_auc, train_synthetic_test_real
+from dpsynth.schema import Schema
 from systems import SYSTEMS
 
 HERE = Path(__file__).resolve().parent

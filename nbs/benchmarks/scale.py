@@ -91,22 +91,22 @@ def fit(path: Path, unit: bool, epsilon: float) -> dict:
     "Fit in this process: seconds of each part, peak memory, size of the table and of its codes."
     import torch
 
-    from dpsynth import DPVAESynthesizer, streaming, synthesizer
+    from dpsynth import DPVAESynthesizer, dp_training, large_tables, sampling, synthesizer
     from dpsynth.preprocessing import TableEncoder
 
     torch.set_num_threads(1)
     pa.set_cpu_count(1)
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     watch = Stopwatch()
-    streaming.IN_MEMORY_BYTES = 0
-    watch.wrap(synthesizer.ChunkedTable, "check", "check")
+    large_tables.IN_MEMORY_BYTES = 0
+    watch.wrap(large_tables.ChunkedTable, "check", "check")
     watch.wrap(synthesizer, "bound_chunks", "bound")
     watch.wrap(TableEncoder, "fit", "discover")
     watch.wrap(synthesizer, "code_matrix", "encode")
-    watch.wrap(synthesizer, "measure_marginals", "count")
-    watch.wrap(synthesizer, "select_pairs", "select pairs")
-    watch.wrap(synthesizer.DPTrainer, "fit", "train")
-    watch.wrap(synthesizer, "fit_latent_prior", "latent prior")
+    watch.wrap(sampling, "measure_marginals", "count")
+    watch.wrap(sampling, "select_pairs", "select pairs")
+    watch.wrap(dp_training.DPTrainer, "fit", "train")
+    watch.wrap(sampling, "fit_latent_prior", "latent prior")
     watch.wrap(DPVAESynthesizer, "fit", "fit")
     synth = DPVAESynthesizer(adult_schema(), epsilon, 1e-9, unit="user" if unit else None, target="income-per-year", verbose=False)
     synth.fit(path)
@@ -150,11 +150,11 @@ def train_in_turn(batch: int, rounds: int) -> None:
     import torch
 
     from dpsynth import distributed
-    from dpsynth.distributed import RayTrainer, _cluster
+    from dpsynth.distributed import _cluster, RayTrainer
     from dpsynth.preprocessing import planned_fields
-    from dpsynth.privacy import secure_generator
-    from dpsynth.training import DPTrainer, TrainingPlan
-    from dpsynth.vae import TabularVAE, VAEConfig
+    from dpsynth.noise import secure_generator
+    from dpsynth.dp_training import DPTrainer, TrainingPlan
+    from dpsynth.tabular_vae import TabularVAE, VAEConfig
 
     torch.set_num_threads(1)
     sizes = tuple(f.cardinality for f in planned_fields(adult_schema()))

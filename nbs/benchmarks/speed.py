@@ -33,10 +33,13 @@ import tables
 from dpsynth import DPVAESynthesizer, Schema
 from dpsynth.loading import make_telemetry, telemetry_schema
 from dpsynth.preprocessing import planned_fields
-from dpsynth.privacy import Ledger, PrivacyBudget, secure_generator
-from dpsynth.synthesizer import make_plan
-from dpsynth.training import DPTrainer, TrainingPlan, find_device, one_thread
-from dpsynth.vae import Dense, TabularVAE, Tap, VAEConfig, kl_divergence, sample_codes
+from dpsynth.privacy import PrivacyBudget
+from dpsynth.noise import secure_generator
+from dpsynth.ledger import Ledger
+from dpsynth.plan import make_plan
+from dpsynth.dp_training import DPTrainer, find_device, one_thread, TrainingPlan
+from dpsynth.layers import Dense, Tap
+from dpsynth.tabular_vae import kl_divergence, sample_codes, TabularVAE, VAEConfig
 
 HERE = Path(__file__).resolve().parent
 COLUMNS = ["bench", "shape", "engine", "value", "unit", "low", "high", "turns"]

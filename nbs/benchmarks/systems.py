@@ -20,7 +20,8 @@ import pandas as pd
 
 def dpsynth(folder, table, train, epsilon, delta, seed, **options):
     "The product with its defaults, on the codes."
-    from dpsynth.loading import Schema, read_table
+    from dpsynth.schema import Schema
+    from dpsynth.loading import read_table
     from dpsynth.synthesizer import DPVAESynthesizer
 
     schema = Schema.load(folder / "schema.yaml")
@@ -37,7 +38,8 @@ def dpsynth_values(folder, table, train, epsilon, delta, seed):
     "The product on the rows as they are, with public bounds; what it samples is coded afterwards."
     from tables import code_table, public_columns
 
-    from dpsynth.loading import Schema, read_table
+    from dpsynth.schema import Schema
+    from dpsynth.loading import read_table
     from dpsynth.synthesizer import DPVAESynthesizer
 
     schema = Schema.load(folder / "values.yaml")
@@ -49,7 +51,8 @@ def dpsynth_values(folder, table, train, epsilon, delta, seed):
 def independent(folder, table, train, epsilon, delta, seed):
     "One Gaussian release of all columns' counts with the whole budget; every column is then filled by itself."
     from dpsynth.calibration import measure_marginals, project_to_simplex, systematic_resample
-    from dpsynth.privacy import PrivacyBudget, Spend, gaussian_mu, secure_generator
+    from dpsynth.privacy import gaussian_mu, PrivacyBudget, Spend
+    from dpsynth.noise import secure_generator
 
     def run():
         codes, sizes, n = train.to_numpy(), list(table["sizes"].values()), len(train)

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from dpsynth.loading import Schema, make_telemetry
+from dpsynth.schema import Schema
+from dpsynth.loading import make_telemetry
 
 HERE = Path(__file__).resolve().parent
 SHARED = next((p / "shared" for p in HERE.parents if (p / "shared" / "benchmark" / "score.py").is_file()), Path("shared"))
