@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MAX_LOGIT', 'kl_divergence', 'elbo_loss', 'MixturePrior', 'VAEConfig', 'TabularVAE', 'PerSample', 'CustomVAE',
-           'prior_moments', 'draw_latents', 'sample_codes']
+           'prior_moments', 'draw_latents', 'inverse_cdf_draw', 'move_biases', 'sample_codes']
 
 # %% ../nbs/42_tabular_vae.ipynb #tabu02
 import warnings
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from fastcore.basics import patch
 from torch import nn, Tensor
 
 from .layers import CausalMap, Centre, CodeSum, Dense, FactoredCausalMap, squared_lengths, Tap
@@ -24,6 +25,9 @@ def kl_divergence(
 ) -> Tensor:  # (B, L) KL to N(0, 1) of each row and dimension, nats
     "KL from the encoder's Gaussian to the standard normal (Kingma & Welling 2014, App. B)."
     return 0.5 * (mu.square() + logvar.exp() - 1 - logvar)
+
+# %% ../nbs/42_tabular_vae.ipynb #el02
+MAX_LOGIT = 40.0  # e⁴⁰ is far from overflow, e⁻⁴⁰ from mattering
 
 
 def elbo_loss(
@@ -37,10 +41,6 @@ def elbo_loss(
     logits = F.hardtanh(logits, -MAX_LOGIT, MAX_LOGIT)  # clamp, with one kernel for its gradient
     normaliser = (logits.exp() @ members).log().sum(1)  # Σ_j log Σ_c exp ℓ_jc, all heads in one product
     return normaliser - logits.gather(1, index).sum(1) + beta * kl
-
-
-MAX_LOGIT = 40.0  # e⁴⁰ is far from overflow, e⁻⁴⁰ from mattering
-
 
 # %% ../nbs/42_tabular_vae.ipynb #mp39
 class MixturePrior(nn.Module):
@@ -58,11 +58,6 @@ class MixturePrior(nn.Module):
         self.log_scales = nn.Parameter(torch.zeros(components, latent))
         self.log_weights = nn.Parameter(torch.zeros(components))
 
-    def components(self):  # means and log-scales (K, L), logarithms of the weights (K,)
-        "The mixture; scales stay within e^±4."
-        log_scales = F.hardtanh(self.gain * self.log_scales, -4.0, 4.0)
-        return self.gain * self.means, log_scales, (self.gain * self.log_weights).log_softmax(0)
-
     def _standardised(self, z):  # (B, L) → u (L, K, B): rows lie side by side; its square; weighted log-densities (K, B)
         means, log_scales, log_weights = self.components()
         u = (z.T.contiguous()[:, None] - means.T[:, :, None]) * (-log_scales).exp().T[:, :, None]
@@ -73,35 +68,53 @@ class MixturePrior(nn.Module):
         out = self._standardised(z)[2].logsumexp(0)
         return out, [Tap(self, z, out)]
 
-    def squared_norms(self, z, g):
-        (_, log_scales, log_weights), (u, squares, density) = self.components(), self._standardised(z)
-        inside = ((self.gain * self.log_scales).abs() < 4).float()
-        of_means, of_scales = u * (-log_scales).exp().T[:, :, None], (squares - 1) * inside.T[:, :, None]
-        share = density.softmax(0)
-        self.rows = of_means, of_scales, share, share - log_weights.exp()[:, None]
-        pull = (of_means.square() + of_scales.square()).sum(0)
-        return (self.gain * g).square() * (share.square() * pull + self.rows[3].square()).sum(0)
 
-    def summed_gradients(self, z, g, factor):
-        (of_means, of_scales, share, of_weights), self.rows = self.rows, None  # what is summed is what was measured
-        factor = self.gain * g * factor
-        part = share * factor
-        return [(of_means * part).sum(2).T, (of_scales * part).sum(2).T, of_weights @ factor]
+@patch
+def components(self: MixturePrior):  # means and log-scales (K, L), logarithms of the weights (K,)
+    "The mixture; scales stay within e^±4."
+    log_scales = F.hardtanh(self.gain * self.log_scales, -4.0, 4.0)
+    return self.gain * self.means, log_scales, (self.gain * self.log_weights).log_softmax(0)
 
-    @torch.no_grad()
-    def moments(self):  # mean (L,), covariance (L, L), float64
-        means, log_scales, log_weights = (a.double() for a in self.components())
-        mean = log_weights.exp() @ means
-        apart = means - mean
-        return mean.numpy(), (apart.T * log_weights.exp() @ apart + (log_weights.exp() @ (2 * log_scales).exp()).diag()).numpy()
+# %% ../nbs/42_tabular_vae.ipynb #mp43
+@patch
+def squared_norms(self: MixturePrior, z, g):  # (B, L), (B,) → (B,)
+    "Squared norm of each row's gradient; `g` is that of the log-density."
+    (_, log_scales, log_weights), (u, squares, density) = self.components(), self._standardised(z)
+    inside = ((self.gain * self.log_scales).abs() < 4).float()
+    of_means, of_scales = u * (-log_scales).exp().T[:, :, None], (squares - 1) * inside.T[:, :, None]
+    share = density.softmax(0)
+    self.rows = of_means, of_scales, share, share - log_weights.exp()[:, None]
+    pull = (of_means.square() + of_scales.square()).sum(0)
+    return (self.gain * g).square() * (share.square() * pull + self.rows[3].square()).sum(0)
 
-    @torch.no_grad()
-    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:  # (n, L) float32
-        means, log_scales, log_weights = (a.numpy() for a in self.components())
-        weights = np.exp(log_weights.astype(np.float64))
-        of = rng.choice(len(means), n, p=weights / weights.sum())
-        return means[of] + np.exp(log_scales)[of] * rng.standard_normal((n, means.shape[1]), dtype=np.float32)
 
+@patch
+def summed_gradients(self: MixturePrior, z, g, factor):  # factor (B,): of each row
+    "Gradients of all parameters, rows weighted by `factor`."
+    (of_means, of_scales, share, of_weights), self.rows = self.rows, None
+    factor = self.gain * g * factor
+    part = share * factor
+    return [(of_means * part).sum(2).T, (of_scales * part).sum(2).T, of_weights @ factor]
+
+# %% ../nbs/42_tabular_vae.ipynb #mp46
+@patch
+@torch.no_grad()
+def moments(self: MixturePrior):  # mean (L,), covariance (L, L), float64
+    "Mean and covariance of the mixture."
+    means, log_scales, log_weights = (a.double() for a in self.components())
+    mean, weights = log_weights.exp() @ means, log_weights.exp()
+    apart = means - mean
+    return mean.numpy(), (apart.T * weights @ apart + (weights @ (2 * log_scales).exp()).diag()).numpy()
+
+
+@patch
+@torch.no_grad()
+def draw(self: MixturePrior, n: int, rng: np.random.Generator) -> np.ndarray:  # (n, L) float32
+    "Draws from the mixture."
+    means, log_scales, log_weights = (a.numpy() for a in self.components())
+    weights = np.exp(log_weights.astype(np.float64))
+    component = rng.choice(len(means), n, p=weights / weights.sum())
+    return means[component] + np.exp(log_scales)[component] * rng.standard_normal((n, means.shape[1]), dtype=np.float32)
 
 # %% ../nbs/42_tabular_vae.ipynb #c043
 @dataclass(frozen=True)
@@ -148,24 +161,6 @@ class TabularVAE(nn.Module):
         nn.init.zeros_(self.heads.weight)
         nn.init.zeros_(self.heads.bias)
 
-    def set_marginals(
-        self,
-        marginals,  # one probability vector a field, from a DP release
-    ) -> None:
-        "Start the heads' biases at the log-probabilities of released 1-way marginals, and take these off the one-hots until `settle`."
-        floored = [np.maximum(m, 1e-5) for m in marginals]
-        shares = torch.from_numpy(np.concatenate([p / p.sum() for p in floored]))
-        self.centre.set_shares(shares)
-        with torch.no_grad():
-            self.heads.bias.copy_(shares.log())
-
-    @torch.no_grad()
-    def settle(self) -> None:
-        "Move what the centre takes off into the biases: the same function, as samplers and files have it. Training is over."
-        self.embed.bias -= self.centre.shares @ self.embed.weight
-        self.heads.bias -= self.causal.constant()
-        self.centre.set_shares(torch.zeros_like(self.centre.shares))
-
     def _encode(self, index):
         pre = self.embed(index)
         h = pre.relu()
@@ -173,45 +168,73 @@ class TabularVAE(nn.Module):
         mu, logvar = out.chunk(2, 1)
         return mu, logvar.clamp(-8, 8), [Tap(self.embed, index, pre), Tap(self.posterior, h, out)]
 
-    def encode(
-        self,
-        codes: Tensor,  # (B, fields)
-    ):  # mu, logvar, each (B, L)
-        "Posterior of each row. It reads private rows: use it only inside a paid release."
-        mu, logvar, _ = self._encode(codes.long() + self.offsets)
-        return mu, logvar
-
-    def decode(
-        self,
-        z: Tensor,  # (B, L)
-    ):  # logits (B, Σ cardinalities) before the autoregressive part, taps
-        "The latent's part of every head's logits."
-        pre = self.hidden(z)
-        out, taps = self._read(pre.relu())
-        return out, [Tap(self.hidden, z, pre), *taps]
-
     def _read(self, h):  # (B, hidden) → (B, Σ cardinalities), taps
         h = self.config.latent_gain * h
         out = self.heads(h)
         return out, [Tap(self.heads, h, out)]
 
-    def forward(
-        self,
-        codes: Tensor,  # (B, fields)
-        noise: Tensor,  # (B, L) standard normal, for the reparametrised sample
-    ):  # per-row loss (B,) in nats, taps of every layer
-        "Negative ELBO of each row. No row reads another."
-        index = codes.long() + self.offsets
-        mu, logvar, taps = self._encode(index)
-        z = mu + (0.5 * logvar).exp() * noise
-        (logits, more), (causal, last) = self.decode(z), self.causal(index)
-        if self.prior is None:
-            kl, prior = kl_divergence(mu, logvar).sum(1), []
-        else:
-            density, prior = self.prior(z)
-            kl = -0.5 * (noise.square() + logvar).sum(1) - density
-        loss = elbo_loss(logits + causal, index, kl, self.centre.members, self.config.beta)
-        return loss, [*taps, *more, *last, *prior]
+# %% ../nbs/42_tabular_vae.ipynb #sm02
+@patch
+def set_marginals(
+    self: TabularVAE,
+    marginals,  # one probability vector a field, from a DP release
+) -> None:
+    "Start the heads' biases at the log-probabilities of released 1-way marginals, and centre the one-hots by them."
+    floored = [np.maximum(m, 1e-5) for m in marginals]
+    shares = torch.from_numpy(np.concatenate([p / p.sum() for p in floored]))
+    self.centre.set_shares(shares)
+    with torch.no_grad():
+        self.heads.bias.copy_(shares.log())
+
+# %% ../nbs/42_tabular_vae.ipynb #en02
+@patch
+def encode(
+    self: TabularVAE,
+    codes: Tensor,  # (B, fields)
+):  # mu, logvar, each (B, L)
+    "Posterior of each row. It reads private rows: use it only inside a paid release."
+    mu, logvar, _ = self._encode(codes.long() + self.offsets)
+    return mu, logvar
+
+
+@patch
+def decode(
+    self: TabularVAE,
+    z: Tensor,  # (B, L)
+):  # logits (B, Σ cardinalities) before the autoregressive part, taps
+    "The latent's part of every head's logits."
+    pre = self.hidden(z)
+    out, taps = self._read(pre.relu())
+    return out, [Tap(self.hidden, z, pre), *taps]
+
+# %% ../nbs/42_tabular_vae.ipynb #fw02
+@patch
+def forward(
+    self: TabularVAE,
+    codes: Tensor,  # (B, fields)
+    noise: Tensor,  # (B, L) standard normal, for the reparametrised sample
+):  # per-row loss (B,) in nats, taps of every layer
+    "Negative ELBO of each row. No row reads another."
+    index = codes.long() + self.offsets
+    mu, logvar, taps = self._encode(index)
+    z = mu + (0.5 * logvar).exp() * noise
+    (logits, more), (causal, last) = self.decode(z), self.causal(index)
+    if self.prior is None:
+        kl, prior = kl_divergence(mu, logvar).sum(1), []
+    else:
+        density, prior = self.prior(z)
+        kl = -0.5 * (noise.square() + logvar).sum(1) - density
+    loss = elbo_loss(logits + causal, index, kl, self.centre.members, self.config.beta)
+    return loss, [*taps, *more, *last, *prior]
+
+# %% ../nbs/42_tabular_vae.ipynb #fo02
+@patch
+@torch.no_grad()
+def fold_centre_into_biases(self: TabularVAE) -> None:
+    "Fold the centring into the biases. Outputs do not change. Call once, after training."
+    self.embed.bias -= self.centre.shares @ self.embed.weight
+    self.heads.bias -= self.causal.constant()
+    self.centre.set_shares(torch.zeros_like(self.centre.shares))
 
 # %% ../nbs/42_tabular_vae.ipynb #s044b
 class PerSample(nn.Module):
@@ -231,21 +254,27 @@ class PerSample(nn.Module):
         out = self.module(*inputs)
         return out, [Tap(self, inputs, out)]
 
-    def squared_norms(self, inputs, g):
-        (hooked,), parameters = self._hooked, list(self.module.parameters())
-        hooked.enable_hooks()
-        with torch.enable_grad(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Full backward hook is firing")  # nothing before this layer needs a gradient
-            hooked(*(a.detach() for a in inputs)).backward(g)
-        hooked.disable_hooks()
-        self.samples = [p.grad_sample for p in parameters]  # what is summed is what was measured
-        for p in parameters:
-            p.grad = p.grad_sample = None
-        return sum(squared_lengths(s) for s in self.samples)
+# %% ../nbs/42_tabular_vae.ipynb #s04b3
+@patch
+def squared_norms(self: PerSample, inputs, g):  # tuple of (B, …), gradient of the output → (B,)
+    "Squared norm of each row's gradient. The per-row gradients are kept until they are summed."
+    (hooked,), parameters = self._hooked, list(self.module.parameters())
+    hooked.enable_hooks()
+    with torch.enable_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Full backward hook is firing")  # nothing before this layer needs a gradient
+        hooked(*(a.detach() for a in inputs)).backward(g)
+    hooked.disable_hooks()
+    self.samples = [p.grad_sample for p in parameters]  # what is summed is what was measured
+    for p in parameters:
+        p.grad = p.grad_sample = None
+    return sum(squared_lengths(s) for s in self.samples)
 
-    def summed_gradients(self, inputs, g, factor):
-        samples, self.samples = self.samples, None
-        return [torch.tensordot(factor, s, 1) for s in samples]
+
+@patch
+def summed_gradients(self: PerSample, inputs, g, factor):  # factor (B,): of each row
+    "Gradients of all parameters, rows weighted by `factor`."
+    samples, self.samples = self.samples, None
+    return [torch.tensordot(factor, s, 1) for s in samples]
 
 # %% ../nbs/42_tabular_vae.ipynb #s044c
 class CustomVAE(TabularVAE):
@@ -285,16 +314,31 @@ def draw_latents(
     mean: np.ndarray,  # (L,)
     covariance: np.ndarray,  # (L, L)
 ) -> Tensor:  # (n, L) float32
-    "Draws from a model's prior, moved and stretched to a mean and a covariance: of the rows' latents, where a release tells them."
+    "Draws from a model's prior, moved and stretched to a mean and a covariance: of the rows' latents, where a release has them."
     z = model.prior.draw(n, rng) if model.prior else rng.standard_normal((n, len(mean)), dtype=np.float32)
     own_mean, own_covariance = prior_moments(model)
     stretch = np.linalg.cholesky(covariance) @ np.linalg.inv(np.linalg.cholesky(own_covariance))
     return torch.from_numpy((z - own_mean.astype(np.float32)) @ stretch.T.astype(np.float32) + mean.astype(np.float32))
 
+# %% ../nbs/42_tabular_vae.ipynb #ic02
+def inverse_cdf_draw(
+    p: Tensor,  # (N, k) probabilities, each row up to a factor
+    generator: torch.Generator,
+) -> Tensor:  # (N,) int64 codes
+    "Draw one code a row. A code of probability 0 is never drawn."
+    total = p.cumsum(1)
+    u = torch.rand(len(p), 1, generator=generator) * (total[:, -1:] * (1 - 2**-22))  # below the total, in float32 too
+    return (total <= u).sum(1).clamp_max_(p.shape[1] - 1)
 
-# %% ../nbs/42_tabular_vae.ipynb #c055
-def _move_biases(model, block, logits, target, rounds: int = 8) -> Tensor:
-    "(k,) what was added to the biases of one head, so that the mean of its probabilities is `target`."
+# %% ../nbs/42_tabular_vae.ipynb #mb02
+def move_biases(
+    model: TabularVAE,
+    block: slice,  # of one head
+    logits: Tensor,  # (N, k) of that head, for the rows drawn so far
+    target: Tensor,  # (k,) probabilities
+    rounds: int = 8,
+) -> Tensor:  # (k,) what was added
+    "Move the biases of one head so that the mean of its probabilities is `target`."
     moved = torch.zeros(logits.shape[1])
     for _ in range(rounds):
         mean = (logits + moved).clamp(-MAX_LOGIT, MAX_LOGIT).softmax(1).mean(0)
@@ -302,7 +346,7 @@ def _move_biases(model, block, logits, target, rounds: int = 8) -> Tensor:
     model.heads.bias[block] += moved
     return moved
 
-
+# %% ../nbs/42_tabular_vae.ipynb #c055
 @torch.no_grad()
 def sample_codes(
     model: TabularVAE,
@@ -315,15 +359,13 @@ def sample_codes(
     logits, log_weight = model.decode(z)[0], torch.zeros(len(z))
     index, state = torch.empty(len(z), len(model.blocks), dtype=torch.int64), model.causal.start(len(z))
     for j, block in enumerate(model.blocks):
-        given = logits[:, block] + model.causal.logits(state, index[:, :j], block) if j else logits[:, block]
+        of_head = logits[:, block] + model.causal.logits(state, index[:, :j], block) if j else logits[:, block]
         if targets is not None:
-            given = given + _move_biases(model, block, given, torch.as_tensor(targets[j], dtype=given.dtype))
-        p = given.clamp(-MAX_LOGIT, MAX_LOGIT).exp_()  # up to a factor, which the draw does not need
+            of_head = of_head + move_biases(model, block, of_head, torch.as_tensor(targets[j], dtype=of_head.dtype))
+        p = of_head.clamp(-MAX_LOGIT, MAX_LOGIT).exp_()  # up to a factor, which the draw does not need
         if allowed is not None and allowed[j] is not None:
             everything, p = p.sum(1), p * allowed[j]
             log_weight += (p.sum(1) / everything).clamp_min(1e-38).log()
-        total = p.cumsum(1)
-        u = torch.rand(len(z), 1, generator=generator) * (total[:, -1:] * (1 - 2**-22))  # below the total, in float32 too
-        index[:, j] = (total <= u).sum(1).clamp_max_(p.shape[1] - 1) + block.start
+        index[:, j] = inverse_cdf_draw(p, generator) + block.start
         state = model.causal.add(state, index[:, j])
     return index - model.offsets, log_weight
