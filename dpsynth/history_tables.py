@@ -137,6 +137,7 @@ def add_time_tables(t: UserTables) -> None:
 def user_tables(
     coder: HistoryCoder,
     histories: Histories,  # at most k rows each
+    codes: np.ndarray = None,  # (rows, fields) of the encoder: for cells of numbers whose codes are groups; synthetic users have none
 ) -> dict:  # name → (users, cells), no row above a total of 1
     "All tables of the code book. Fields go by number: names of columns have no place in names of tensors."
     t = UserTables(coder, histories)
@@ -146,6 +147,9 @@ def user_tables(
     add_mixed_tables(t)
     if coder.clock is not None:
         add_time_tables(t)
+    if codes is not None:
+        for j in coder.groups:
+            t.add(f"cells {j}", codes[:, j], coder.encoder.fields[j].cardinality)
     return t.tables
 
 # %% ../nbs/54_history_tables.ipynb #h54017
@@ -222,7 +226,7 @@ def weigh_users(
     from scipy.optimize import minimize  # takes a while to load, and plans need none
 
     start = start / start.sum()
-    expected = {n: released.users * (pool[n].T @ start) for n in released.totals}
+    expected = {n: released.users * (pool[n].T @ start) for n in pool}
     excess = {n: distance_beyond_noise(released.totals[n], expected[n], released.scales[n]) for n in expected}
     if not (used := [n for n, x in excess.items() if x > 0]):
         return start

@@ -34,8 +34,8 @@ from .core import InputError, JobError
 from .preprocessing import TableEncoder
 from .histories import HistoryCoder
 from .history_model import HistoryConfig, HistoryNetwork, place_shares
-from .history_fit import empty_histories, FittedHistories
-from .history_tables import ReleasedTables, user_tables
+from .history_fit import empty_tables, FittedHistories
+from .history_tables import ReleasedTables
 from .tabular_vae import prior_moments, TabularVAE, VAEConfig
 from .calibration import Calibration, clique_size
 from .sampling import FittedModel, head_order
@@ -320,7 +320,7 @@ def unpack_histories_model(
         encoder = TableEncoder.from_dict(body["encoder"])
     coder, groups = HistoryCoder(encoder, order_by, k), group_tensors(tensors)
     network = history_network_from(coder, body["network"], groups["network"])
-    sizes = {name: t.shape[1] for name, t in user_tables(coder, empty_histories(coder)).items()}
+    sizes = {name: t.shape[1] for name, t in empty_tables(coder).items()}
     tables = groups["tables"]
     wanted = {"totals": (sum(sizes.values()),), "scales": (len(sizes),)}
     if {n: t.shape for n, t in tables.items()} != wanted or any(groups[g] for g in ("prior", "targets", "units")):
