@@ -169,7 +169,7 @@ def learn_histories(
     shares = lambda kind, sizes: [table_shares(released, f"{kind} {j}") for j in range(len(sizes))]
     set_history_marginals(network, shares("unit", coder.unit_sizes), shares("row", coder.row_sizes))
     packed = pack_histories(histories, plan.rows_per_unit)
-    trainer(network, affordable_training(plan, ledger.spends), rng).fit(packed, range(len(packed)), ledger, tick)
+    trainer(network, affordable_training(plan, ledger.spends), rng).fit(packed, np.unique(bounded.unit_index), ledger, tick)
     return FittedHistories(coder, network, released)
 
 

@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['TOLERANCE', 'Diverged', 'Tape', 'align_counts', 'FixedRandomness', 'missing_rows', 'watch_clipped_sum', 'check_step',
            'watch_noisy_gradient', 'watch_shown_values', 'watch_refusal', 'check_kept', 'same_choice',
-           'watch_row_bound', 'watch_chunk_bound', 'watch_release', 'content_bytes', 'remember_draws',
-           'patch_every_alias', 'watching']
+           'watch_row_bound', 'watch_history_bound', 'watch_chunk_bound', 'watch_release', 'content_bytes',
+           'remember_draws', 'patch_every_alias', 'watching']
 
 # %% ../nbs/80_replay.ipynb #repl02
 import hashlib
 import math
 import sys
 from contextlib import contextmanager, ExitStack
+from dataclasses import replace
 from functools import lru_cache
 from unittest import mock
 
@@ -22,7 +23,7 @@ import torch
 from fastcore.basics import patch
 from scipy.stats import norm
 
-from . import discovery, dp_training, large_tables, loading, noise, tabular_vae
+from . import discovery, dp_training, histories, large_tables, loading, noise, tabular_vae
 from .privacy import compose_epsilon
 from .ledger import Ledger
 
@@ -357,6 +358,30 @@ def watch_row_bound(tape: Tape, original):
 
     return bound_contributions
 
+# %% ../nbs/80_replay.ipynb #hr02
+def watch_history_bound(tape: Tape, original):
+    "`bound_histories` that tells a tape the windows it keeps; on D′ it keeps those of D."
+    row = "row of the table"
+
+    def bound_histories(frame, schema, unit, order_by, k, rng):
+        own = original(frame.assign(**{row: np.arange(len(frame))}), schema, unit, order_by, k, rng)
+        check_kept(tape, own.frame[row].to_numpy(), own.unit_index, k)
+        then = tape.take("windows kept", bounded=own)["bounded"]
+        kept, index = same_choice(tape, own.frame[row].to_numpy(), own.unit_index, len(frame))
+        if not tape.replaying:
+            return replace(own, frame=own.frame.drop(columns=row))
+        stay = ~tape.left_out[then.frame[row].to_numpy()]
+        left = np.unique(then.unit_index[stay])
+        if sorted(own.totals) != sorted(then.totals[left]):
+            tape.fault("histories: a user's number of rows depends on other users")
+        cells = then.frame[stay].drop(columns=row).reset_index(drop=True)
+        shifts = [n for n in cells if getattr(schema.columns.get(n), "per", None) != "unit"]
+        if not cells[shifts].equals(frame.iloc[kept][shifts].reset_index(drop=True)):
+            tape.fault("histories: a window holds other cells than the table")
+        return replace(then, frame=cells, unit_index=index)
+
+    return bound_histories
+
 # %% ../nbs/80_replay.ipynb #fr02
 def watch_chunk_bound(tape: Tape, original):
     "`bound_chunks` that tells a tape the rows it keeps; on D′ it keeps those of D."
@@ -454,6 +479,7 @@ _WATCHED = {  # function → wrapper
     discovery.refuse_lost: watch_refusal,
     loading.bound_contributions: watch_row_bound,
     large_tables.bound_chunks: watch_chunk_bound,
+    histories.bound_histories: watch_history_bound,
     tabular_vae.sample_codes: remember_draws,
 }
 
