@@ -22,6 +22,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 
 REPLAY, FILES, MECHANISMS, NOISE, LEDGER = "replay of fits", "replay of files", "replay of mechanisms", "component audit", "ledger audit"
+HISTORIES = "replay of histories"
 
 
 class Chapter(NamedTuple):
@@ -34,6 +35,7 @@ class Chapter(NamedTuple):
 
 
 GENERATOR, FORKED, GRID = (Chapter("02_noise", c) for c in (("nois03", "sg02"), ("nois03", "sg04"), ("nois03", "c042",)))
+WINDOWS = Chapter("32_histories", ("h32004", "h32008", "h32016", "h32017"))
 MASKS = Chapter("51_dp_training", ("dp_t03", "c056", "cl02"))
 CERTIFICATE = Chapter("71_certificate", ("cert03", "ct06", "ce07"))
 DRAWN = "noise = standard_normals(self.rng, len(total), self.device)"
@@ -71,6 +73,21 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("loss reduced with mean", MECHANISMS, ("dp_training", "torch.autograd.grad(loss.sum(),", "torch.autograd.grad(loss.mean(),")),
     ("BatchNorm put back", MECHANISMS, ("tabular_vae", "        h = pre.relu()\n        out = self.posterior(h)", "        h = torch.nn.functional.batch_norm(pre, None, None, training=len(pre) > 1).relu() if len(pre) > 1 else pre.relu()\n        out = self.posterior(h)")),
     ("non-finite gradients kept", MECHANISMS, ("dp_training", "if not usable.all():", "if False:")),
+    # histories
+    ("window chosen by its content", WINDOWS, ("histories", "    skipped = np.floor(rng.random(units) * (totals - kept + 1)).astype(np.int64) * (order_by is not None)\n", "    skipped = (totals - kept) * (order_by is not None)\n")),
+    ("k + 1 rows of a history kept", HISTORIES, ("histories", "    kept = np.minimum(totals, k)\n    skipped", "    kept = np.minimum(totals, k + 1)\n    skipped")),
+    ("rows of a user clipped as if alone", MECHANISMS, ("history_model", "        return pair_sum(inner_products(g), self.gain**2 * inner_products(a) + 1)", "        return (g.square().sum(2) * (self.gain**2 * a.square().sum(2) + 1)).sum(1)")),
+    ("first row of a user left out of the norm", MECHANISMS, ("history_model", "        return pair_sum(inner_products(g), self.gain**2 * inner_products(a) + 1)", "        return pair_sum(inner_products(g[:, 1:]), self.gain**2 * inner_products(a[:, 1:]) + 1)")),
+    ("gain of the map within a row left out of the norm", MECHANISMS, ("history_model", "        return self.gain**2 * out + torch.zeros(len(a))", "        return out + torch.zeros(len(a))")),
+    ("echoes left out of the norm", MECHANISMS, ("history_model", "return self._unit_gradients(a, g).square().sum((1, 2))", "return 0 * self._unit_gradients(a, g).square().sum((1, 2))")),
+    ("bias of a unit left out of the norm", MECHANISMS, ("history_model", "        return g.square().sum(1)\n", "        return 0 * g.square().sum(1)\n")),
+    ("rows weighed by the batch", MECHANISMS, ("history_model", "losses.sum(1) / b.counts.sqrt(), taps", "losses.sum(1) / b.counts.float().mean().sqrt(), taps")),
+    ("one-hots of rows centred by the batch", MECHANISMS, ("history_model", "    return hot - network.row_shares * applies", "    return hot - hot.flatten(0, -2).mean(0) * applies")),
+    ("a user's total in a table is the number of rows", MECHANISMS, ("history_tables", "sp.csr_matrix((1.0 / counts[owner], (owner, cells)), (users, size))", "sp.csr_matrix((1.0 / np.minimum(counts, 1)[owner], (owner, cells)), (users, size))"), ("history_tables", "t.sum(1).max() <= 1 + 1e-9)", "True)")),
+    ("weights of tables longer than 1", MECHANISMS, ("history_tables", "    return a / np.linalg.norm(a)", "    return a / np.linalg.norm(a) * 1.1")),
+    ("tables of users uncharged", HISTORIES, ("history_fit", 'ledger.release(plan.releases["history tables"], lambda', '(lambda spend, make: make(spend))(plan.releases["history tables"], lambda'), ("synthesizer", "    if missing := [n for n in needed", "    if False and [n for n in needed")),
+    ("weights by the real number of users", HISTORIES, ("history_fit", "    released = ReleasedTables(totals, scales, plan.units)", "    released = ReleasedTables(totals, scales, len(histories))")),
+    ("shares of rows from the table", HISTORIES, ("history_fit", '    set_history_marginals(network, shares("unit", coder.unit_sizes), shares("row", coder.row_sizes))', '    set_history_marginals(network, [np.bincount(c, minlength=s) / len(c) for c, s in zip(histories.units.T, coder.unit_sizes)], shares("row", coder.row_sizes))')),
     # releases
     ("marginals: no shares, each table as if alone", MECHANISMS, ("calibration", "spend.noise_multiplier * k * np.linalg.norm(a) / a", "spend.noise_multiplier * k * np.ones(len(a))")),
     ("marginals: k forgotten", MECHANISMS, ("calibration", "spend.noise_multiplier * k * np.linalg.norm(a) / a", "spend.noise_multiplier * np.linalg.norm(a) / a")),
@@ -138,7 +155,7 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
 ]
 
 
-REPLAYED = 5, 0, 0, 2, 0, 0, 0, 12, 0, 1  # of each table of the replay, how many units are left out
+REPLAYED = 5, 0, 0, 2, 0, 0, 0, 12, 0, 0, 1  # of each table of the replay, how many units are left out
 PEOPLE = {"CSV": (0, 2), "CSV with users": (6,), "Parquet, whole numbers": (1,), "frame of objects": (3,), "TSV in pieces with users": (0,)}
 
 
@@ -173,11 +190,12 @@ def run_audit(kind) -> list:
     if kind == NOISE:
         return noise_audit.audit_noise(1.0, steps=200).violations
     found, cases = (), replay_fits.scenarios()
-    for (synth, table, units), last in zip(cases, REPLAYED):
+    replayed = [4 * (synth.order_by is not None) for synth, _, _ in cases] if kind == HISTORIES else REPLAYED
+    for (synth, table, units), last in zip(cases, replayed):
         if last:
             with replay_fits.count_every_pair():
                 plan = lambda n: replay_fits.with_few_steps(synth.plan(n), 6)
-                found += replay_fits.replay_plan(synth, table, list(units)[-last:], plan, None).violations
+                found += replay_fits.replay_plan(synth, table, list(units or dict.fromkeys(table[synth.unit]))[-last:], plan, None).violations
     return found
 
 

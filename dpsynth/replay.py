@@ -366,6 +366,8 @@ def watch_history_bound(tape: Tape, original):
     def bound_histories(frame, schema, unit, order_by, k, rng):
         own = original(frame.assign(**{row: np.arange(len(frame))}), schema, unit, order_by, k, rng)
         check_kept(tape, own.frame[row].to_numpy(), own.unit_index, k)
+        if np.bincount(own.unit_index).max() > k:
+            tape.fault("histories: a user keeps more rows than max_rows_per_unit")
         then = tape.take("windows kept", bounded=own)["bounded"]
         kept, index = same_choice(tape, own.frame[row].to_numpy(), own.unit_index, len(frame))
         if not tape.replaying:

@@ -259,6 +259,7 @@ def compare_case(
     made = case(np.random.default_rng(seed), tape)
     if made is None:
         return
+    tape.clear()  # of what was done to make the case
     run, table, mine = made
     less = table[: len(table) - mine] if isinstance(table, np.ndarray) else table.iloc[: len(table) - mine]
     results = []
