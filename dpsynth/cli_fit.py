@@ -107,7 +107,7 @@ def mean_release_error(
 
     budget, k = PrivacyBudget(epsilon, synth.delta), synth.max_rows_per_unit
     shape = synth.workload, bool(synth.target), synth.unit in synth.schema
-    return rows_per_unit_errors(synth.schema, rows, budget, [k], *shape)["one row each"].iloc[0]
+    return float(rows_per_unit_errors(synth.schema, rows, budget, [k], *shape)["one row each"].iloc[0])
 
 
 def narrow_epsilon(
