@@ -150,7 +150,7 @@ def train_in_turn(batch: int, rounds: int) -> None:
     import torch
 
     from dpsynth import distributed
-    from dpsynth.distributed import _cluster, RayTrainer
+    from dpsynth.distributed import ray_cluster, RayTrainer
     from dpsynth.preprocessing import planned_fields
     from dpsynth.noise import secure_generator
     from dpsynth.dp_training import DPTrainer, TrainingPlan
@@ -162,7 +162,7 @@ def train_in_turn(batch: int, rounds: int) -> None:
     plan = TrainingPlan(rounds, batch / len(codes), 1.0, len(codes))
     times, cpu = {}, {}
 
-    class Timed(distributed._Worker):
+    class Timed(distributed.GradientWorker):
         def seconds(self):
             return time.process_time()
 
@@ -171,8 +171,8 @@ def train_in_turn(batch: int, rounds: int) -> None:
         asked = [a.seconds.remote() for a in getattr(trainer, "actors", ())]
         return time.process_time(), [trainer.ray.get(a) for a in asked]
 
-    distributed._Worker = Timed
-    with _cluster(3):
+    distributed.GradientWorker = Timed
+    with ray_cluster(3):
         trainers = {0: DPTrainer, 1: partial(RayTrainer, workers=1), 2: partial(RayTrainer, workers=2)}
         trainers = {n: make(TabularVAE(VAEConfig(sizes, latent=8, hidden=64, gain=4.0)), plan, secure_generator()) for n, make in trainers.items()}
         held = {n: t.load_rows(codes) for n, t in trainers.items()}
