@@ -6,7 +6,7 @@
 __all__ = ['TABLES_SHARE', 'HISTORY_STEPS', 'HISTORY_BATCH', 'HIDDEN_SIGNAL', 'HIDDEN_UNITS', 'LEAST_POOL', 'LARGEST_POOL',
            'POOL_ROWS', 'USERS_AT_ONCE', 'planned_coder', 'empty_histories', 'HistoryPlan', 'history_weights',
            'planned_history_releases', 'make_history_plan', 'FittedHistories', 'learn_histories', 'measure_tables',
-           'blocked_codes', 'draw_users', 'draw_user_frames']
+           'blocked_codes', 'draw_users', 'draw_user_frames', 'columns_without_missing']
 
 # %% ../nbs/55_history_fit.ipynb #h55003
 import math
@@ -55,7 +55,7 @@ def empty_histories(coder: HistoryCoder) -> Histories:
     return Histories(np.zeros(1, np.int64), units, rows, none, none, flags, flags)
 
 # %% ../nbs/55_history_fit.ipynb #h55007
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HistoryPlan(Plan):
     "A plan of a fit of histories."
     order_by: str = None
@@ -207,3 +207,12 @@ def draw_user_frames(
     for first in range(0, users, USERS_AT_ONCE):
         part = draw_users(model, min(USERS_AT_ONCE, users - first), rng)
         yield decode_histories(model.coder, part, rng), first + part.owner
+
+# %% ../nbs/55_history_fit.ipynb #hf91
+def columns_without_missing(model: FittedHistories) -> list:
+    "Columns that may have missing cells, of which next to none is drawn: there are none, or too few to be told from noise."
+    coder, encoder, seen = model.coder, model.encoder, {}
+    places = [("unit", j, f) for j, f in enumerate(coder.unit_fields)] + [("row", coder.parts + j, f) for j, f in enumerate(coder.row_fields)]
+    for kind, j, field in places:
+        seen.setdefault(encoder.fields[field].column, table_shares(model.released, f"{kind} {j}")[-1])
+    return [name for name, c in encoder.resolved.modelled.items() if c.nullable and seen.get(name, 1) <= 0]

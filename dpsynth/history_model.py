@@ -158,9 +158,9 @@ def place_features(
     rows: Tensor,  # (…) least number of rows of the user
 ) -> Tensor:  # (…, 16)
     "Place, whether it is the last row or the last but one, and cells of the number of rows."
-    later = 2 + torch.searchsorted(PLACE_CELLS, position).clamp(max=4)
+    later = 2 + torch.searchsorted(PLACE_CELLS, position.contiguous()).clamp(max=4)
     place = torch.where(position == 0, torch.where(starts, 0, 1), later)
-    length = torch.searchsorted(LENGTH_CELLS, rows, right=True) - 1
+    length = torch.searchsorted(LENGTH_CELLS, rows.contiguous(), right=True) - 1
     ends = torch.stack([left == 0, left == 1], -1).float()
     return torch.cat([F.one_hot(place, 7).float(), ends, F.one_hot(length, len(LENGTH_CELLS)).float()], -1)
 
