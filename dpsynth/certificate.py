@@ -23,9 +23,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
-from dp_accounting.pld import privacy_loss_distribution as pld
-from dp_accounting.rdp import RdpAccountant
 from fastcore.basics import patch
 
 from . import __version__
@@ -227,6 +224,9 @@ def rdp_epsilon(
     delta: float,  # total δ, additive parts included
 ) -> float:  # nats
     "An upper bound on the total by another way: Rényi differential privacy (Mironov 2017; Mironov, Talwar & Zhang 2019)."
+    from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
+    from dp_accounting.rdp import RdpAccountant
+
     accountant = RdpAccountant(RDP_ORDERS)
     for s in spends:
         event = GaussianDpEvent(s.noise_multiplier)
@@ -241,6 +241,8 @@ def epsilon_lower_bound(
     delta: float,  # total δ
 ) -> float:  # nats
     "A lower bound on the total: what reads every row, in closed form (Balle & Wang 2018), or one sampled line, by a coarse optimistic PLD."
+    from dp_accounting.pld import privacy_loss_distribution as pld
+
     mu = math.sqrt(sum(s.steps / s.noise_multiplier**2 for s in spends if s.sampling_rate == 1))
     bounds = [math.inf if mu > 60 else gaussian_epsilon(mu, delta) if mu else 0.0]  # μ of 60 is an ε of 1,800
     for s in spends:

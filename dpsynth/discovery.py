@@ -16,7 +16,6 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri
 
 from .core import InputError
 from .privacy import Spend
@@ -270,6 +269,8 @@ def value_threshold(
     k: int,  # rows a unit, at most
 ) -> float:  # rows
     "Count above which a value may be shown."
+    from scipy.special import ndtri
+
     return k + 1 + spend.noise_multiplier * k * math.sqrt(columns) * -ndtri(spend.delta / (k * columns))
 
 # %% ../nbs/21_discovery.ipynb #ds20

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-import scipy.sparse as sp
 
 from .calibration import project_to_simplex
 from .histories import DAY, Histories, HistoryCoder
@@ -25,8 +24,10 @@ def average_table(
     cells: np.ndarray,  # (entries,) cell that it counts in
     users: int,
     size: int,  # cells of the table
-) -> sp.csr_matrix:  # (users, size), no row above a total of 1
+) -> object:  # SciPy's csr_matrix (users, size), no row above a total of 1
     "What each user adds to a table: 1 in all, in equal parts of the user's entries; 0 without one."
+    import scipy.sparse as sp
+
     counts = np.bincount(owner, minlength=users)
     return sp.csr_matrix((1.0 / counts[owner], (owner, cells)), (users, size))
 
@@ -101,6 +102,8 @@ def add_step_tables(t: UserTables) -> None:
 
 def add_mixed_tables(t: UserTables) -> None:
     "Columns of a unit by columns of rows, and how many different codes a user has by the number of rows."
+    import scipy.sparse as sp
+
     coder, units, by_rows = t.coder, t.histories.units, len(ROWS_CELLS)
     for j in range(len(coder.unit_fields)):
         for name, codes, size in t.columns + [c for c in t.calendar if c[0] == "hour"]:
@@ -223,6 +226,7 @@ def weigh_users(
     start: np.ndarray,  # (users,) weights to begin with, 0 where a user is not wanted
 ) -> np.ndarray:  # (users,) weights of sum 1
     "Weights of synthetic users that agree with the released tables as far as their noise lets tell."
+    import scipy.sparse as sp
     from scipy.optimize import minimize  # takes a while to load, and plans need none
 
     start = start / start.sum()

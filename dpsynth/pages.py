@@ -12,7 +12,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 
-import jinja2
 import numpy as np
 
 from .core import InputError, write_atomically
@@ -102,8 +101,10 @@ PAGE_TEMPLATE = """<!doctype html>
 def page_environment(
     templates: dict,  # name → source, beside those of every page
     cell_style: str = "",  # style of a table cell with text, for pages that have no style sheet
-) -> jinja2.Environment:  # escapes every value; knows `table`, `figure`, `format_value`
+) -> object:  # a Jinja2 environment: escapes every value; knows `table`, `figure`, `format_value`
     "The templates of one kind of page."
+    import jinja2  # here: only who makes a page waits for it
+
     sources = {"page.html": PAGE_TEMPLATE, "page.css": STYLESHEET, "parts.html": TABLE_TEMPLATE + FIGURE_TEMPLATE, **templates}
     env = jinja2.Environment(
         loader=jinja2.DictLoader(sources), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True

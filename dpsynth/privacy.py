@@ -13,9 +13,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from dp_accounting.pld import privacy_loss_distribution as pld
-from scipy.optimize import brentq
-from scipy.special import log_ndtr, ndtr
 
 from .core import BudgetExceeded, InputError
 
@@ -80,6 +77,8 @@ def gaussian_delta(
     epsilon: float,  # nats
 ) -> float:  # smallest δ
     "δ of a Gaussian mechanism at ε (Balle & Wang 2018, theorem 8)."
+    from scipy.special import log_ndtr, ndtr  # here and below, not above: loading it takes a tenth of PyTorch's time
+
     a, b = ndtr(mu / 2 - epsilon / mu), epsilon + log_ndtr(-mu / 2 - epsilon / mu)
     return float(a - math.exp(b))
 
@@ -89,6 +88,8 @@ def gaussian_epsilon(
     delta: float,
 ) -> float:  # nats
     "ε of a Gaussian mechanism at δ: `gaussian_delta` inverted, rounded up by 1e-9."
+    from scipy.optimize import brentq
+
     if gaussian_delta(mu, 0.0) <= delta:
         return 0.0
     high = mu * mu / 2 + mu * math.sqrt(2 * math.log(1 / delta)) + 1
@@ -99,6 +100,8 @@ def gaussian_mu(
     budget: PrivacyBudget,
 ) -> float:  # √(Σ 1/σ²), 1e-6 to 60
     "The μ that a budget buys if every release is a plain Gaussian: the currency that plans divide."
+    from scipy.optimize import brentq
+
     return brentq(lambda m: gaussian_epsilon(m, budget.delta) - budget.epsilon, 1e-6, 60.0, xtol=1e-10)
 
 # %% ../nbs/01_privacy.ipynb #c018
@@ -108,8 +111,10 @@ def subsampled_pld(
     sampling_rate: float,  # chance of a unit to take part in one step
     steps: int,
     interval: float,  # width of the grid of losses, nats
-) -> pld.PrivacyLossDistribution:
+) -> object:  # dp_accounting's `PrivacyLossDistribution`
     "Privacy loss distribution of `steps` Poisson-subsampled Gaussian releases, pessimistic, zero-out neighbours."
+    from dp_accounting.pld import privacy_loss_distribution as pld
+
     one = pld.from_gaussian_mechanism(
         noise_multiplier, sampling_prob=sampling_rate, value_discretization_interval=interval, use_connect_dots=True
     )
@@ -128,8 +133,10 @@ def total_mu(spends) -> float:
 
 def composed_pld(
     spends: list,  # of `Spend`, at least one; additive parts of δ are not counted
-) -> pld.PrivacyLossDistribution:
+) -> object:  # dp_accounting's `PrivacyLossDistribution`
     "Privacy loss distribution of all `spends` together."
+    from dp_accounting.pld import privacy_loss_distribution as pld
+
     mu, grid = total_mu(spends), pld_interval(spends)
     parts = [s for s in spends if s.sampling_rate < 1]
     plds = [subsampled_pld(s.noise_multiplier, s.sampling_rate, s.steps, grid) for s in parts]
