@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['REAL_COLOUR', 'SYNTHETIC_COLOUR', 'HISTOGRAM_STEPS', 'LOPSIDED', 'REPORT_TEMPLATES', 'INK', 'SVG_STYLE', 'SUMMARY',
            'error_rate_zscores', 'zscore_answer', 'max_product_deviation', 'max_event_deviation', 'zscore_linf',
-           'zscore_iou', 'axis_label', 'open_axes', 'paired_bars', 'category_bars', 'histogram_edges', 'short_dates',
+           'zscore_iou', 'open_axes', 'paired_bars', 'category_bars', 'histogram_edges', 'short_dates',
            'histogram_outlines', 'bin_names', 'bin_bars', 'shares_beyond', 'marginal_panel', 'plot_marginals',
            'heatmap', 'chance_matrix', 'plot_pair_heatmap', 'calendar_period', 'plot_shares_over_time', 'plot_zscores',
            'Picture', 'svg_picture', 'summary_sentences', 'summary_section', 'figures_section', 'worst_columns',
@@ -34,6 +34,7 @@ from .pages import render_page, Section, write_page
 from .pairs import pair_errors, pair_matrix, rows_for_pairs
 from .schema import Schema
 from .scores import shown_figures
+from .user_histories import axis_label
 
 # %% ../nbs/66_report.ipynb #c068
 def error_rate_zscores(
@@ -98,16 +99,6 @@ def zscore_iou(compared: Comparison, question: dict) -> float:
 
 # %% ../nbs/66_report.ipynb #c081
 REAL_COLOUR, SYNTHETIC_COLOUR = "#7d8a99", "#d9692b"  # both read on white and on black
-
-
-def axis_label(
-    value,  # name of a column or category, of any type
-    width: int = 24,  # characters
-) -> str:
-    "A name fit for an axis: one line, not too long, and a dollar sign is a dollar sign."
-    text = " ".join(str(value).split())
-    text = text if len(text) <= width else text[: width - 1] + "…"
-    return text.replace("$", r"\$")
 
 
 def open_axes(
