@@ -77,6 +77,7 @@ RELEASE_HELP = {  # how the name of a release begins: what it reads
     "rows per unit": "how many rows users have",
     "workload": "counts of the columns that were declared to matter together",
     "1-way": "counts of single columns",
+    "history tables": "averages over the rows of each user: how many rows, which codes, which together, and what follows what",
     "DP-SGD": "the training of the network: all rows, a random part in each step",
     "latent prior": "mean and covariance of the network's latent codes",
     "target": "counts of the target column together with each other column",
@@ -95,12 +96,13 @@ def describe_column(
 ) -> str:  # one printable line
     "What a column may hold, in words: categories, bounds and special values, or a pattern."
     spec = column.to_dict()
+    once = "; the same in all rows of a unit" * ("per" in spec)
     if isinstance(listed := spec.get("categories"), list):
         more = f", … ({len(listed)} in all)" * (len(listed) > 8)
-        return ", ".join(printable_line(v, 20) for v in listed[:8]) + more
+        return ", ".join(printable_line(v, 20) for v in listed[:8]) + more + once
     special = f"; special: {', '.join(printable_line(v, 20) for v in spec['special'])}" if "special" in spec else ""
     span = f"{printable_line(spec['lower'], 40)} to {printable_line(spec['upper'], 40)}" if "lower" in spec else spec.get("categories", "")
-    return printable_line(spec.get("pattern", span + special))
+    return printable_line(spec.get("pattern", span + special + once))
 
 # %% ../nbs/71_certificate.ipynb #ct09
 def describe_columns(

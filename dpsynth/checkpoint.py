@@ -150,7 +150,7 @@ def recharge_lost_release(
 ):  # a `Spend`, or None where nothing is left to pay with: after training
     "A second charge for a lost release, which leaves training half of its steps at least; a JobError if there is none."
     order = list(self.plan.releases)
-    if order.index(spend.name) >= order.index("latent prior"):
+    if "latent prior" in order[: order.index(spend.name) + 1]:
         return None
     now, taken = affordable_training(self.plan, self.spends).steps, self._steps()
     for halvings in range(24):

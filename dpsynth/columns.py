@@ -285,6 +285,7 @@ class Integer(NumberColumn):
     dtype: str = None  # dtype of what is sampled; None: Int64, or int64 where nothing is missing
     format: str = None  # how 1234 is written in text, such as '1.234 €'; None: as in programs
     special: list = None  # values outside the bounds that mean something of their own, such as [999, '90+']
+    per: str = None  # 'unit': the same in all rows of a unit, which is public knowledge
 
     type: ClassVar[str] = "integer"
     reads_as: ClassVar[str] = "reads as an integer"
@@ -321,6 +322,7 @@ class Float(NumberColumn):
     dtype: str = None  # dtype of what is sampled, such as decimal128(9, 2); None: float64
     format: str = None  # how 1234.56 is written in text, such as '1.234,56' or '1234.56%'; None: as in programs
     special: list = None  # values outside the bounds that mean something of their own, such as [999, '90+']
+    per: str = None  # 'unit': the same in all rows of a unit, which is public knowledge
 
     type: ClassVar[str] = "float"
     reads_as: ClassVar[str] = "reads as a number"
@@ -396,6 +398,7 @@ class Categorical(ListedColumn):
     nullable: bool = True  # whether a cell may be missing
     ordered: bool = False  # whether the order given means something; then the sample's dtype is category
     dtype: str = None  # pandas dtype of what is sampled; None: object, Int64 or int64
+    per: str = None  # 'unit': the same in all rows of a unit, which is public knowledge
 
     type: ClassVar[str] = "categorical"
     reads_as: ClassVar[str] = "is one of its categories"
@@ -426,6 +429,7 @@ class Boolean(ListedColumn):
     spelling: list = (
         None  # how text has it, true first, such as [Yes, No]; None: True, False, and all usual words are read
     )
+    per: str = None  # 'unit': the same in all rows of a unit, which is public knowledge
 
     type: ClassVar[str] = "boolean"
     reads_as: ClassVar[str] = "reads as true or false"
@@ -499,6 +503,7 @@ class Datetime(ColumnType):
         None  # how text has it: directives such as '%d/%m/%Y'; without a date it is a time of day. None: ISO 8601
     )
     special: list = None  # instants outside the bounds that mean something of their own, such as ['9999-12-31']
+    per: str = None  # 'unit': the same in all rows of a unit, which is public knowledge
 
     type: ClassVar[str] = "datetime"
     reads_as: ClassVar[str] = "reads as a date (ISO 8601, such as 2024-05-31 09:30:00)"

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'MAX_FILE_BYTES', 'MEMBER_LIMITS', 'DAMAGE_ERRORS', 'MAX_FIELDS', 'LARGEST_SHAPE', 'TENSOR_GROUPS',
-           'model_tensors', 'pack_members', 'no_duplicate_keys', 'bounded_number', 'no_nan', 'reading', 'strict_json',
-           'check_directory', 'read_zip', 'read_manifest', 'read_members', 'network_from', 'targets_from',
-           'group_tensors', 'check_covariance', 'unpack_model']
+           'history_tensors', 'model_tensors', 'pack_members', 'no_duplicate_keys', 'bounded_number', 'no_nan',
+           'reading', 'strict_json', 'check_directory', 'read_zip', 'read_manifest', 'read_members', 'network_from',
+           'targets_from', 'group_tensors', 'check_covariance', 'unpack_model', 'history_network_from',
+           'unpack_histories_model']
 
 # %% ../nbs/72_model_file.ipynb #mode02
 import hashlib
@@ -31,15 +32,26 @@ from safetensors.numpy import save as save_tensors
 from . import __version__
 from .core import InputError, JobError
 from .preprocessing import TableEncoder
+from .histories import HistoryCoder
+from .history_model import HistoryConfig, HistoryNetwork, place_shares
+from .history_fit import empty_histories, FittedHistories
+from .history_tables import ReleasedTables, user_tables
 from .tabular_vae import prior_moments, TabularVAE, VAEConfig
 from .calibration import Calibration, clique_size
 from .sampling import FittedModel, head_order
 from .certificate import check_types
 
 # %% ../nbs/72_model_file.ipynb #c025
-FORMAT = 4
+FORMAT = 5
 MAX_FILE_BYTES = 2**30
 MEMBER_LIMITS = {"manifest.json": 2**16, "model.json": 2**26, "tensors.safetensors": MAX_FILE_BYTES}  # most bytes of each
+
+
+def history_tensors(
+    model: FittedHistories,
+) -> dict:
+    "Released tables of users, one after another, and their noise."
+    return {"tables.totals": np.concatenate(list(model.released.totals.values())), "tables.scales": np.array(list(model.released.scales.values()))}
 
 
 def model_tensors(
@@ -47,6 +59,8 @@ def model_tensors(
 ) -> dict:
     "Name → array of all that is not JSON in a model file."
     tensors = {f"network.{n}": t.detach().numpy() for n, t in model.network.state_dict().items()}
+    if isinstance(model, FittedHistories):
+        return tensors | history_tensors(model)
     tensors |= {"prior.mean": model.prior[0], "prior.covariance": model.prior[1]}
     if model.rows_per_unit is not None:
         tensors["units.rows"] = np.asarray(model.rows_per_unit, np.float64)
@@ -229,7 +243,7 @@ def targets_from(
     return tables
 
 # %% ../nbs/72_model_file.ipynb #um01
-TENSOR_GROUPS = ("network", "prior", "targets", "units")
+TENSOR_GROUPS = ("network", "prior", "targets", "units", "tables")
 
 
 def group_tensors(tensors: dict) -> dict:  # group → name → array
@@ -273,3 +287,45 @@ def unpack_model(
     if k and (rows.shape != (k,) or (rows < 0).any() or abs(rows.sum() - 1) > 1e-6):
         raise InputError("rows of users: wrong shape, or no distribution")
     return FittedModel(encoder, order, network, (prior["mean"], prior["covariance"]), Calibration(sizes, targets), rows)
+
+# %% ../nbs/72_model_file.ipynb #hm02
+def history_network_from(
+    coder: HistoryCoder,
+    shape: dict,  # from the file
+    tensors: dict,  # name → float32 array, finite
+) -> HistoryNetwork:
+    "The network with these tensors: all of them and no others, of the shapes that the code book gives."
+    check_types(shape, {"hidden": int, "gain": (int, float), "latent": int})
+    codes = sum(coder.row_sizes) + sum(coder.unit_sizes)
+    if not 0 <= shape["hidden"] <= LARGEST_SHAPE["hidden"] or shape["latent"] != 0 or codes > 2**14:
+        raise InputError("tensors network: no network of this schema")  # before room for it is made
+    network = HistoryNetwork(coder, HistoryConfig(**shape))
+    weights = {name: torch.from_numpy(t) for name, t in tensors.items()}
+    if {n: (t.dtype, t.shape) for n, t in weights.items()} != {n: (t.dtype, t.shape) for n, t in network.state_dict().items()}:
+        raise InputError("tensors network: wrong names, dtypes or shapes")
+    network.load_state_dict(weights)
+    place_shares(network)
+    return network
+
+# %% ../nbs/72_model_file.ipynb #hm03
+def unpack_histories_model(
+    body: dict,  # JSON of the file: 'encoder' and 'network' are dicts
+    tensors: dict,  # name → array
+    order_by,  # column that orders the rows of a unit, or None
+    k: int,  # rows a unit, at most
+    units: int,  # public number of units
+) -> FittedHistories:
+    "The released parts of a model of histories, none of which is believed."
+    with reading("the code book"):
+        encoder = TableEncoder.from_dict(body["encoder"])
+    coder, groups = HistoryCoder(encoder, order_by, k), group_tensors(tensors)
+    network = history_network_from(coder, body["network"], groups["network"])
+    sizes = {name: t.shape[1] for name, t in user_tables(coder, empty_histories(coder)).items()}
+    tables = groups["tables"]
+    wanted = {"totals": (sum(sizes.values()),), "scales": (len(sizes),)}
+    if {n: t.shape for n, t in tables.items()} != wanted or any(groups[g] for g in ("prior", "targets", "units")):
+        raise InputError("tables: wrong names or shapes")
+    if (tables["scales"] <= 0).any():
+        raise InputError("tables: no noise")
+    totals = np.split(tables["totals"], np.cumsum(list(sizes.values()))[:-1])
+    return FittedHistories(coder, network, ReleasedTables(dict(zip(sizes, totals)), dict(zip(sizes, tables["scales"])), units))

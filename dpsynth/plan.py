@@ -47,6 +47,8 @@ class Plan:
             if name == "latent prior":
                 ledger.charge(self.training.spend)
             ledger.charge(spend)
+        if "latent prior" not in self.releases:  # a model without a latent: training comes last
+            ledger.charge(self.training.spend)
         return ledger
 
     def _head(self) -> str:

@@ -570,7 +570,7 @@ def fit(
     return self._build(Schema(columns, self.schema.constraints), fitted)
 
 # %% ../nbs/30_preprocessing.ipynb #c038g
-_SAME_KEYS = ("nullable", "pattern", "dtype", "timezone", "ordered", "special")
+_SAME_KEYS = ("nullable", "pattern", "dtype", "timezone", "ordered", "special", "per")
 
 
 def fits_schema(

@@ -358,6 +358,7 @@ def describe_column(name: str, column: ColumnType) -> dict:  # a line of the tab
     public = _public_part(spec)
     if special := spec.get("special"):
         public += f"; special: {', '.join(map(str, special))}"
+    public += "; one value a unit" * (spec.get("per") == "unit")
     missing = "" if column.type in _NOT_MODELLED else "allowed" if column.nullable else "no"
     return {"column": name, "type": column.type, "public": public, "missing": missing}
 
@@ -389,6 +390,8 @@ def check_columns(columns) -> None:
             raise InputError("schema: a column name must be text, without space around it")
         if not isinstance(column, ColumnType):
             raise InputError(f"column {name!r}: must be one of {', '.join(c.__name__ for c in COLUMN_TYPES.values())}")
+        if getattr(column, "per", None) not in (None, "unit"):
+            raise InputError(f"column {name!r}: per must be 'unit', for what is the same in all rows of a unit")
         if [*map(category_label, columns)].count(category_label(name)) > 1:
             raise InputError(f"schema: {name!r} is written twice, in two ways that look alike")
     if all(column.type in _NOT_MODELLED for column in columns.values()):
