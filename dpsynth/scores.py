@@ -95,7 +95,7 @@ class HistoryPair:
     real: Histories
     synthetic: Histories
     test: Histories  # real units whose next events are predicted
-    per_unit: list  # columns that are constant within nearly every real unit
+    per_unit: list  # columns of the unit: declared, or constant within nearly every real one
     events: list  # the other columns, categories first
     followed: str | None  # the event column of bigrams, trigrams and predictions
     seed: int  # of samples
@@ -109,7 +109,8 @@ def history_pairs(
     compared.tell("users' histories")
     tables = {who: compared_histories(compared, who) for who in compared.tables}
     real, (first, second) = tables["real"], split_units(tables["real"], compared.seed)
-    per_unit = per_unit_columns(real)
+    declared = {name for name in real.codes if compared.schema[name].per == "unit"}
+    per_unit = [name for name in real.codes if name in declared.union(per_unit_columns(real))]
     events = [name for name in real.codes if name not in per_unit]
     words = [name for name in events if compared.frames[name].edges is None]
     numbers = [name for name in events if name not in words]
@@ -351,7 +352,7 @@ def event_features(
 # %% ../nbs/64_scores.ipynb #hs34
 def time_features(
     histories: Histories,  # with an order
-) -> pd.DataFrame:  # a row for each unit; NaN where there is no gap
+) -> pd.DataFrame:  # a row for each unit; -1 where there is none
     "When a unit's rows come: the first, the span, its gaps, and the time of day where there is one."
     when, unit = pd.Series(histories.when), histories.unit
     gap = pd.Series(np.where(histories.is_first, np.nan, np.diff(histories.when, prepend=0))).groupby(unit)
@@ -360,7 +361,7 @@ def time_features(
     features["median gap"] = gap.median()
     if histories.is_time and (when % 1 > 0).any():
         features["time of day"] = (when % 1).groupby(unit).mean()
-    return pd.DataFrame(features)
+    return pd.DataFrame(features).fillna(-1)
 
 # %% ../nbs/64_scores.ipynb #hs34b
 def unit_features(
@@ -375,7 +376,9 @@ def unit_features(
         parts.append(pd.DataFrame({name: first, f"{name} values": distinct_codes(histories, name)}))
     for name in pair.events:
         parts.append(event_features(histories, name, frequent_codes(pair.real, name, FREQUENT_CODES), ordered))
-    return pd.concat(parts + [time_features(histories)] * ordered, axis=1).to_numpy(float)
+    if ordered:
+        parts.append(time_features(histories))
+    return pd.concat(parts, axis=1).to_numpy(float)
 
 # %% ../nbs/64_scores.ipynb #hs36
 DETECTED_UNITS = 8_000  # of each table
@@ -406,7 +409,8 @@ def next_event_features(
         happened[cells[rows] == code] = place
     columns += [histories.codes[name].to_numpy()[rows - 1] for name in pair.events]
     columns += [histories.codes[name].to_numpy()[rows] for name in pair.per_unit]
-    return np.stack([*columns, histories.when[rows] - histories.when[rows - 1]], axis=1).astype(float), happened
+    columns.append(np.nan_to_num(histories.when[rows] - histories.when[rows - 1], nan=-1))
+    return np.stack(columns, axis=1).astype(float), happened
 
 # %% ../nbs/64_scores.ipynb #hs41
 def class_weighted_auc(
