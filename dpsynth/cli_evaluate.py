@@ -38,14 +38,18 @@ _EXACT = "Exact figures about real rows: not covered by the certificate."
 
 def show_metrics(metrics: dict) -> None:
     "Print what to know first, then metrics by the names that the JSON file has."
-    from dpsynth.scores import shown_figures
+    from dpsynth.scores import history_rows, shown_figures
 
     for line in _shortened(metrics["warnings"]):
         output_console().print(Text(f"warning: {printable_line(line, None)}", "bold"), soft_wrap=True)
     rows = [(name, _figure(value), m.reading) for name, value, m in shown_figures(metrics, "terminal")]
     left = [f"{name} ({why})" for name, why in metrics["left_out"].items()]
     note = f"Not compared: {printable_line('; '.join(_shortened(left)), None)}\n" if left else ""
-    show_table("Evaluation", rows, ("figure", "value", "reading"), right=(1,), note=note + _EXACT)
+    users = [(row.name, _figure(row.value), _figure(row.ceiling), row.metric.reading) for row in history_rows(metrics)]
+    show_table("Evaluation", rows, ("figure", "value", "reading"), right=(1,), note=note + _EXACT * (not users))
+    if users:
+        head = "figure", "value", "two halves", "reading"
+        show_table("Users' histories", users, head, right=(1, 2), note="Two halves: of the real users.\n" + _EXACT)
 
 # %% ../nbs/94_cli_evaluate.ipynb #c064
 def _judged_by(schema: Path | None, model: Path | None):  # (schema, certificate or None)
@@ -82,6 +86,8 @@ _Synthetic = option_type(Path, "--synthetic", metavar="FILE", help="The syntheti
 _JudgeSchema = option_type(Path | None, "--schema", metavar="FILE", help="What is public about the table; with --model it is not needed.")
 _JudgeModel = option_type(Path | None, "--model", metavar="MODEL", help="The model file: its schema, and its certificate in the report.")
 _Holdout = option_type(Path | None, "--holdout", metavar="FILE", help="Real rows that it was not fitted to.")
+_Users = option_type(str | None, "--unit", metavar="COLUMN", help="Compare users' histories too: whose row it is.")
+_OrderBy = option_type(str | None, "--order-by", metavar="COLUMN", help="Numbers or times that order a user's rows.")
 _JsonOut = option_type(Path | None, "--json", metavar="FILE", help="Write the figures as JSON.")
 _HtmlOut = option_type(Path | None, "--html", metavar="FILE", help="Write a report with pictures.")
 
@@ -103,6 +109,8 @@ def _evaluate(
     model: _JudgeModel = None,
     holdout: _Holdout = None,
     target: TargetOption = None,
+    unit: _Users = None,
+    order_by: _OrderBy = None,
     as_json: _JsonOut = None,
     as_html: _HtmlOut = None,
 ):
@@ -116,7 +124,7 @@ def _evaluate(
 
     known, certificate = _judged_by(schema, model)
     with progress_bar() as tell:
-        compared = Comparison(real, synthetic, known, holdout, progress=tell)
+        compared = Comparison(real, synthetic, known, holdout, progress=tell, unit=unit, order_by=order_by)
         metrics = figures_of(compared, target)
         _write_results(compared, metrics, certificate, *paths)
     show_metrics(metrics)
