@@ -38,7 +38,8 @@ from .pairs import pair_errors, pair_matrix, rows_for_pairs
 from .schema import Schema
 from .scores import history_pairs, history_rows, shown_figures
 from dpsynth.user_histories import (
-    axis_label, draw_timelines, draw_transitions, example_units, frequent_codes, transition_table,
+    axis_label, draw_timelines, draw_transitions, example_units, frequent_codes, has_sessions,
+    stretch_short_times, transition_table,
 )
 
 # %% ../nbs/66_report.ipynb #c068
@@ -670,6 +671,8 @@ def timeline_pictures(
         def draw(ax):
             draw_timelines(ax, histories, column, chosen[who], codes)
             ax.set_xlim(-0.02 * longest, 1.02 * longest)
+            if has_sessions(named["real"]):
+                stretch_short_times(ax, longest)
             ax.set_title(f"{len(chosen[who])} {who} users, by {axis_label(column)}")
 
         alt = f"Timelines of {len(chosen[who])} {who} users: a line each, a dot for each row"

@@ -306,7 +306,7 @@ def distinct_tvd(pair: HistoryPair) -> float:
 # %% ../nbs/64_scores.ipynb #hs29
 @history_metric("Gaps", "largest gap between distributions",
                 "Largest gap between the real and the synthetic cumulative distribution of the time between two rows "
-                "of a user (Kolmogorov–Smirnov).", needs="order_by", best="0", unit="share of gaps")  # fmt: skip
+                "of a user (Kolmogorov–Smirnov); every gap counts the same.", needs="order_by", best="0", unit="share of gaps")  # fmt: skip
 def gap_ks(pair: HistoryPair) -> float:
     "Kolmogorov–Smirnov distance of the gaps."
     return ks_distance(gaps(pair.real), gaps(pair.synthetic))
