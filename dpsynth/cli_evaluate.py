@@ -39,14 +39,18 @@ EXACT_FIGURES = "Exact figures about real rows: not covered by the certificate."
 
 def show_metrics(metrics: dict) -> None:
     "Print what to know first, then metrics by the names that the JSON file has."
-    from dpsynth.scores import shown_figures
+    from dpsynth.scores import history_rows, shown_figures
 
     for line in first_lines(metrics["warnings"]):
         output_console().print(Text(f"warning: {printable_line(line, None)}", "bold"), soft_wrap=True)
     rows = [(name, figure_text(value), m.reading) for name, value, m in shown_figures(metrics, "terminal")]
     left = [f"{name} ({why})" for name, why in metrics["left_out"].items()]
     note = f"Not compared: {printable_line('; '.join(first_lines(left)), None)}\n" if left else ""
-    show_table("Evaluation", rows, ("figure", "value", "reading"), right=(1,), note=note + EXACT_FIGURES)
+    users = [(r.name, figure_text(r.value), figure_text(r.ceiling), r.metric.reading) for r in history_rows(metrics)]
+    show_table("Evaluation", rows, ("figure", "value", "reading"), right=(1,), note=note + EXACT_FIGURES * (not users))
+    if users:
+        head = "figure", "value", "two halves", "reading"
+        show_table("Users' histories", users, head, right=(1, 2), note="Two halves: of the real users.\n" + EXACT_FIGURES)
 
 # %% ../nbs/94_cli_evaluate.ipynb #c064
 def public_facts(
@@ -111,6 +115,10 @@ _JudgeModel = option_type(
     Path | None, "--model", metavar="MODEL", help="The model file: its schema, and its certificate in the report."
 )
 _Holdout = option_type(Path | None, "--holdout", metavar="FILE", help="Real rows that it was not fitted to.")
+_Users = option_type(
+    str | None, "--unit", metavar="COLUMN", help="Compare users' histories too: whose row it is."
+)
+_OrderBy = option_type(str | None, "--order-by", metavar="COLUMN", help="Numbers or times that order a user's rows.")
 _JsonOut = option_type(Path | None, "--json", metavar="FILE", help="Write the figures as JSON.")
 _HtmlOut = option_type(Path | None, "--html", metavar="FILE", help="Write a report with pictures.")
 
@@ -123,6 +131,8 @@ def _evaluate(
     model: _JudgeModel = None,
     holdout: _Holdout = None,
     target: TargetOption = None,
+    unit: _Users = None,
+    order_by: _OrderBy = None,
     as_json: _JsonOut = None,
     as_html: _HtmlOut = None,
 ):
@@ -136,7 +146,7 @@ def _evaluate(
 
     declared, certificate = public_facts(schema, model)
     with progress_bar() as tell:
-        compared = Comparison(real, synthetic, declared, holdout, progress=tell)
+        compared = Comparison(real, synthetic, declared, holdout, progress=tell, unit=unit, order_by=order_by)
         metrics = figures_of(compared, target)
         write_results(compared, metrics, certificate, *paths)
     show_metrics(metrics)

@@ -6,7 +6,7 @@
 __all__ = ['has_target', 'bound_text', 'positive_class', 'check_target', 'model_auc', 'train_and_score',
            'train_synthetic_test_real', 'split_rows', 'target_models', 'target_class', 'tstr_logistic_auc',
            'tstr_boosting_auc', 'trtr_logistic_auc', 'trtr_boosting_auc', 'table_coordinates', 'draw_rows',
-           'detection_auc_of', 'detection_auc']
+           'classifier_auc', 'detection_auc_of', 'detection_auc']
 
 # %% ../nbs/62_models.ipynb #mode02
 import warnings
@@ -240,6 +240,19 @@ def draw_rows(
     "Random rows, each at most once."
     return rows[rng.permutation(len(rows))[:n]]
 
+# %% ../nbs/62_models.ipynb #de00b
+def classifier_auc(
+    real: np.ndarray,  # (n, columns) float64; NaN is a value of its own
+    synthetic: np.ndarray,  # (n, columns)
+    seed: int,
+) -> float:  # 0.5: cannot tell; 1: always can
+    "Cross-validated AUC of boosted trees that tell the rows of one array from those of the other."
+    n = len(real)
+    X, y = np.concatenate([real, synthetic]), np.repeat([0, 1], n)
+    folds = StratifiedKFold(min(3, n), shuffle=True, random_state=seed)
+    model = HistGradientBoostingClassifier(random_state=seed)
+    return float(roc_auc_score(y, cross_val_predict(model, X, y, cv=folds, method="predict_proba")[:, 1]))
+
 # %% ../nbs/62_models.ipynb #c053
 _DETECTION_WORK = 1_200_000  # rows × columns of each table
 
@@ -256,10 +269,7 @@ def detection_auc_of(
     rng = np.random.default_rng(compared.seed)
     both = [table_coordinates(compared)[who] for who in ("real", "synthetic")]
     n = min(*map(len, both), max_rows, max(LEAST_PAIR_ROWS, _DETECTION_WORK // len(compared)))
-    X, y = np.concatenate([draw_rows(rows, n, rng) for rows in both]), np.repeat([0, 1], n)
-    folds = StratifiedKFold(min(3, n), shuffle=True, random_state=compared.seed)
-    model = HistGradientBoostingClassifier(random_state=compared.seed)
-    return float(roc_auc_score(y, cross_val_predict(model, X, y, cv=folds, method="predict_proba")[:, 1]))
+    return classifier_auc(*(draw_rows(rows, n, rng) for rows in both), compared.seed)
 
 # %% ../nbs/62_models.ipynb #de02
 def detection_auc(

@@ -5,18 +5,21 @@
 # %% auto #0
 __all__ = ['REAL_COLOUR', 'SYNTHETIC_COLOUR', 'HISTOGRAM_STEPS', 'LOPSIDED', 'REPORT_TEMPLATES', 'INK', 'SVG_STYLE', 'SUMMARY',
            'error_rate_zscores', 'zscore_answer', 'max_product_deviation', 'max_event_deviation', 'zscore_linf',
-           'zscore_iou', 'axis_label', 'open_axes', 'paired_bars', 'category_bars', 'histogram_edges', 'short_dates',
-           'histogram_outlines', 'bin_names', 'bin_bars', 'shares_beyond', 'marginal_panel', 'plot_marginals',
-           'heatmap', 'chance_matrix', 'plot_pair_heatmap', 'calendar_period', 'plot_shares_over_time', 'plot_zscores',
-           'Picture', 'svg_picture', 'summary_sentences', 'summary_section', 'figures_section', 'worst_columns',
-           'error_rows', 'statistics_rows', 'columns_section', 'relation_rows', 'mapped_columns', 'pair_maps',
-           'pairs_section', 'time_columns', 'time_section', 'question_section', 'plot_model_scores', 'models_section',
-           'plot_distances', 'closeness_section', 'privacy_section', 'report_sections', 'write_report', 'report']
+           'zscore_iou', 'open_axes', 'paired_bars', 'category_bars', 'histogram_edges', 'short_dates',
+           'histogram_outlines', 'bin_names', 'code_names', 'bin_bars', 'shares_beyond', 'marginal_panel',
+           'plot_marginals', 'heatmap', 'chance_matrix', 'plot_pair_heatmap', 'calendar_period',
+           'plot_shares_over_time', 'plot_zscores', 'Picture', 'svg_picture', 'summary_sentences', 'summary_section',
+           'figures_section', 'worst_columns', 'error_rows', 'statistics_rows', 'columns_section', 'relation_rows',
+           'mapped_columns', 'pair_maps', 'pairs_section', 'time_columns', 'time_section', 'named_histories',
+           'transition_pictures', 'timeline_pictures', 'user_rows', 'kept_rows', 'histories_section',
+           'question_section', 'plot_model_scores', 'models_section', 'plot_distances', 'closeness_section',
+           'privacy_section', 'report_sections', 'write_report', 'report']
 
 # %% ../nbs/66_report.ipynb #repo02
 import io
 import re
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +36,11 @@ from .evaluation import column_histograms, Comparison, metric, next_float
 from .pages import render_page, Section, write_page
 from .pairs import pair_errors, pair_matrix, rows_for_pairs
 from .schema import Schema
-from .scores import shown_figures
+from .scores import history_pairs, history_rows, shown_figures
+from dpsynth.user_histories import (
+    axis_label, draw_timelines, draw_transitions, example_units, frequent_codes, has_sessions,
+    stretch_short_times, transition_table,
+)
 
 # %% ../nbs/66_report.ipynb #c068
 def error_rate_zscores(
@@ -98,16 +105,6 @@ def zscore_iou(compared: Comparison, question: dict) -> float:
 
 # %% ../nbs/66_report.ipynb #c081
 REAL_COLOUR, SYNTHETIC_COLOUR = "#7d8a99", "#d9692b"  # both read on white and on black
-
-
-def axis_label(
-    value,  # name of a column or category, of any type
-    width: int = 24,  # characters
-) -> str:
-    "A name fit for an axis: one line, not too long, and a dollar sign is a dollar sign."
-    text = " ".join(str(value).split())
-    text = text if len(text) <= width else text[: width - 1] + "…"
-    return text.replace("$", r"\$")
 
 
 def open_axes(
@@ -199,6 +196,13 @@ def bin_names(
     inner = [text[i] if closed[i] else f"{text[i]} to {text[i + 1]}" for i in range(len(edges) - 1)]
     return [f"below {text[0]}", *inner, f"above {text[-1]}"]
 
+
+def code_names(
+    frame,  # what the codes of a column refer to
+) -> list:  # a name for each code
+    "What each code of a column stands for, in words."
+    return [*([] if frame.edges is None else bin_names(frame.edges)), *frame.words, "(missing)", "(no value)"]
+
 # %% ../nbs/66_report.ipynb #rr14
 def bin_bars(
     ax,
@@ -233,9 +237,9 @@ def marginal_panel(
 ) -> None:
     "One column's shares in both tables."
     frame, column, counts = compared.frames[name], compared.schema[name], column_histograms(compared, name)
-    shares, rest = counts / counts.sum(axis=1, keepdims=True), ["(missing)", "(no value)"]
+    shares = counts / counts.sum(axis=1, keepdims=True)
     if frame.edges is None:
-        category_bars(ax, shares, [*frame.words, *rest])
+        category_bars(ax, shares, code_names(frame))
     else:
         numbers = [x[~np.isnan(x)] for x in (compared.cells[who][name].numbers for who in ("real", "synthetic"))]
         is_time = column.type == "datetime"
@@ -245,7 +249,7 @@ def marginal_panel(
             histogram_outlines(ax, numbers, counts.sum(axis=1), edges, is_time)
             ax.set_xlabel(shares_beyond(shares, frame), fontsize=7)
         else:
-            bin_bars(ax, shares, [*bin_names(frame.edges), *frame.words, *rest])
+            bin_bars(ax, shares, code_names(frame))
     ax.set_title(f"{axis_label(name)}: TVD {compared.columns.tvd[name]:.4f}")
 
 # %% ../nbs/66_report.ipynb #c085
@@ -428,6 +432,9 @@ SUMMARY = (
     "Models of {target_class} trained on synthetic rows reach an AUC of {tstr_logistic_auc:.3f} (linear) and {tstr_boosting_auc:.3f} (boosted trees) "
     "on real rows; trained on real rows, {trtr_logistic_auc:.3f} and {trtr_boosting_auc:.3f}.",
     "A classifier tells synthetic rows from real ones with an AUC of {detection_auc:.2f} (0.50 is not at all).",
+    "A classifier tells synthetic users from real ones with an AUC of {unit_detection_auc:.2f}; "
+    "one half of the real users from the other, {unit_detection_auc_ceiling:.2f}.",
+    "Of the synthetic users of several rows, {units_constant:.0%} keep one value of what stays the same for real users.",
     "An attacker who looks for close rows tells members from others with an AUC of {mia_auc:.2f} (0.50 is a coin).",
     "The share for closeness to real rows is {dcr_share:.2f} (0.50 is no memorising).",
 )
@@ -625,6 +632,110 @@ def time_section(
     alt = "Share of rows over time by {}, real and synthetic"
     return Section("time", "Over time", pictures=[svg_picture(draw(name), (7.6, 2.5), alt.format(name)) for name in names]) if names else None
 
+# %% ../nbs/66_report.ipynb #uh01
+def named_histories(
+    compared: Comparison,  # with a unit
+) -> dict:  # real and synthetic → Histories whose labels are words
+    "The users of both tables, ready to be drawn."
+    pair = history_pairs(compared)["synthetic"]
+    labels = {name: code_names(compared.frames[name]) for name in pair.real.codes}
+    return {who: replace(getattr(pair, who), labels=labels) for who in ("real", "synthetic")}
+
+# %% ../nbs/66_report.ipynb #uh04
+def transition_pictures(
+    named: dict,  # real and synthetic → Histories, from `named_histories`
+    column: str,
+) -> list:  # of `Picture`: real, synthetic
+    "Heat maps of what follows what, with the values that are frequent in the real table."
+    codes, pictures = frequent_codes(named["real"], column), []
+    side = 1.4 + 0.28 * len(codes)
+    for who, histories in named.items():
+        table = transition_table(histories, column, codes)
+        alt = f"Heat map of what comes next in {column}, {who} users"
+        draw = lambda ax: (draw_transitions(ax, table), ax.set_title(f"{axis_label(column)}, {who} users"))
+        pictures.append(svg_picture(draw, (side + 1.2, side + 0.6), alt))
+    return pictures
+
+# %% ../nbs/66_report.ipynb #uh06
+def timeline_pictures(
+    named: dict,  # real and synthetic → Histories with an order
+    column: str,  # says the colours
+    seed: int,  # of the choice of users
+) -> list:  # of `Picture`: real, synthetic
+    "Ten random users of each table, a line each, over the same time."
+    codes = frequent_codes(named["real"], column, 9)
+    chosen = {who: example_units(histories, seed=seed) for who, histories in named.items()}
+    passed = [np.ptp(h.when[h.unit == unit]) for who, h in named.items() for unit in chosen[who]]
+    longest, pictures = np.nanmax([*passed, 1e-9]), []
+    for who, histories in named.items():
+        def draw(ax):
+            draw_timelines(ax, histories, column, chosen[who], codes)
+            ax.set_xlim(-0.02 * longest, 1.02 * longest)
+            if has_sessions(named["real"]):
+                stretch_short_times(ax, longest)
+            ax.set_title(f"{len(chosen[who])} {who} users, by {axis_label(column)}")
+
+        alt = f"Timelines of {len(chosen[who])} {who} users: a line each, a dot for each row"
+        pictures.append(svg_picture(draw, (7.6, 2.6), alt))
+    return pictures
+
+# %% ../nbs/66_report.ipynb #uh09
+def user_rows(
+    details: dict,  # `histories` of the figures
+) -> list:  # (words, real, synthetic)
+    "Users, rows, gaps and spans of both tables."
+    words = {"units": "users", "rows_mean": "rows a user, mean", "gap_median": "gap, median", "span_median": "span, median"}
+    return [(words[key], details["real"][key], details["synthetic"][key]) for key in words if key in details["real"]]
+
+
+def kept_rows(
+    details: dict,  # `histories` of the figures
+) -> list:  # column, what it is, share that stays, concentration, each real and synthetic; error of transitions
+    "What users keep and repeat, by column."
+    kind = lambda name: "of the user" if name in details["per_unit"] else "of the row"
+    keys = [f"{figure}_{who}" for figure in ("constant", "concentration") for who in ("real", "synthetic")]
+    keys.append("transition_tvd")
+    return [(name, kind(name), *(column[key] for key in keys)) for name, column in details["by_column"].items()]
+
+# %% ../nbs/66_report.ipynb #uh11
+REPORT_TEMPLATES["histories.html"] = """\
+<p>A user is all rows with the same {{ facts.unit }}; every user weighs the same. \
+{% if facts.order_by %}Rows are in the order of {{ facts.order_by }}.{% else %}No column orders the rows, so that \
+nothing is said of what follows what.{% endif %}
+{% if facts.followed %} The column that is followed closely is {{ facts.followed }}.{% endif %}</p>
+{{ table("What synthetic users do, and the same between two random halves of the real users: no table has to be better",
+         ["figure", "value", "two halves", "best", "what it says"], facts.rows) }}
+{{ table("Users of both tables" ~ (" (gaps and spans in days)" if facts.in_days else ""), ["", "real", "synthetic"], facts.users) }}
+{{ table("What stays the same: users of several rows with one value; how concentrated their rows are on few values (1: on one)",
+         ["column", "a fact", "one value, real", "synthetic", "concentration, real", "synthetic", "error of transitions"], facts.kept) }}
+<div class="figures">{% for picture in facts.maps %}{{ figure(picture) }}{% endfor %}</div>
+{% for picture in facts.lines %}{{ figure(picture) }}{% endfor %}
+"""
+
+
+def histories_section(
+    compared: Comparison,  # with a unit
+    metrics: dict,  # from evaluate
+) -> Section:
+    "Figures of users' histories beside their ceilings, heat maps of what follows what, and timelines."
+    compared.tell("drawing histories")
+    details, named, order_by = metrics["histories"], named_histories(compared), compared.order_by
+    rows = [(r.metric.title, r.value, r.ceiling, r.metric.best, r.metric.meaning) for r in history_rows(metrics)]
+    followed = details["followed"]
+    return Section(
+        "histories",
+        "Users’ histories",
+        unit=compared.unit,
+        order_by=order_by,
+        followed=followed,
+        in_days=named["real"].is_time,
+        rows=rows,
+        users=user_rows(details),
+        kept=kept_rows(details),
+        maps=transition_pictures(named, followed) if followed else [],
+        lines=timeline_pictures(named, followed, compared.seed) if followed else [],
+    )
+
 # %% ../nbs/66_report.ipynb #rr50
 REPORT_TEMPLATES["question.html"] = """\
 <p>Which values of {{ facts.by }} have a rate of {{ facts.error }} in {{ facts.event }} above the average of the rates? \
@@ -763,7 +874,8 @@ def report_sections(
     "Sections of a report in their order, without those that have nothing to show."
     sections = [summary_section(metrics), figures_section(metrics), columns_section(compared, metrics)]
     sections += [pairs_section(compared, metrics)] if len(compared) > 1 else []
-    sections += [time_section(compared), question_section(compared, question) if question else None]
+    sections += [time_section(compared), histories_section(compared, metrics) if "histories" in metrics else None]
+    sections += [question_section(compared, question) if question else None]
     sections += [models_section(metrics)] if "tstr_logistic_auc" in metrics else []
     sections += [closeness_section(compared, metrics), privacy_section(certificate)]
     return [section for section in sections if section]
@@ -794,6 +906,8 @@ def report(
     title: str = "Evaluation of a synthetic table",
     question: dict | None = None,  # by, event and error of the analyst's question; None leaves it out
     holdout: pd.DataFrame | None = None,  # real rows that it was not made from
+    unit: str | None = None,  # column that says whose row it is: adds the section on users' histories
+    order_by: str | None = None,  # column that orders a user's rows
 ) -> Path:
     "Write one self-contained HTML file: the figures in words, pictures, the ledger. Reads the real table."
-    return write_report(Comparison(real, synthetic, schema, holdout), path, metrics, certificate, title, question)
+    return write_report(Comparison(real, synthetic, schema, holdout, unit=unit, order_by=order_by), path, metrics, certificate, title, question)
