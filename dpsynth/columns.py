@@ -67,8 +67,10 @@ class ColumnType:
     gap: ClassVar[str] = "bounds"  # what `discover` finds: bounds or categories
     coder: ClassVar[str] = ""  # what encodes it: category, number or calendar
     cells_are: ClassVar[str] = ""  # what its cells are called where some do not read: dates, integers
+    drafts_texts: ClassVar[bool] = False  # whether a draft asks it to read texts that are no numbers or dates
     compares_as: ClassVar[str] = ""  # columns of one word are compared by less_or_equal; empty: with none
     sdtype = property(lambda self: self.type)  # its word in SDMetrics
+    object_sample = ""  # a cell, as a sample has it where its dtype is object
     is_number: ClassVar[bool] = False  # cells are numbers on its number line, with a mean and a spread
     has_notation: ClassVar[bool] = False  # cells are written in a notation of numbers
     is_instant: ClassVar[bool] = False  # bounds and cells are instants
@@ -470,6 +472,7 @@ class Categorical(ListedColumn):
     needs: ClassVar[dict] = {"categories": LEARNABLE}
     questions: ClassVar[dict] = {"categories": "all categories, with commas between them"}
     gap: ClassVar[str] = "categories"
+    object_sample = property(lambda self: self.categories[0])
     compares_as = property(lambda self: str(self.categories) if self.ordered else "")
     labels = property(lambda self: self.categories)  # in the order of the number line
     has_order = property(lambda self: self.ordered or type(self.categories[0]) is int)
@@ -501,6 +504,7 @@ class Boolean(ListedColumn):
     type: ClassVar[str] = "boolean"
     reads_as: ClassVar[str] = "reads as true or false"
     dtype_pattern: ClassVar[str] = r"object|bool|boolean|bool\[pyarrow\]"
+    object_sample = property(lambda self: "" if self.spelling and self.dtype else True)
     labels: ClassVar[tuple] = (False, True)  # in the order of the number line
     usual_dtype = property(lambda self: "boolean" if self.nullable else "bool")
 
