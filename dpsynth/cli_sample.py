@@ -8,10 +8,8 @@ __all__ = ['with_progress', 'read_certified', 'to_json_text']
 # %% ../nbs/93_cli_sample.ipynb #cli_02
 import csv
 import json
-import math
 import re
 import sys
-from datetime import timedelta
 from pathlib import Path
 
 from dpsynth.terminal import (
@@ -37,7 +35,7 @@ def _split_condition(text: str, schema) -> tuple[str, str, str]:  # column, sign
 
 def _range_end(name: str, column, sign: str, text: str) -> tuple:  # (lower, upper), None where it is open
     "What a comparison says, both ends included."
-    from dpsynth.columns import check_lower, check_upper
+    import dpsynth.conditions  # noqa: F401, which says what comparisons mean
 
     low = sign.startswith(">")
     if getattr(column, "ordered", False):
@@ -46,13 +44,9 @@ def _range_end(name: str, column, sign: str, text: str) -> tuple:  # (lower, upp
         value = listed[at] if 0 <= at < len(listed) else refuse_use(f"--where: column {name!r} has no such value in the schema")
         return (value, None) if low else (None, value)
     try:
-        if column.type == "datetime":  # a date is its whole day
-            value = (check_lower if low == (len(sign) == 2) else check_upper)("", text)
-            value += timedelta(seconds=(len(sign) == 1) * (1 if low else -1))
-        else:
-            value = float(text) if len(sign) == 2 else math.nextafter(float(text), math.inf if low else -math.inf)
+        value = column.comparison_end(sign, text)
     except ValueError:
-        refuse_use(f"--where: column {name!r}: {sign} takes a {'date' if column.type == 'datetime' else 'number'}")
+        refuse_use(f"--where: column {name!r}: {sign} takes a {column.value_word}")
     return (value, None) if low else (None, value)
 
 # %% ../nbs/93_cli_sample.ipynb #t049a
@@ -66,8 +60,7 @@ def _conditions(
         name, sign, value = _split_condition(text.strip(), schema)
         if sign in ("=", "in"):
             texts = [value] if sign == "=" else [v.strip() for v in next(csv.reader([value], skipinitialspace=True), [])]
-            words = {"true": True, "false": False} if schema[name].type == "boolean" else {}
-            values.setdefault(name, []).extend(words.get(v.lower(), v) if v else None for v in texts)
+            values.setdefault(name, []).extend(schema[name].spoken.get(v.lower(), v) if v else None for v in texts)
         else:
             ends.setdefault(name, []).append(_range_end(name, schema[name], sign, value))
     if both := [name for name in values if name in ends]:

@@ -68,15 +68,6 @@ def _draft(data: Path, out: Path, unit: str | None, from_data: bool, force: bool
     return draft, unit
 
 # %% ../nbs/91_cli_schema.ipynb #sk02
-_FACTS = {  # type: what is asked about it
-    "integer": {"lower": "lowest possible value", "upper": "highest possible value"},
-    "float": {"lower": "lowest possible value", "upper": "highest possible value"},
-    "datetime": {"lower": "first possible date, such as 2024-05-01", "upper": "last possible date"},
-    "categorical": {"categories": "all categories, with commas between them"},
-    "id": {"pattern": "shape: # for a digit, @ for a capital letter, * for a hexadecimal digit"},
-}
-
-
 def _ask(question: str, default: str = "") -> str:
     "What is typed; where nothing is, the default."
     shown = f" [{default}]" if default else ""
@@ -98,11 +89,11 @@ def _shown(value) -> str:
 def _ask_facts(name: str, spec: dict):  # the column
     "Ask for what is public about a column, until it can be used."
     from dpsynth.core import InputError
-    from dpsynth.schema import column_from_dict
+    from dpsynth.schema import column_from_dict, COLUMN_TYPES
 
     while True:
         try:
-            questions = _FACTS.get(spec["type"], {})
+            questions = COLUMN_TYPES[spec["type"]].questions
             answers = {key: _fact(key, _ask(question, _shown(spec.get(key, "discover" if key != "pattern" else "")))) for key, question in questions.items()}
             return column_from_dict(name, {**spec, **answers})
         except InputError as error:

@@ -68,8 +68,11 @@ class ColumnType:
     coder: ClassVar[str] = ""  # what encodes it: category, number or calendar
     cells_are: ClassVar[str] = ""  # what its cells are called where some do not read: dates, integers
     drafts_texts: ClassVar[bool] = False  # whether a draft asks it to read texts that are no numbers or dates
+    has_bars: ClassVar[bool] = False  # whether its rows can be counted by public bars
     compares_as: ClassVar[str] = ""  # columns of one word are compared by less_or_equal; empty: with none
-    sdtype = property(lambda self: self.type)  # its word in SDMetrics
+    sdmetrics = property(lambda self: {"sdtype": self.type})  # what SDMetrics is told of it
+    value_word: ClassVar[str] = "number"  # what a comparison takes
+    spoken: ClassVar[dict] = {}  # words at a terminal → values
     object_sample = ""  # a cell, as a sample has it where its dtype is object
     is_number: ClassVar[bool] = False  # cells are numbers on its number line, with a mean and a spread
     has_notation: ClassVar[bool] = False  # cells are written in a notation of numbers
@@ -274,7 +277,7 @@ class NumberColumn(ColumnType):
     coder: ClassVar[str] = "number"
     cells_are: ClassVar[str] = "numbers"
     compares_as: ClassVar[str] = "number"
-    sdtype: ClassVar[str] = "numerical"
+    sdmetrics: ClassVar[dict] = {"sdtype": "numerical"}
     is_number: ClassVar[bool] = True
     has_notation: ClassVar[bool] = True
     has_order: ClassVar[bool] = True
@@ -448,6 +451,8 @@ class ListedColumn(ColumnType):
     "What columns with a list of values share; `labels` is the list."
 
     coder: ClassVar[str] = "category"
+    has_bars: ClassVar[bool] = True
+    bar_values = property(lambda self: list(self.labels))
     is_listed: ClassVar[bool] = True
 
     def to_number_line(self, cells) -> np.ndarray:  # (n,) float64, NaN where missing
@@ -505,6 +510,7 @@ class Boolean(ListedColumn):
     reads_as: ClassVar[str] = "reads as true or false"
     dtype_pattern: ClassVar[str] = r"object|bool|boolean|bool\[pyarrow\]"
     object_sample = property(lambda self: "" if self.spelling and self.dtype else True)
+    spoken: ClassVar[dict] = {"true": True, "false": False}
     labels: ClassVar[tuple] = (False, True)  # in the order of the number line
     usual_dtype = property(lambda self: "boolean" if self.nullable else "bool")
 
@@ -586,7 +592,9 @@ class Datetime(ColumnType):
         "lower": "first possible date, such as 2024-05-01", "upper": "last possible date",
     }
     coder: ClassVar[str] = "calendar"
+    has_bars: ClassVar[bool] = True
     cells_are: ClassVar[str] = "dates"
+    value_word: ClassVar[str] = "date"
     compares_as: ClassVar[str] = "datetime"
     is_instant: ClassVar[bool] = True
     has_order: ClassVar[bool] = True
@@ -634,6 +642,13 @@ def check_special_value(self: Datetime, value) -> pd.Timestamp:
 def position(self: Datetime, value) -> float:
     "Where one instant is on the number line: seconds since 1970."
     return value.timestamp()
+
+
+@patch(as_prop=True)
+def sdmetrics(self: Datetime) -> dict:
+    "What SDMetrics is told of it: how its text would look."
+    text = "%Y-%m-%d" if self.resolution == "day" else "%Y-%m-%d %H:%M:%S"
+    return {"sdtype": "datetime", "datetime_format": text}
 
 
 @patch

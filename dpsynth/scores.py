@@ -102,10 +102,5 @@ def to_sdmetrics(
     schema: Schema,
 ) -> dict:  # metadata of one table, as SDMetrics and SDV write it
     "The schema in SDMetrics's words, for its reports."
-    kinds, columns = {"integer": "numerical", "float": "numerical"}, {}
-    for name, column in schema.items():
-        words = special_texts_of(column)  # a column of objects is none of numbers
-        columns[name] = {"sdtype": "categorical" if words else kinds.get(column.type, column.type)}
-        if column.type == "datetime":
-            columns[name]["datetime_format"] = "%Y-%m-%d" if column.resolution == "day" else "%Y-%m-%d %H:%M:%S"
-    return {"columns": columns}
+    words = {"sdtype": "categorical"}  # special texts make a column of objects, which is none of numbers
+    return {"columns": {n: dict(words if special_texts_of(c) else c.sdmetrics) for n, c in schema.items()}}
