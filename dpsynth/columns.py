@@ -128,7 +128,7 @@ def arrow_type(dtype: str) -> pa.DataType:
     name, number = (dtype or "").removesuffix("[pyarrow]"), re.findall("[0-9]+", dtype or "")
     if name.startswith("decimal"):
         return (pa.decimal128 if number[0] == "128" else pa.decimal256)(int(number[1]), int(number[2]))
-    if name.startswith("time") and not name.startswith("timestamp"):
+    if name.startswith(("time32", "time64")):
         return (pa.time32 if number[0] == "32" else pa.time64)(re.search(r"\[(\w+)", name)[1])
     return {"date32": pa.date32(), "date64": pa.date64()}.get(name.split("[")[0])
 

@@ -98,7 +98,7 @@ class FineGrid:
 
     def count(self, values):  # (n,) numbers, NaN where missing → (cells,)
         "How many values lie in each cell; what is outside is moved to the nearer bound, special values are left out."
-        x = without_special(np.asarray(values, dtype=float), self.column)
+        x = without_special(self.column.to_number_line(values), self.column)
         x = np.clip(x[~np.isnan(x)], self.lower, self.upper)
         return np.bincount(self.cell(x), minlength=self.cells)
 
