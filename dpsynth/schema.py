@@ -403,7 +403,7 @@ def check_from_data(names, columns: dict) -> tuple:
 class Schema(Mapping):
     "The columns of a table, in order, and what is publicly known about each."
 
-    columns: dict  # name: `Categorical`, `Integer`, `Float`, `Datetime`, `Boolean`, `Id` or `Ignore`
+    columns: dict  # name: a column of one of `COLUMN_TYPES`
     constraints: tuple = ()  # what no row contradicts: {less_or_equal: [a, b]}, {if: {…}, then: {…}}, {never: {…}}
     from_data: tuple = ()  # names of columns that a draft took from the rows, and that nobody has confirmed
     file: Dialect = Dialect()  # how delimited files of this table are written; or a mapping such as {delimiter: ';'}
