@@ -9,7 +9,8 @@ __all__ = ['DISCOVER', 'LEARNABLE', 'NEEDS_BOUNDS', 'INTEGER_DTYPES', 'TEXT_DTYP
            'category_label', 'check_special_text', 'within_bounds', 'check_dtype_holds', 'check_special',
            'special_positions', 'special_texts_of', 'is_special_position', 'NumberColumn', 'Integer', 'Float',
            'check_categories', 'ListedColumn', 'Categorical', 'Boolean', 'check_lower', 'check_upper', 'check_format',
-           'Datetime', 'check_datetime', 'Id', 'spell_ids', 'Ignore', 'type_of_dtype']
+           'Datetime', 'check_datetime', 'duration_seconds', 'check_duration', 'Duration', 'Id', 'spell_ids', 'Ignore',
+           'type_of_dtype']
 
 # %% ../nbs/05_columns.ipynb #colu02
 import functools
@@ -17,8 +18,8 @@ import math
 import re
 import unicodedata
 import zoneinfo
-from dataclasses import dataclass, fields, MISSING
-from datetime import datetime
+from dataclasses import dataclass, fields, MISSING, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import ClassVar
 
@@ -46,9 +47,11 @@ NEEDS_BOUNDS = {"lower": LEARNABLE, "upper": LEARNABLE}
 
 
 def to_json_value(value):
-    "A field as a JSON value: instants as text, lists item by item."
+    "A field as a JSON value: instants and durations as text, lists item by item."
     if isinstance(value, list):
         return [to_json_value(v) for v in value]
+    if isinstance(value, timedelta):
+        return str(pd.Timedelta(value))
     return value.isoformat(" ", "seconds") if isinstance(value, datetime) else value
 
 # %% ../nbs/05_columns.ipynb #col103
@@ -684,6 +687,196 @@ def dtype_holds(self: Datetime, values: list) -> bool:
     pd.Series(values).astype("datetime64[ns]" if "pyarrow" in self.dtype and self.timezone else dtype)
     return True
 
+# %% ../nbs/05_columns.ipynb #dn02
+_ISO_DURATION = r"[-+]?P(?=[0-9T])([0-9]+W)?([0-9]+D)?(T(?=[0-9])([0-9]+H)?([0-9]+M)?([0-9]+(\.[0-9]+)?S)?)?"
+_PLAIN_DURATION = r"([-+]?[0-9]+ days?)(,? [-+]?{0})?|[-+]?{0}".format(r"[0-9]+:[0-9]{2}:[0-9]{2}(\.[0-9]+)?")
+_DURATION = re.compile(f"{_ISO_DURATION}|{_PLAIN_DURATION}")
+
+
+def duration_seconds(text: str) -> float:
+    "A text as a length of time in seconds; NaN where it is none, or is above 292 years."
+    try:
+        return pd.Timedelta(text).total_seconds() if _DURATION.fullmatch(text) else math.nan
+    except (ValueError, OverflowError):
+        return math.nan
+
+
+def check_duration(key: str, value) -> pd.Timedelta:
+    "A timedelta, or a text that is one; in whole seconds."
+    value = pd.Timedelta(value) if isinstance(value, (timedelta, np.timedelta64)) else value
+    seconds = duration_seconds(str(value).strip())
+    if not seconds == seconds // 1:  # also false for NaN
+        example = "such as PT1H30M or 0 days 01:30:00"
+        raise InputError(f"{key} must be a duration of whole seconds, {example}, or 'discover'")
+    return pd.Timedelta(int(seconds), "s").as_unit("s")
+
+# %% ../nbs/05_columns.ipynb #dn05
+@dataclass(frozen=True)
+class Duration(NumberColumn):
+    "A column of lengths of time between public bounds, both included."
+
+    lower: pd.Timedelta  # such as PT1H30M, '0 days 01:30:00' or a timedelta; or 'discover'
+    upper: pd.Timedelta  # as `lower`
+    resolution: str = "second"  # 'second', 'minute', 'hour' or 'day'
+    nullable: bool = True  # whether a cell may be missing
+    dtype: str = None  # dtype of what is sampled; None: timedelta64[s]
+
+    type: ClassVar[str] = "duration"
+    reads_as: ClassVar[str] = "reads as a duration (such as PT1H30M or 0 days 01:30:00)"
+    dtype_pattern: ClassVar[str] = r"timedelta64\[(s|ms|us|ns)\]|duration\[(s|ms|us|ns)\]\[pyarrow\]"
+    usual_dtype: ClassVar[str] = "timedelta64[s]"
+    always_written: ClassVar[tuple] = ("resolution",)
+    native_kinds: ClassVar[str] = "m"
+    questions: ClassVar[dict] = {
+        "lower": "shortest possible duration, such as PT5M", "upper": "longest possible duration",
+    }
+    cells_are: ClassVar[str] = "durations"
+    value_word: ClassVar[str] = "duration"
+    compares_as: ClassVar[str] = "duration"
+    drafts_texts: ClassVar[bool] = True
+    has_bars: ClassVar[bool] = True
+    has_notation: ClassVar[bool] = False
+    notation: ClassVar[NumberNotation] = None
+    is_whole: ClassVar[bool] = True
+    digits: ClassVar[int] = 0  # of seconds, after the point
+    discovery_room: ClassVar[pd.Timedelta] = pd.Timedelta(1, "D")
+    step = property(lambda self: float(RESOLUTIONS[self.resolution]))  # seconds
+    steps = property(lambda self: (self.position(self.upper) - self.position(self.lower)) / self.step)
+
+    def __post_init__(self):
+        if self.resolution not in RESOLUTIONS:
+            raise InputError(f"resolution must be one of {', '.join(RESOLUTIONS)}")
+        check_bounds(self, lower=check_duration, upper=check_duration)
+        if any(not is_discover(v) and self.position(v) % self.step for v in (self.lower, self.upper)):
+            raise InputError(f"lower and upper must be whole {self.resolution}s, as resolution says")
+
+    def position(self, value) -> float:
+        "Where a duration is on the number line: at its seconds."
+        return value.total_seconds()
+
+# %% ../nbs/05_columns.ipynb #dn08
+@patch
+def has_native_dtype(self: Duration, cells: pd.Series) -> bool:
+    "Whether the cells are durations already."
+    return cells.dtype.kind == "m"
+
+
+@patch
+def read_unrounded(self: Duration, cells: pd.Series) -> pd.Series:
+    "Durations, text or typed, as exact as they are; NaT where a text is none."
+    if self.has_native_dtype(cells):
+        return cells
+    return pd.Series(pd.to_timedelta([duration_seconds(t) for t in cells], unit="s"), cells.index)
+
+
+@patch
+def to_number_line(self: Duration, cells) -> np.ndarray:  # (n,) float64, NaN where missing
+    "Where each cell is on the number line: at its seconds."
+    cells = pd.Series(cells)
+    cells = cells if cells.dtype.kind == "m" else pd.to_timedelta(cells)
+    return cells.dt.total_seconds().to_numpy(float, na_value=np.nan)
+
+
+@patch
+def typed(self: Duration, x: pd.Series) -> pd.Series:  # seconds, NaN where missing
+    "Durations of so many seconds, as timedelta64[s]."
+    whole = np.where(np.isnan(x), np.iinfo(np.int64).min, np.clip(x, -(2.0**53), 2.0**53)).astype(np.int64)
+    return pd.Series(whole.astype("timedelta64[s]"), x.index, name=x.name)
+
+
+@patch
+def read_cells(self: Duration, cells: pd.Series) -> pd.Series:
+    "Durations rounded to steps."
+    x = self.to_number_line(self.read_unrounded(cells))
+    return self.typed(pd.Series(np.rint(x / self.step) * self.step, cells.index))
+
+
+@patch
+def unread_hint(self: Duration, texts: list) -> str:
+    "What to declare where the cells are bare numbers."
+    numbers = sum(bool(NUMBER_PATTERN.fullmatch(t)) for t in texts) > len(texts) / 2
+    return "; they look like numbers (declare type: integer or float)" if numbers else ""
+
+
+@patch
+def write_cells(self: Duration, values: pd.Series, dialect) -> pd.Series:
+    "Durations as pandas writes them."
+    return self.typed(pd.Series(self.to_number_line(values), values.index)).map(str, na_action="ignore")
+
+# %% ../nbs/05_columns.ipynb #dn11
+@patch
+def range_ends(self: Duration, low, high) -> tuple:
+    "The ends of a range in seconds; infinite where it is open."
+    first = -math.inf if low is None else self.position(check_duration("", low))
+    return first, math.inf if high is None else self.position(check_duration("", high))
+
+
+@patch
+def usual_span(self: Duration, low, high) -> tuple:  # lower and upper end in seconds
+    "A range within the bounds, its ends moved inwards to whole steps."
+    low, high = self.range_ends(low, high)
+    first, last = self.position(self.lower), self.position(self.upper)
+    return max(np.ceil(low / self.step) * self.step, first), min(np.floor(high / self.step) * self.step, last)
+
+
+@patch
+def comparison_end(self: Duration, sign: str, text: str) -> pd.Timedelta:
+    "The end of a range that a comparison with a duration means, included."
+    strict = (len(sign) == 1) * (1 if sign[0] == ">" else -1)
+    return check_duration("", text) + pd.Timedelta(strict, "s")
+
+# %% ../nbs/05_columns.ipynb #dn13
+@patch
+def outward(self: Duration, low: float, high: float) -> tuple:
+    "Bounds in whole steps around the seconds from `low` up to `high`, of at most 292 years."
+    most = 106_751 * 86_400.0  # seconds that a timedelta in nanoseconds holds
+    low = min(max(math.floor(low / self.step) * self.step, -most), most - self.step)
+    high = max(min(math.ceil(high / self.step) * self.step, most), low + self.step)
+    return tuple(pd.Timedelta(int(v), "s").as_unit("s") for v in (low, high))
+
+
+@patch
+def bounds_of(self: Duration, x: np.ndarray) -> tuple:  # x: (n,) seconds
+    "Shortest and longest duration; a constant column has room above."
+    return self.outward(x.min(), x.max())
+
+
+@patch
+def suited(self: Duration, x: np.ndarray) -> Duration:  # x: (n,) seconds
+    "The column with the coarsest resolution that writes every cell."
+    fitting = (name for name, step in reversed(RESOLUTIONS.items()) if not (x % step).any())
+    return replace(self, resolution=next(fitting, "second"))
+
+
+@patch
+def shown(self: Duration, value) -> str:
+    "A bound in words."
+    return str(value)
+
+# %% ../nbs/05_columns.ipynb #dn14
+_BARS = 24  # of a picture, at most
+
+
+@patch(as_prop=True)
+def bar_starts(self: Duration) -> np.ndarray:  # (bars,) seconds
+    "Where each bar of a picture begins: at each step, or at equal parts of the bounds."
+    width = math.ceil((self.steps + 1) / _BARS) * self.step
+    return np.arange(self.position(self.lower), self.position(self.upper) + 1, width)
+
+
+@patch(as_prop=True)
+def bar_values(self: Duration) -> list:
+    "What the bars are called: the shortest duration in each."
+    return [str(pd.Timedelta(int(x), "s")) for x in self.bar_starts]
+
+
+@patch
+def in_bars(self: Duration, cells: pd.Series) -> pd.Series:
+    "The bar that each duration falls into; beyond the bounds the nearest, None where missing."
+    x, starts = self.to_number_line(cells), self.bar_starts
+    bar = np.searchsorted(starts, np.nan_to_num(x, nan=starts[0]), side="right").clip(1) - 1
+    return pd.Series(np.array(self.bar_values, object)[bar], cells.index).where(~np.isnan(x), None)
+
 # %% ../nbs/05_columns.ipynb #t015b
 ID_SYMBOLS = {"#": "0123456789", "@": "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "*": "0123456789abcdef"}
 
@@ -757,11 +950,10 @@ class Ignore(ColumnType):
     dtype: ClassVar[str] = None
 
 # %% ../nbs/05_columns.ipynb #dur4
-COLUMN_TYPES = {c.type: c for c in (Categorical, Integer, Float, Datetime, Boolean, Id, Ignore)}
+COLUMN_TYPES = {c.type: c for c in (Categorical, Integer, Float, Datetime, Duration, Boolean, Id, Ignore)}
 
 
 def type_of_dtype(cells: pd.Series) -> type:  # a class of columns, or None
     "The type that alone reads cells of this dtype, such as durations; None where cells are text, numbers or dates."
     kind = getattr(cells.dtype, "kind", "")
     return next((c for c in COLUMN_TYPES.values() if kind and kind in c.native_kinds), None)
-
