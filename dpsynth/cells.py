@@ -27,6 +27,7 @@ from dpsynth.notations import (
 )
 from dpsynth.columns import (
     Boolean, Categorical, category_label, ColumnType, Datetime, Float, Integer, NumberColumn, special_texts_of,
+    type_of_dtype,
 )
 
 # %% ../nbs/06_cells.ipynb #c037
@@ -245,7 +246,7 @@ def read_cells(self: Datetime, cells: pd.Series) -> pd.Series:
 @patch
 def has_native_dtype(self: ColumnType, cells: pd.Series) -> bool:
     "Whether the cells have the column's kind already."
-    return False
+    return isinstance(self, type_of_dtype(cells) or ())
 
 
 @patch
@@ -261,17 +262,27 @@ def has_native_dtype(self: Datetime, cells: pd.Series) -> bool:
     return is_instant_dtype(cells)
 
 # %% ../nbs/06_cells.ipynb #cel130
-def check_kind_of_dtype(name: str, cells: pd.Series) -> None:
+_KINDS_OF_DTYPE = {  # kind of a NumPy dtype: what its cells are, and what to do about them
+    "m": ("durations", "give them as a number of seconds"),
+    "c": ("complex numbers", "give their parts as columns"),
+}
+
+
+def check_kind_of_dtype(
+    name: str,
+    cells: pd.Series,
+    column: ColumnType = None,  # as which they are to be read; None: as whatever reads them
+) -> None:
     "Refuse a column by the type that its table gives it, never by its cells."
-    kind = getattr(cells.dtype, "kind", "")
-    if kind == "m":
-        raise InputError(
-            f"column {name!r}: durations are not read: give them as a number of seconds, or declare type: ignore"
-        )
-    if kind == "c":
-        raise InputError(
-            f"column {name!r}: complex numbers are not read: give their parts as columns, or declare type: ignore"
-        )
+    words, advice = _KINDS_OF_DTYPE.get(getattr(cells.dtype, "kind", ""), ("", ""))
+    reader = type_of_dtype(cells)
+    if not words or reader and (column is None or isinstance(column, reader)):
+        return
+    if reader:
+        words, advice = f"{words} are not read as {column.type}", f"declare type: {reader.type}"
+        raise InputError(f"column {name!r}: {words}: {advice}, or type: ignore")
+    raise InputError(f"column {name!r}: {words} are not read: {advice}, or declare type: ignore")
+
 
 # %% ../nbs/06_cells.ipynb #ws02
 _NUMBERS_LIKE = (  # pattern of texts; what they look like; what to declare
@@ -401,7 +412,7 @@ def read_column(
     usual=None,  # notation of numbers that declare none
 ) -> tuple[pd.Series, ColumnReading]:  # typed cells; what the operator may hear
     "One column with its declared type, each cell by itself."
-    if usual and column.is_number and not column.format:
+    if usual and column.has_notation and not column.format:
         column = replace(column, format=usual.example)
     if column.has_native_dtype(cells):
         return read_native(cells, column)

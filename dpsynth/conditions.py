@@ -100,6 +100,21 @@ def usual_span(self: Datetime, low, high) -> tuple:  # lower and upper end in se
         low, high = low // step * step, low // step * step + step - 1
     return max(low, first), min(high, last)
 
+# %% ../nbs/09_conditions.ipynb #dur2
+@patch
+def comparison_end(self: ColumnType, sign: str, text: str):
+    "The end of a range that a comparison with a number means, included. ValueError where it is none."
+    strict = len(sign) == 1
+    return math.nextafter(float(text), math.inf if sign[0] == ">" else -math.inf) if strict else float(text)
+
+
+@patch
+def comparison_end(self: Datetime, sign: str, text: str):
+    "The end of a range that a comparison with a date means; a date is its whole day."
+    low, strict = sign[0] == ">", len(sign) == 1
+    value = (check_lower if low != strict else check_upper)("", text)
+    return value + pd.Timedelta(strict * (1 if low else -1), "s")
+
 # %% ../nbs/09_conditions.ipynb #t006m
 def special_spans(
     column,  # of numbers or instants

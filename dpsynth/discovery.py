@@ -16,26 +16,21 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 
 from .core import InputError
 from .privacy import Spend
 from .noise import gaussian_histogram
-from .columns import Categorical, Datetime, Float, Integer, is_special_position
+from .columns import Datetime, is_special_position, NumberColumn
 from .schema import Schema
 
 # %% ../nbs/21_discovery.ipynb #d006
 DIRECT_VALUES = 32  # a number with no more values than this has one code for each
 
 
-def _is_number(column) -> bool:
-    return isinstance(column, (Integer, Float))
-
-
 def needs_bins(column) -> bool:
     "True for a number that may have more than 32 values, as far as the schema can tell."
-    if not _is_number(column):
-        return False
-    return column.discovers or isinstance(column, Float) or column.upper - column.lower >= DIRECT_VALUES
+    return column.is_number and (column.discovers or not column.is_whole or column.steps >= DIRECT_VALUES)
 
 
 def discovery_releases(
@@ -44,8 +39,8 @@ def discovery_releases(
     "Which release reads which columns: from the schema alone. With everything declared and small only `coverage`."
     columns = schema.modelled.items()
     releases = {
-        "bounds": [n for n, c in columns if c.discovers and not isinstance(c, Categorical)],
-        "values": [n for n, c in columns if (isinstance(c, Categorical) and c.discovers) or needs_bins(c)],
+        "bounds": [n for n, c in columns if c.discovers and c.gap == "bounds"],
+        "values": [n for n, c in columns if (c.gap == "categories" and c.discovers) or needs_bins(c)],
         "coverage": [n for n, c in columns],
         "histogram": [n for n, c in columns if needs_bins(c)],
     }
@@ -57,14 +52,22 @@ _FIRST_WEEK = int(np.datetime64("1800-01-06", "s").astype(np.int64))  # a Monday
 _WEEKS, _WEEK = 256 * 72, 7 * 86_400  # 353 years; seconds
 
 
-def bound_levels(column) -> list:  # of (cells + 1,) ascending edges: numbers, or seconds since 1970
-    "Edges of the public cells, coarse to fine."
-    if _is_number(column):
-        decimals = 0 if isinstance(column, Integer) else column.decimals
-        unit = _SMALLEST if decimals is None else 10.0**-decimals
-        powers = 2.0 ** np.arange(math.floor(math.log2(unit)), 63)
-        return [np.concatenate([-powers[::-1], [0.0], powers])]
+@patch
+def bound_edges(self: NumberColumn) -> list:
+    "Powers of two on both sides of zero, from a step of the column on."
+    powers = 2.0 ** np.arange(math.floor(math.log2(self.step or _SMALLEST)), 63)
+    return [np.concatenate([-powers[::-1], [0.0], powers])]
+
+
+@patch
+def bound_edges(self: Datetime) -> list:
+    "Weeks: 256 together, 16, and each by itself."
     return [_FIRST_WEEK + _WEEK * np.arange(0, _WEEKS + 1, weeks) for weeks in (256, 16, 1)]
+
+
+def bound_levels(column) -> list:  # of (cells + 1,) ascending edges on the column's number line
+    "Edges of the public cells, coarse to fine."
+    return column.bound_edges()
 
 # %% ../nbs/21_discovery.ipynb #d010
 def column_pieces(
@@ -79,10 +82,7 @@ def positions_of(
     column,
 ) -> np.ndarray:  # (n,) float64, NaN where missing
     "Cells on the column's number line: numbers, or seconds since 1970."
-    if _is_number(column):
-        return np.asarray(pd.to_numeric(values), dtype=float)
-    when = pd.to_datetime(values).to_numpy("datetime64[s]")
-    return np.where(np.isnat(when), np.nan, when.astype(np.int64))
+    return column.to_number_line(values)
 
 
 def without_special(
@@ -171,9 +171,8 @@ def allowed_cells(
     column,  # with a bound to discover, or both
 ) -> tuple:  # counts and edges, as they came
     "The cells that a declared half of the bounds leaves."
-    position = (lambda v: v) if _is_number(column) else (lambda v: v.timestamp())
-    low = -math.inf if column.lower == "discover" else position(column.lower)
-    high = math.inf if column.upper == "discover" else position(column.upper)
+    low = -math.inf if column.lower == "discover" else column.position(column.lower)
+    high = math.inf if column.upper == "discover" else column.position(column.upper)
     cells = len(edges[0]) - 1
     cell_of = lambda v: int(np.searchsorted(edges[0], v, side="right")) - 1
     first = max(min(cell_of(low), cells - 1), 0) if low > -math.inf else 0
@@ -194,21 +193,29 @@ def whole_months(
     return low, high - pd.Timedelta(seconds=1)
 
 # %% ../nbs/21_discovery.ipynb #sp02
+@patch
+def neighbour(self: NumberColumn, value, way: int):
+    "The number a step away, or the next float."
+    if self.digits is None:
+        return float(np.nextafter(value, way * np.inf))
+    return round(value + way * 10**-self.digits, self.digits)
+
+
+@patch
+def neighbour(self: Datetime, value, way: int):
+    "The first instant of the next step, or the second before."
+    if way < 0:
+        return value - pd.Timedelta(seconds=1)
+    return pd.Timestamp((value.timestamp() // self.step + 1) * self.step, unit="s")
+
+
 def next_value(
     value,  # a number or an instant
     column,
     way: int,  # 1: the one above; -1: the one below
 ):
     "The neighbour of a value in its column."
-    if isinstance(column, Datetime):
-        if way < 0:
-            return value - pd.Timedelta(seconds=1)
-        step = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}[column.resolution]
-        return pd.Timestamp((value.timestamp() // step + 1) * step, unit="s")
-    decimals = 0 if isinstance(column, Integer) else column.decimals
-    if decimals is None:
-        return float(np.nextafter(value, way * np.inf))
-    return round(value + way * 10**-decimals, decimals)
+    return column.neighbour(value, way)
 
 # %% ../nbs/21_discovery.ipynb #ds15
 def bounds_without_special(
@@ -229,20 +236,20 @@ def bounds_without_special(
         free = next(i for i in range(3 * len(column.special)) if not {i, i + 1} & set(column.special))
         return free, free + 1
     total = np.concatenate([[0.0], np.cumsum(noisy)])
-    position = (lambda v: v.timestamp()) if isinstance(column, Datetime) else float
-    mass = lambda part: float(np.diff(np.interp([position(v) for v in part], edges, total))[0])
+    mass = lambda part: float(np.diff(np.interp([column.position(v) for v in part], edges, total))[0])
     return max(parts, key=mass)
 
 # %% ../nbs/21_discovery.ipynb #d019
-def _open_range(noisy, edges, column, scale) -> tuple:
-    "Lower and upper bound, as if both were to discover."
-    if isinstance(column, Datetime):
-        return whole_months(*date_range(noisy, edges, scale))
-    low, high = map(float, number_range(noisy[0], edges[0], scale))
-    if isinstance(column, Integer):
-        low = min(max(math.floor(low), -(2**53)), 2**53 - 1)
-        high = min(max(math.ceil(high) - 1, low + 1), 2**53)
-    return low, high
+@patch
+def open_range(self: NumberColumn, noisy, edges, scale) -> tuple:
+    "Lower and upper bound of a number, as if both were to discover."
+    return self.outward(*map(float, number_range(noisy[0], edges[0], scale)))
+
+
+@patch
+def open_range(self: Datetime, noisy, edges, scale) -> tuple:
+    "First and last instant, as if both were to discover."
+    return whole_months(*date_range(noisy, edges, scale))
 
 
 def read_bounds(
@@ -252,13 +259,13 @@ def read_bounds(
 ):  # a column
     "The column with its unknown bounds set; post-processing."
     noisy, edges = allowed_cells(noisy, bound_levels(column), column)
-    low, high = _open_range(noisy, edges, column, scale)
+    low, high = column.open_range(noisy, edges, scale)
     low = low if column.lower == "discover" else column.lower
     high = high if column.upper == "discover" else column.upper
     if column.special and low < high:
         low, high = bounds_without_special(low, high, column, noisy[-1], edges[-1])
     if not low < high:  # a declared bound beyond all that was counted
-        span = pd.Timedelta(days=31) if isinstance(column, Datetime) else 1
+        span = column.discovery_room
         low, high = (low, low + span) if column.upper == "discover" else (high - span, high)
     return replace(column, lower=low, upper=high)
 
@@ -282,7 +289,7 @@ def value_widths(
     columns: dict,  # name → column
 ) -> dict:  # name → number of columns
     "As if of how many columns the release of values were, to each of those that it reads: 1/width adds up to 1."
-    weights = {n: _NUMBER_WEIGHT if _is_number(columns[n]) else _CATEGORY_WEIGHT for n in read}
+    weights = {n: _NUMBER_WEIGHT if columns[n].is_number else _CATEGORY_WEIGHT for n in read}
     total = sum(w * w for w in weights.values())
     return {n: total / (w * w) for n, w in weights.items()}
 
@@ -290,8 +297,9 @@ def value_widths(
 def _count_piece(values, column) -> pd.Series:
     counts = pd.Series(values).value_counts(sort=False)
     counts = counts[counts > 0]  # a dictionary may know values that do not occur
-    counts.index = counts.index.astype(float) if _is_number(column) else counts.index.astype(str).str.strip()
-    special = _is_number(column) and column.special
+    places = column.to_number_line(counts.index) if column.is_number else counts.index.astype(str).str.strip()
+    counts.index = pd.Index(places)
+    special = column.is_number and column.special
     return counts[is_special_position(counts.index.to_numpy(), column) < 0] if special else counts
 
 
@@ -340,14 +348,13 @@ def held_cells(
 ) -> np.ndarray:  # (n,) bool
     "Which cells are present and can be held by a column without gaps."
     present = _present(values)
-    if isinstance(column, Categorical):
+    if column.gap == "categories":
         names = {str(c).strip() for c in column.categories}
         labels, distinct = pd.factorize(values)
         return np.array([str(v).strip() in names for v in distinct] + [False], bool)[labels]
     if not open_bounds:
         return present
-    low, high = column.lower, column.upper
-    low, high = (low, high) if _is_number(column) else (low.timestamp(), high.timestamp())
+    low, high = column.position(column.lower), column.position(column.upper)
     x = positions_of(values, column)
     return present & ((x >= low) & (x <= high) | (is_special_position(x, column) >= 0))
 
@@ -360,7 +367,7 @@ def says_nothing(
     if column.is_listed:
         return np.zeros(len(values), bool)
     x = positions_of(values, column)
-    return (x == 0) & _is_number(column) | (is_special_position(x, column) >= 0)
+    return (x == 0) & column.is_number | (is_special_position(x, column) >= 0)
 
 
 def count_covered(
@@ -437,7 +444,7 @@ def list_some(
 
 def what_to_declare(column) -> str:
     "What to write into the schema instead of `discover`."
-    if isinstance(column, Categorical):
+    if column.gap == "categories":
         return "its categories"
     return " and ".join(key for key in ("lower", "upper") if isinstance(getattr(column, key), str))
 
@@ -486,7 +493,7 @@ def discovery_shares(
 ) -> dict:  # release → share of μ²
     "What each discovery release gets: as much as brings its noise to a part of the rows, within limits."
     shares = {}
-    categories = any(isinstance(c, Categorical) and c.discovers for c in schema.modelled.values())
+    categories = any(c.gap == "categories" and c.discovers for c in schema.modelled.values())
     for name, width in release_widths(schema).items():
         if name == "histogram":
             shares[name] = _HISTOGRAM_SHARE
@@ -513,7 +520,7 @@ def doubtful_columns(
     if "values" in widths:
         noise["values"] = value_threshold(releases["values"], widths["values"], k)
     is_weak = lambda kind: noise[kind] * ROWS_TO_NOISE[kind] > units
-    kinds_of = lambda column: ("values" if isinstance(column, Categorical) else "bounds", "coverage")
+    kinds_of = lambda column: ("values" if column.gap == "categories" else "bounds", "coverage")
     return [n for n, c in schema.modelled.items() if c.discovers and any(map(is_weak, kinds_of(c)))]
 
 # %% ../nbs/21_discovery.ipynb #d043
@@ -526,10 +533,9 @@ def describe_discovered(
     lines = []
     for name in (n for n, column in schema.modelled.items() if column.discovers):
         column = resolved[name]
-        if isinstance(column, Categorical):
+        if column.gap == "categories":
             text = f"{len(column.categories)} categories: {list_some(map(str, column.categories))}"
         else:
-            form = (lambda v: f"{v:%Y-%m-%d}") if isinstance(column, Datetime) else (lambda v: f"{v:,.15g}")
-            text = f"{form(column.lower)} to {form(column.upper)}"
+            text = f"{column.shown(column.lower)} to {column.shown(column.upper)}"
         lines.append(f"{name}: {text}" + (f" (about {covered[name]:.0%} of its cells)" if name in covered else ""))
     return lines

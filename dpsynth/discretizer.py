@@ -16,7 +16,7 @@ import pandas as pd
 from fastcore.basics import patch
 
 from .core import InputError
-from .columns import Integer, is_special_position, special_positions
+from .columns import is_special_position, special_positions
 from .discovery import DIRECT_VALUES, without_special
 
 # %% ../nbs/22_discretizer.ipynb #c006
@@ -39,8 +39,7 @@ MAX_ATOMS = 16
 
 def value_step(column) -> float:
     "Distance between neighbouring values; None where any real number may occur, or steps are too many to count."
-    digits = column.digits
-    return None if digits is None or (column.upper - column.lower) * 10.0**digits > 2**52 else 10.0**-digits
+    return None if column.step is None or column.steps > 2**52 else column.step
 
 
 def near_zero(lower: float, upper: float) -> bool:
@@ -65,9 +64,10 @@ class FineGrid:
     "The public fine cells of a bounded number. Steps of the column, if it has any, are counted as whole numbers."
 
     def __init__(self, column):
-        self.column, self.lower, self.upper = column, float(column.lower), float(column.upper)
-        self.integer, self.step = isinstance(column, Integer), value_step(column)
-        self.decimals = None if self.integer else column.decimals
+        self.column = column
+        self.lower, self.upper = column.position(column.lower), column.position(column.upper)
+        self.integer, self.step = column.is_whole, value_step(column)
+        self.decimals = None if self.integer else column.digits
         first, last = self.to_steps(np.array([self.lower, self.upper]))
         self.exact = self.step is not None and last - first < FINE_CELLS  # a cell for each step
         if self.exact:
@@ -98,7 +98,7 @@ class FineGrid:
 
     def count(self, values):  # (n,) numbers, NaN where missing → (cells,)
         "How many values lie in each cell; what is outside is moved to the nearer bound, special values are left out."
-        x = without_special(np.asarray(values, dtype=float), self.column)
+        x = without_special(self.column.to_number_line(values), self.column)
         x = np.clip(x[~np.isnan(x)], self.lower, self.upper)
         return np.bincount(self.cell(x), minlength=self.cells)
 
@@ -131,7 +131,7 @@ def draw(self: FineGrid, cell, rng, low=None, high=None):  # (n,) cells, bounds 
         x = x if self.decimals is None else np.round(x, self.decimals)
     else:
         x = start + np.floor(u * length)
-        x = x if self.integer else np.round(x * self.step, self.decimals)
+        x = x * self.step if self.integer else np.round(x * self.step, self.decimals)
     x = np.clip(x, self.lower, self.upper)
     return x if low is None else np.clip(x, low, high)
 
@@ -269,7 +269,7 @@ class Discretizer:
 
     def clip(self, values):
         "Float array with what lies outside the bounds moved to the nearer bound; missing stays missing."
-        return np.clip(np.asarray(pd.to_numeric(values), dtype=float), self.grid.lower, self.grid.upper)
+        return np.clip(self.column.to_number_line(values), self.grid.lower, self.grid.upper)
 
 # %% ../nbs/22_discretizer.ipynb #c016a
 @patch(cls_method=True)
@@ -303,7 +303,7 @@ def encode(
     values,  # (n,) numbers, special texts at their places, NaN where missing
 ) -> np.ndarray:  # (n, 1)
     "The code of each value."
-    x, special = self.clip(values), is_special_position(np.asarray(pd.to_numeric(values), dtype=float), self.column)
+    x, special = self.clip(values), is_special_position(self.column.to_number_line(values), self.column)
     missing = np.isnan(x)
     x = np.where(missing, self.grid.lower, x)
     codes = len(self.atoms) + np.searchsorted(self.bins, self.grid.cell(x), side="right") - 1
@@ -367,7 +367,7 @@ def decode(
     values = pd.Series(x, name=self.name)
     if self.nullable:
         values[code == self.missing] = np.nan
-    return values.astype("Int64" if self.nullable else "int64") if self.grid.integer else values
+    return self.column.typed(values)
 
 # %% ../nbs/22_discretizer.ipynb #dis131
 @patch
@@ -418,10 +418,10 @@ def far_off(
 # %% ../nbs/22_discretizer.ipynb #c016e
 def is_code_book(coder: Discretizer, state: dict) -> bool:
     "Whether a coder that was made from a state is one that `fit` could have made."
-    column, grid, atoms, bins, density = coder.column, coder.grid, coder.atoms, coder.bins, coder.density
+    grid, atoms, bins, density = coder.grid, coder.atoms, coder.bins, coder.density
     return bool(
         len(atoms) <= MAX_ATOMS
-        and ((column.lower <= atoms) & (atoms <= column.upper)).all()
+        and ((grid.lower <= atoms) & (atoms <= grid.upper)).all()
         and (np.diff(atoms) > 0).all()
         and bins.ndim == 1
         and len(bins) > 0

@@ -8,9 +8,9 @@ __all__ = ['TextCells', 'text_cells', 'DraftedColumn', 'unread_note', 'split_clo
            'draft_dates', 'words_in_name', 'is_key_name', 'is_key', 'common_pattern', 'key_column', 'draft_key',
            'unit_signs', 'numbers_in', 'number_formats', 'comma_meaning', 'written_decimals', 'decimals_of',
            'may_be_code', 'odd_texts', 'with_special_numbers', 'draft_numbers', 'draft_yes_no', 'kind_of_text',
-           'draft_text', 'note_about_na', 'draft_cells', 'is_text_column', 'draft_typed_numbers', 'draft_typed',
-           'draft_arrow', 'copy_declared', 'least_and_largest', 'with_bounds', 'check_column_names', 'Draft',
-           'draft_schema']
+           'draft_text', 'draft_by_type', 'draft_native', 'note_about_na', 'draft_cells', 'is_text_column',
+           'draft_typed_numbers', 'draft_typed', 'draft_arrow', 'copy_declared', 'least_and_largest', 'with_bounds',
+           'check_column_names', 'Draft', 'draft_schema']
 
 # %% ../nbs/11_drafts.ipynb #draf02
 import datetime
@@ -25,12 +25,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 
 from .core import InputError
 from .notations import is_instant_dtype, notation_like, read_instants
 from dpsynth.columns import (
-    arrow_type, Boolean, Categorical, ColumnType, Datetime, DISCOVER, Float, Id, ID_SYMBOLS, Ignore,
-    Integer, NEVER_MISSING_DTYPES,
+    arrow_type, Boolean, Categorical, COLUMN_TYPES, ColumnType, Datetime, DISCOVER, Float, Id, ID_SYMBOLS, Ignore,
+    Integer, NEVER_MISSING_DTYPES, type_of_dtype,
 )
 from .cells import distinct_texts, dtype_hint, MISSING_WORDS, read_numbers, text_of
 from .files import Dialect, is_delimited, load_frame
@@ -499,7 +500,7 @@ def _number_column(cells: TextCells, format: str, x: np.ndarray) -> DraftedColum
         column = Integer(DISCOVER, DISCOVER, format=format and format.replace(point + "56", ""))
     else:
         column = Float(DISCOVER, DISCOVER, decimals, format=format)
-    kind, odd = "integers" if column.type == "integer" else "numbers", odd_texts(cells, reads)
+    kind, odd = column.cells_are, odd_texts(cells, reads)
     column, notes, usual = with_special_numbers(column, x[reads], cells.counts[reads], odd)
     known = reads | np.isin(cells.texts, odd)
     complete = cells.counts[known].sum() == cells.rows
@@ -594,13 +595,36 @@ def draft_text(cells: TextCells) -> DraftedColumn:
     advice = "a list of categories or an id's pattern would keep the column"
     return DraftedColumn(Ignore(), [f"cells look like {kind}: left out; {advice}"])
 
+# %% ../nbs/11_drafts.ipynb #dur2
+def draft_by_type(
+    cells: TextCells,
+) -> DraftedColumn:  # None if no type knows them
+    "A column of a type that knows its own texts."
+    for kind in (c for c in COLUMN_TYPES.values() if c.drafts_texts):
+        column = kind(DISCOVER, DISCOVER)
+        x = column.to_number_line(column.read_unrounded(pd.Series(cells.texts, dtype=object)))
+        if cells.mostly(reads := ~np.isnan(x)):
+            complete = cells.counts[reads].sum() == cells.rows
+            return DraftedColumn(column.suited(x[reads]), unread_note(cells, reads, column.cells_are), x[reads], complete)
+    return None
+
+
+def draft_native(
+    kind: type,  # of columns, from `type_of_dtype`
+    cells: pd.Series,
+) -> DraftedColumn:
+    "A column of a dtype that one type alone reads."
+    column = kind(DISCOVER, DISCOVER)
+    x = column.to_number_line(column.read_unrounded(cells))
+    x = x[~np.isnan(x)]
+    return DraftedColumn(column.suited(x), values=x, complete=len(x) == len(cells))
+
 # %% ../nbs/11_drafts.ipynb #dr43
 _NO_NUMBER = {
     *"- -- --- . .. * n/a #n/a <na> n.a. k.a. na nan nil none null missing unknown unbekannt tbd".split(),
     *["not available", "#value!", "#ref!", "#div/0!"],
 }
 _COUNTRY = re.compile("[A-Z]{2}")
-_KINDS = {"datetime": "dates", "integer": "integers", "float": "numbers"}
 
 
 def note_about_na(cells: pd.Series, read: TextCells) -> list:  # one line, or none
@@ -619,11 +643,11 @@ def draft_cells(name: str, cells: pd.Series, usual=None) -> DraftedColumn:
     if not numbers.texts:
         reason = "no cell says anything" if read.texts else "every cell is missing"
         return DraftedColumn(Ignore(), [f"{reason}: left out"])
-    drafted = draft_yes_no(read) or draft_dates(numbers) or draft_numbers(numbers)
+    drafted = draft_yes_no(read) or draft_dates(numbers) or draft_numbers(numbers) or draft_by_type(numbers)
     if drafted is None:
         drafted = draft_text(read)
         return replace(drafted, notes=[*drafted.notes, *note_about_na(cells, read)])
-    kind = _KINDS.get(drafted.column.type)
+    kind = drafted.column.cells_are
     if kind and not any("cells are" in n for n in drafted.notes):
         drafted.notes += unread_note(read, says, kind)
     return drafted
@@ -690,10 +714,12 @@ def draft_typed(
     if isinstance(cells.dtype, pd.CategoricalDtype):
         return DraftedColumn(Categorical(DISCOVER), complete=complete, seen=False)
     numeric, instants = types.is_numeric_dtype(cells), is_instant_dtype(cells)
-    if (instants or numeric) and not cells.notna().any():
+    if (instants or numeric or type_of_dtype(cells)) and not cells.notna().any():
         return DraftedColumn(Ignore(), ["every cell is missing: left out"])
     if instants:
         return _draft_instants(cells)
+    if kind := type_of_dtype(cells):
+        return draft_native(kind, cells)
     if numeric and not types.is_complex_dtype(cells):
         return draft_typed_numbers(name, cells, pandas)
     line = f"cells of the kind {_kind_of_cells(cells)} have no type here: left out"
@@ -721,10 +747,10 @@ def draft_arrow(
 # %% ../nbs/11_drafts.ipynb #dr52
 def _declared_categories(column: ColumnType, dtype: pd.CategoricalDtype) -> ColumnType:
     "Copy the order of categories, or that they are categories of pandas."
-    listed = column.type == "categorical" and not column.discovers
+    listed = column.gap == "categories" and not column.discovers
     if dtype.ordered and listed:
         return replace(column, categories=[text_of(c) for c in dtype.categories], ordered=True)
-    return replace(column, dtype="category") if column.type == "categorical" else column
+    return replace(column, dtype="category") if column.gap == "categories" else column
 
 
 def copy_declared(
@@ -732,35 +758,49 @@ def copy_declared(
     dtype,  # of the table's column; None: text
 ) -> ColumnType:
     "Copy what the pandas dtype declares explicitly: category order, time zone, width."
-    if dtype is None or str(dtype) in ("object", "int64", "float64", "bool") or column.type == "ignore":
+    if dtype is None or str(dtype) in ("object", "int64", "float64", "bool") or isinstance(column, Ignore):
         return column
     if isinstance(dtype, pd.CategoricalDtype):
         return _declared_categories(column, dtype)
     zone = getattr(dtype, "tz", None) or getattr(getattr(dtype, "pyarrow_dtype", None), "tz", None)
     name = re.sub(r"(?<=\[[mnu]s), [^]]*|(?<=\[s), [^]]*", "", str(dtype))
     zone = str(zone) if str(zone) in zoneinfo.available_timezones() else "UTC" if zone else None
-    extra = {"timezone": zone} if zone and column.type == "datetime" else {}
+    extra = {"timezone": zone} if zone and column.is_instant else {}
     if re.fullmatch(column.dtype_pattern, name) and name != column.usual_dtype:
         extra |= {"dtype": name} | ({"nullable": False} if NEVER_MISSING_DTYPES.fullmatch(name) else {})
     return replace(column, **extra)
 
 # %% ../nbs/11_drafts.ipynb #dr61
+@patch
+def bounds_of(self: Float, x: np.ndarray) -> tuple:
+    "Least and largest number; a constant column has room above."
+    lower, upper = x.min(), x.max()
+    return float(lower), float(upper if upper > lower else upper + max(1, abs(upper)))
+
+
+@patch
+def bounds_of(self: Integer, x: np.ndarray) -> tuple:
+    "Least and largest whole number; a constant column has room above."
+    lower, upper = x.min(), x.max()
+    return int(lower), int(upper) if upper > lower else int(upper) + 1
+
+
+@patch
+def bounds_of(self: Datetime, x: np.ndarray) -> tuple:
+    "First and last instant; where they are one, a day more, or the whole day of a clock."
+    lower, upper = x.min(), x.max()
+    varies = upper > lower
+    if self.is_clock:
+        return (str(lower)[11:], str(upper)[11:]) if varies else ("00:00:00", "23:59:59")
+    return pd.Timestamp(lower), pd.Timestamp(upper if varies else upper + np.timedelta64(1, "D"))
+
+
 def least_and_largest(
-    column: ColumnType,  # a number or a date
+    column: ColumnType,  # one with bounds
     x: np.ndarray,  # its values
 ) -> dict:  # 'lower', 'upper'
     "Least and largest value; a constant column still needs a range."
-    lower, upper = x.min(), x.max()
-    varies = upper > lower
-    if column.type == "datetime" and column.is_clock:
-        lower, upper = (str(lower)[11:], str(upper)[11:]) if varies else ("00:00:00", "23:59:59")
-    elif column.type == "datetime":
-        lower, upper = pd.Timestamp(lower), pd.Timestamp(upper if varies else upper + np.timedelta64(1, "D"))
-    elif column.type == "integer":
-        lower, upper = int(lower), int(upper) if varies else int(upper) + 1
-    else:
-        lower, upper = float(lower), float(upper if varies else upper + max(1, abs(upper)))
-    return {"lower": lower, "upper": upper}
+    return dict(zip(("lower", "upper"), column.bounds_of(x)))
 
 # %% ../nbs/11_drafts.ipynb #df5b
 def with_bounds(
@@ -769,9 +809,9 @@ def with_bounds(
 ) -> DraftedColumn:
     "The column with the bounds or categories that its cells have: a disclosure."
     column, x, extra = drafted.column, drafted.values, {"nullable": not drafted.complete}
-    if column.type in ("ignore", "id"):
+    if not column.is_modelled:
         return drafted
-    if column.type == "categorical" and (texts := sorted(text_cells("", cells).texts)):
+    if column.gap == "categories" and (texts := sorted(text_cells("", cells).texts)):
         extra["categories"] = texts
     if x is not None and len(x) == 0:
         return DraftedColumn(Ignore(), ["no value is present: left out"])
@@ -812,7 +852,7 @@ class Draft(Schema):
 
 def _draft_of(drafts: dict, dialect: Dialect) -> Draft:  # column: `DraftedColumn`
     "All columns as a draft. Where none can be modelled, the notes about them are the error."
-    if drafts and all(d.column.type in ("id", "ignore") for d in drafts.values()):
+    if drafts and not any(d.column.is_modelled for d in drafts.values()):
         lines = [f"column {n!r}: {' '.join(d.notes)}" for n, d in list(drafts.items())[:5]]
         raise InputError("data: nothing to model; " + "; ".join(lines))
     notes = {n: d.notes for n, d in drafts.items() if d.notes}

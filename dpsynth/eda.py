@@ -14,6 +14,7 @@ import matplotlib.dates as mdates
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 from matplotlib.colors import PowerNorm
 from scipy.stats import norm
 
@@ -21,12 +22,14 @@ from .core import check_whole, InputError
 from .privacy import gaussian_mu, PrivacyBudget, Spend
 from .noise import gaussian_histogram
 from .ledger import Ledger
+from .columns import COLUMN_TYPES, ColumnType
 from .schema import Schema
 
 # %% ../nbs/20_eda.ipynb #c008
 _WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 _PERIODS = ("day", "hour", "weekday")
 _MISSING_LABEL = "(missing)"
+_COUNTED = [kind for kind, column in COLUMN_TYPES.items() if column.has_bars]
 
 
 def _check_has_bars(name: str, schema: Schema, per: str) -> None:
@@ -34,11 +37,12 @@ def _check_has_bars(name: str, schema: Schema, per: str) -> None:
     if name not in schema:
         raise InputError(f"column {name!r}: not in the schema")
     column = schema[name]
-    if (column.type == "datetime") != (per is not None) or per not in (None, *_PERIODS):
-        wanted = "day, hour or weekday" if column.type == "datetime" else "None"
+    if column.is_instant != (per is not None) or per not in (None, *_PERIODS):
+        wanted = "day, hour or weekday" if column.is_instant else "None"
         raise InputError(f"column {name!r}: per must be {wanted}")
-    if column.type not in ("categorical", "boolean", "datetime"):
-        raise InputError(f"column {name!r}: only categorical, boolean and datetime columns are counted")
+    if not column.has_bars:
+        *first, last = sorted(_COUNTED, key=lambda kind: not COLUMN_TYPES[kind].is_listed)
+        raise InputError(f"column {name!r}: only {', '.join(first)} and {last} columns are counted")
     if column.discovers and per in (None, "day"):
         raise InputError(f"column {name!r}: declare what is to be discovered; a picture has only public bars")
 
@@ -55,10 +59,15 @@ def bar_labels(
         return pd.date_range(column.lower.normalize(), column.upper.normalize(), unit="s")
     if per is not None:
         return pd.Index(range(24) if per == "hour" else _WEEKDAYS)
-    values = [False, True] if column.type == "boolean" else column.categories
-    return pd.Index([*values, *([_MISSING_LABEL] if column.nullable else [])], dtype=object)
+    return pd.Index([*column.bar_values, *([_MISSING_LABEL] if column.nullable else [])], dtype=object)
 
 # %% ../nbs/20_eda.ipynb #c009
+@patch
+def in_bars(self: ColumnType, cells: pd.Series) -> pd.Series:
+    "Cells as the bars that they fall into are called: as they are."
+    return cells
+
+
 def bar_positions(
     cells: pd.Series,  # as typed by `read_table`
     bars: pd.Index,  # from `bar_labels`
@@ -106,7 +115,7 @@ def count_rows(
     for name, labels in zip(names, bars):
         special = getattr(schema[name], "special", None)
         cells = frame[name].mask(frame[name].isin(special)) if special else frame[name]
-        positions.append(bar_positions(cells, labels, per))
+        positions.append(bar_positions(cells if per else schema[name].in_bars(cells), labels, per))
     where = cell_positions(positions, bars)
     index = bars[0].rename(names[0]) if len(bars) == 1 else pd.MultiIndex.from_product(bars, names=names)
     return pd.DataFrame({"count": count_positions(where, len(index))}, index=index)

@@ -20,10 +20,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 from scipy.special import gammaln
 
 from .core import InputError
-from .columns import category_label, is_special_position, special_texts_of
+from dpsynth.columns import (
+    Categorical, category_label, is_discover, is_special_position, ListedColumn, special_texts_of,
+)
 from dpsynth.cells import (
     defuse_formula, distinct_texts, MISSING_WORDS, respell_columns,
 )
@@ -56,9 +59,7 @@ def numbers_of_typed(
     column,  # its declaration
 ) -> np.ndarray:  # (rows,) float64, NaN where missing
     "Numbers, or instants in seconds since 1970; as coarse as the declared dtype has them."
-    if column.type == "datetime":
-        return np.where(typed.isna(), np.nan, typed.astype("datetime64[s]").to_numpy().astype("int64"))
-    x = typed.astype("Float64").to_numpy("float64", na_value=np.nan)
+    x = column.to_number_line(typed)
     return x.astype("float32").astype("float64") if str(column.dtype) in ("float32", "Float32", "float[pyarrow]") else x
 
 # %% ../nbs/60_evaluation.ipynb #sw01
@@ -83,7 +84,7 @@ def special_values_as_texts(
 def _distinct_cells(texts: pd.Series, column) -> Cells:
     "The cells of distinct texts."
     typed = column.read_unrounded(texts)
-    if column.type in ("integer", "float", "datetime"):
+    if not column.is_listed:
         numbers = numbers_of_typed(typed, column)
         return special_values_as_texts(numbers, np.where(np.isnan(numbers), texts, None), column)
     words = typed.astype(object).where(typed.notna(), texts).map(category_label)
@@ -108,7 +109,7 @@ def read_column_cells(
 # %% ../nbs/60_evaluation.ipynb #rc02
 def _in_notation(column, notation):
     "A column of numbers without a format gets that of its file."
-    plain = notation and column.type in ("integer", "float") and not column.format
+    plain = notation and column.has_notation and not column.format
     return replace(column, format=notation.example) if plain else column
 
 
@@ -129,9 +130,8 @@ def schema_bounds(
     column,  # of numbers or times
 ) -> tuple:  # (lower, upper) floats, times in seconds since 1970; infinite where the schema says discover
     "The schema's bounds of a number or a time."
-    number = lambda bound: bound.timestamp() if column.type == "datetime" else float(bound)
-    lower, upper = column.lower, column.upper
-    return -np.inf if isinstance(lower, str) else number(lower), np.inf if isinstance(upper, str) else number(upper)
+    lower, upper = (None if is_discover(v) else column.position(v) for v in (column.lower, column.upper))
+    return -np.inf if lower is None else lower, np.inf if upper is None else upper
 
 # %% ../nbs/60_evaluation.ipynb #c008
 _BINS = 16  # of a number or a time, those of frequent values included
@@ -187,16 +187,26 @@ class Frame:
         return np.where(np.isnan(code), self.valid + texts.notna(), code).astype(np.int64)
 
 # %% ../nbs/60_evaluation.ipynb #cl05
+@patch
+def evaluated_words(self: ListedColumn, seen) -> tuple:
+    "The words that have a code: the public list."
+    return tuple(str(v) for v in self.labels)
+
+
+@patch
+def evaluated_words(self: Categorical, seen) -> tuple:
+    "The words that have a code: declared categories and those of the real table, in order."
+    declared = [] if self.discovers else [category_label(c) for c in self.categories]
+    return tuple(sorted({*declared, *seen} - {None}))
+
+
 def frame_of_column(
     cells: Cells,  # of the real table
     column,  # its declaration
 ) -> Frame:
     "What the codes of one column refer to."
-    if column.type == "boolean":
-        return Frame(("False", "True"), None)
-    if column.type == "categorical":
-        declared = [] if isinstance(column.categories, str) else [category_label(c) for c in column.categories]
-        return Frame(tuple(sorted({*declared, *pd.unique(cells.texts)} - {None})), None)
+    if column.is_listed:
+        return Frame(column.evaluated_words(pd.unique(cells.texts)), None)
     edges = bin_edges(cells.numbers[~np.isnan(cells.numbers)], *schema_bounds(column))
     return Frame(tuple(_special_words(column)), edges)
 
@@ -245,8 +255,9 @@ def check_history_columns(
         raise InputError(f"order_by {order_by!r}: needs unit, the column that says whose row it is")
     if order_by not in schema:
         raise InputError(f"order_by {order_by!r}: not a column of the schema{did_you_mean(order_by, schema)}")
-    if (kind := schema[order_by].type) not in ("integer", "float", "datetime"):
-        raise InputError(f"order_by {order_by!r}: a column of type {kind} has no order; name numbers or times")
+    column = schema[order_by]
+    if not (column.is_number or column.is_instant):
+        raise InputError(f"order_by {order_by!r}: a column of type {column.type} has no order; name numbers or times")
 
 # %% ../nbs/60_evaluation.ipynb #hc03
 LEAST_UNITS = 20  # in each table
@@ -308,8 +319,7 @@ class Comparison:
         tables = {who: table for who, table in tables.items() if table is not None}
         self.tables = {who: open_compared_table(t, self.schema, who, self.unit) for who, t in tables.items()}
         self.real, self.synthetic, self.holdout = map(self.tables.get, ("real", "synthetic", "holdout"))
-        reasons = {"id": "an id: never modelled", "ignore": "ignored by the schema"}
-        self.left_out = {name: reasons.get(c.type, c.type) for name, c in declared.items() if name not in self.schema}
+        self.left_out = {name: c.left_out for name, c in declared.items() if name not in self.schema}
         self.left_out |= {str(name): "not in the schema" for name in self.real if name not in declared}
         self.left_out |= {} if self.unit is None else {self.unit: "says whose row it is"}
         self.units = {who: number_units(t, self.unit, who) for who, t in self.tables.items() if self.unit is not None}

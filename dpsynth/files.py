@@ -32,7 +32,7 @@ from fastcore.basics import patch
 
 from .core import check_whole, InputError
 from .notations import fixed_layout, NumberNotation, read_instants, without_zone
-from .columns import arrow_type, special_texts_of
+from .columns import arrow_type, Boolean, ColumnType, Datetime, NumberColumn, special_texts_of
 from .cells import defuse_formula, text_of
 
 # %% ../nbs/07_files.ipynb #fi02
@@ -648,20 +648,38 @@ def _write_numbers(values: pd.Series, column, dialect: Dialect) -> pd.Series:
     return values.astype(object).map(cell, na_action="ignore")
 
 # %% ../nbs/07_files.ipynb #fj14
+@patch
+def write_cells(self: ColumnType, values: pd.Series, dialect: Dialect) -> pd.Series:
+    "Cells as a delimited file has them: text that a spreadsheet would run is defused."
+    return values.astype(object).map(lambda v: defuse_formula(v) if isinstance(v, str) else v, na_action="ignore")
+
+
+@patch
+def write_cells(self: NumberColumn, values: pd.Series, dialect: Dialect) -> pd.Series:
+    "Numbers in their notation; special texts as they are."
+    return _write_numbers(values, self, dialect)
+
+
+@patch
+def write_cells(self: Datetime, values: pd.Series, dialect: Dialect) -> pd.Series:
+    "Instants in their format."
+    return write_instants(values, self)
+
+
+@patch
+def write_cells(self: Boolean, values: pd.Series, dialect: Dialect) -> pd.Series:
+    "The declared words for true and false; without them as they are."
+    words = dict(zip((True, False), self.spelling)) if self.spelling else None
+    return values.astype(object).map(words, na_action="ignore") if words else values
+
+
 def write_column(
     values: pd.Series,
     column,  # of the schema
     dialect: Dialect,
 ) -> pd.Series:
     "A column as a delimited file has it."
-    if column.type == "datetime":
-        return write_instants(values, column)
-    if column.type in ("integer", "float"):
-        return _write_numbers(values, column, dialect)
-    if column.type == "boolean":
-        words = dict(zip((True, False), column.spelling)) if column.spelling else None
-        return values.astype(object).map(words, na_action="ignore") if words else values
-    return values.astype(object).map(lambda v: defuse_formula(v) if isinstance(v, str) else v, na_action="ignore")
+    return column.write_cells(values, dialect)
 
 # %% ../nbs/07_files.ipynb #fi77
 def _write_header(frame: pd.DataFrame, file, dialect: Dialect, form: dict) -> None:
@@ -702,10 +720,8 @@ def parquet_type(
         return declared
     if cells.dtype != object:
         return inferred
-    if column.type == "boolean" and not (column.spelling and column.dtype):
-        return pa.bool_()
-    plain = type((getattr(column, "categories", None) or [""])[0])
-    return {int: pa.int64(), bool: pa.bool_()}.get(plain, pa.string())
+    kind = type(column.object_sample)
+    return {int: pa.int64(), bool: pa.bool_()}.get(kind, pa.string())
 
 # %% ../nbs/07_files.ipynb #fj16
 def uniform_for_arrow(frame: pd.DataFrame, schema) -> pd.DataFrame:

@@ -290,7 +290,7 @@ def check(self: ChunkedTable) -> ChunkedTable:  # self
         names = undecided()
         for first, cells in self.batches(names, [i]) if names else ():
             for name in names:
-                check_kind_of_dtype(name, cells[name])
+                check_kind_of_dtype(name, cells[name], self.schema[name])
                 seen[name] = merge_readings(seen[name], self._read(cells[name], name)[1], first)
             if not (names := undecided()):
                 break

@@ -17,7 +17,7 @@ import pandas as pd
 
 from .core import check_whole, InputError, OperatorWarning
 from .notations import is_instant_dtype, NUMBER_PATTERN, read_instants, seconds_to_timestamps, without_zone
-from .columns import Categorical, Datetime
+from .columns import Categorical, Datetime, type_of_dtype
 from dpsynth.cells import (
     check_kind_of_dtype, distinct_texts, dtype_hint, factorize_texts, format_row_number, MISSING_WORDS,
     read_booleans, read_column, read_numbers, respell_columns, warn_column,
@@ -131,7 +131,7 @@ def conform(
     check_has_rows(frame)
     typed = {}
     for name, column in schema.modelled.items():
-        check_kind_of_dtype(name, frame[name])
+        check_kind_of_dtype(name, frame[name], column)
         typed[name], reading = read_column(frame[name], column, missing, usual=schema.file.notation)
         warn_column(name, column, reading, place)
     if unit is not None:
@@ -174,6 +174,8 @@ def _infer_column(cells: pd.Series, missing, notation=None, clock: bool = False)
     "A column with the narrowest type that every present cell reads as."
     if is_instant_dtype(cells):
         return without_zone(cells)
+    if type_of_dtype(cells):
+        return cells
     codes, texts = distinct_texts(cells, missing, (), notation.decimal if notation else ".")
     return infer_type(texts, notation, clock).reindex(codes).reset_index(drop=True)
 

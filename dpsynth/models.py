@@ -144,7 +144,7 @@ def train_synthetic_test_real(
     check_target(schema, target)
     compared = Comparison(holdout if real is None else real, synthetic, schema, holdout)
     train, test = compared.codes["synthetic"], compared.codes["holdout"]
-    return train_and_score(train, test, compared.frames, target, schema[target].type == "datetime")[0]
+    return train_and_score(train, test, compared.frames, target, schema[target].is_instant)[0]
 
 # %% ../nbs/62_models.ipynb #tg01
 def split_rows(
@@ -164,7 +164,7 @@ def target_models(
 ) -> dict:  # tstr (trained on synthetic rows), trtr (on real ones): ({logistic_auc, boosting_auc}, what is predicted)
     "Both models, tested on the holdout or on a fifth of the real rows. Refuses a target that cannot be one."
     check_target(compared.schema, target)
-    real, is_time = compared.codes["real"], compared.schema[target].type == "datetime"
+    real, is_time = compared.codes["real"], compared.schema[target].is_instant
     if compared.holdout is not None:
         train, test = real, compared.codes["holdout"]
     else:

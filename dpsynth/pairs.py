@@ -31,7 +31,7 @@ def schema_gap(
     column,  # its declaration
 ) -> tuple:  # (share of the real cells that the schema leaves out, what they are)
     "How many real cells the schema cannot represent."
-    if column.type in ("categorical", "boolean"):
+    if column.is_listed:
         declared = getattr(column, "categories", "discover")
         known = {category_label(c) for c in declared} if not isinstance(declared, str) else set(cells.texts)
         return np.mean([t is not None and t not in known for t in cells.texts]), "are in no category of the schema"
@@ -118,7 +118,7 @@ def statistics_by_column(
 ) -> dict:  # by number or time column: {real: {mean, sd, q05 …}, synthetic: {…}}
     "Means and quantiles of both tables."
     names = [name for name, frame in compared.frames.items() if frame.edges is not None]
-    is_time = {name: compared.schema[name].type == "datetime" for name in names}
+    is_time = {name: compared.schema[name].is_instant for name in names}
     numbers = lambda who, name: compared.cells[who][name].numbers
     both = lambda name: {who: location_and_spread(numbers(who, name), is_time[name]) for who in ("real", "synthetic")}
     return {name: both(name) for name in is_time}
@@ -141,7 +141,7 @@ def mean_errors(
     compared: Comparison,
 ) -> dict:  # by column of numbers: 0 or more; None where a table has no number
     "Error of each number's mean, in units of the mean absolute real value."
-    numbers = [name for name in compared.frames if compared.schema[name].type in ("integer", "float")]
+    numbers = [name for name in compared.frames if compared.schema[name].is_number]
     both = lambda name: (compared.cells[who][name].numbers for who in ("real", "synthetic"))
     return {name: json_value(relative_mean_error(*both(name))) for name in numbers}
 

@@ -242,8 +242,8 @@ def marginal_panel(
         category_bars(ax, shares, code_names(frame))
     else:
         numbers = [x[~np.isnan(x)] for x in (compared.cells[who][name].numbers for who in ("real", "synthetic"))]
-        is_time = column.type == "datetime"
-        edges = histogram_edges(numbers[0] if len(numbers[0]) else frame.edges, column.type == "integer")
+        is_time = column.is_instant
+        edges = histogram_edges(numbers[0] if len(numbers[0]) else frame.edges, getattr(column, "is_whole", False))
         tallest = np.histogram(np.clip(numbers[0], edges[0], edges[-1]), edges)[0].max() / max(len(numbers[0]), 1)
         if is_time or tallest < LOPSIDED or len(frame.edges) < 6:
             histogram_outlines(ax, numbers, counts.sum(axis=1), edges, is_time)
@@ -613,7 +613,7 @@ def time_columns(
     who: str,  # "real" or "synthetic"
 ) -> pd.DataFrame:
     "The time columns as instants."
-    names = [name for name in compared.schema if compared.schema[name].type == "datetime"]
+    names = [name for name in compared.schema if compared.schema[name].is_instant]
     return pd.DataFrame({name: pd.Series(compared.cells[who][name].numbers).astype("Int64").astype("datetime64[s]") for name in names})
 
 # %% ../nbs/66_report.ipynb #rs17

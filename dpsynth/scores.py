@@ -45,11 +45,11 @@ def compared_histories(
     "The users of one table with their rows. Refused where no row has a place in the order."
     rows, name, when, is_time = compared.units[who] >= 0, compared.order_by, None, False
     if name is not None:
-        kind = compared.schema[name].type
-        is_time = kind == "datetime"
+        column = compared.schema[name]
+        is_time = column.is_instant
         when = compared.cells[who][name].numbers[rows] / (86_400 if is_time else 1)
         if np.isnan(when).all():
-            raise InputError(f"order_by {name!r}: no cell of the {who} table reads as {kind}")
+            raise InputError(f"order_by {name!r}: no cell of the {who} table reads as {column.type}")
     codes = compared.codes[who][rows].drop(columns=[] if name is None else name)
     labels = {column: range(compared.frames[column].size) for column in codes}
     return order_histories(compared.units[who][rows], codes, labels, when, is_time)
@@ -618,10 +618,5 @@ def to_sdmetrics(
     schema: Schema,
 ) -> dict:  # metadata of one table, as SDMetrics and SDV write it
     "The schema in SDMetrics's words, for its reports."
-    kinds, columns = {"integer": "numerical", "float": "numerical"}, {}
-    for name, column in schema.items():
-        words = special_texts_of(column)  # a column of objects is none of numbers
-        columns[name] = {"sdtype": "categorical" if words else kinds.get(column.type, column.type)}
-        if column.type == "datetime":
-            columns[name]["datetime_format"] = "%Y-%m-%d" if column.resolution == "day" else "%Y-%m-%d %H:%M:%S"
-    return {"columns": columns}
+    words = {"sdtype": "categorical"}  # special texts make a column of objects, which is none of numbers
+    return {"columns": {n: dict(words if special_texts_of(c) else c.sdmetrics) for n, c in schema.items()}}

@@ -229,20 +229,18 @@ SEARCH_TRIES = 2_000  # choices of the search for a row; real schemas take as ma
 
 def _grid_step(column) -> float:
     "Distance between neighbouring cells on a column's axis; 0: as near as floats are."
-    if column.type == "float":
-        return 0.0 if column.decimals is None else 10.0**-column.decimals
-    return {"second": 1.0, "minute": 60.0, "hour": 3_600.0, "day": 86_400.0}[column.resolution] if column.type == "datetime" else 1.0
+    return column.step or 0.0
 
 
 def _cells_near(column, places) -> np.ndarray:
     "Cells that the column can have at some places of its axis and on both sides of each, ascending."
-    if column.type in ("categorical", "boolean"):
-        return np.arange(2.0 if column.type == "boolean" else len(column.categories))
-    ends = [float(v.timestamp()) if column.type == "datetime" else float(v) for v in (column.lower, column.upper)]
+    if column.is_listed:
+        return np.arange(float(len(column.labels)))
+    ends = [column.position(v) for v in (column.lower, column.upper)]
     x, step = np.array([*ends, *places], float), _grid_step(column)
     if step:
         near = np.concatenate([(np.floor(x / step) + i) * step for i in (-1, 0, 1, 2)])
-        near = np.append(np.round(near, column.decimals) if column.type == "float" else near, ends)
+        near = np.append(np.round(near, column.digits), ends)
     else:
         near = np.concatenate([x, np.nextafter(x, -np.inf), np.nextafter(x, np.inf)])
     return np.unique(np.append(near[(near >= ends[0]) & (near <= ends[1])], special_positions(column)))

@@ -99,10 +99,12 @@ def order_values(
     values: pd.Series,
     name: str,  # of the column, for the refusal
 ) -> tuple:  # ((rows,) float64, whether they are days since 1970)
-    "Numbers as they are, times in days. Raises InputError where a column has no order."
+    "Numbers as they are, durations in seconds, times in days. Raises InputError where a column has no order."
     if pd.api.types.is_datetime64_any_dtype(values):
         seconds = pd.to_datetime(values, utc=True).dt.tz_localize(None).astype("datetime64[s]")
         return np.where(values.isna(), np.nan, seconds.astype("int64") / 86_400), True
+    if pd.api.types.is_timedelta64_dtype(values):
+        return values.dt.total_seconds().to_numpy("float64", na_value=np.nan), False
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         return values.astype("Float64").to_numpy("float64", na_value=np.nan), False
     raise InputError(f"order_by {name!r}: holds neither numbers nor times, so that rows have no order")
