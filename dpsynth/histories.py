@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['MAX_HISTORY', 'DAY', 'SAME_DAY', 'LONG_GAPS', 'START_CODES', 'COARSE', 'LONGEST_DOUBLINGS', 'check_history',
-           'check_order_column', 'BoundedHistories', 'order_values', 'bound_histories', 'Clock', 'gap_codes',
-           'is_weeks', 'draw_days', 'draw_seconds', 'coarse_groups', 'cell_masses', 'draw_fine', 'HistoryCoder',
-           'CodedHistories', 'slices_of', 'take_units', 'take_windows', 'code_histories', 'clock_codes',
+           'check_order_column', 'BoundedHistories', 'order_values', 'bound_histories', 'one_row_each', 'Clock',
+           'gap_codes', 'is_weeks', 'draw_days', 'draw_seconds', 'coarse_groups', 'cell_masses', 'draw_fine',
+           'HistoryCoder', 'CodedHistories', 'slices_of', 'take_units', 'take_windows', 'code_histories', 'clock_codes',
            'pack_histories', 'decode_histories', 'order_cells']
 
 # %% ../nbs/32_histories.ipynb #h32003
@@ -104,6 +104,17 @@ def bound_histories(
     for name in (n for n, c in schema.modelled.items() if c.per == "unit" and n in out):
         out[name] = frame[name].iloc[rows[first[index[inside]]]].reset_index(drop=True)
     return BoundedHistories(out, index[inside], totals, skipped == 0, skipped + kept == totals)
+
+# %% ../nbs/32_histories.ipynb #h32on2
+def one_row_each(
+    bounded: BoundedHistories,
+    rng: np.random.Generator,  # from `secure_generator`
+) -> pd.DataFrame:  # a row for each unit
+    "A random row of each unit's window."
+    first = np.flatnonzero(np.diff(bounded.unit_index, prepend=-1))
+    counts = np.diff(np.append(first, len(bounded.unit_index)))
+    place = rng.random(len(bounded.totals))[bounded.unit_index[first]]
+    return bounded.frame.iloc[first + np.floor(place * counts).astype(np.int64)].reset_index(drop=True)
 
 # %% ../nbs/32_histories.ipynb #h32020
 DAY = 86_400
@@ -347,7 +358,7 @@ def code_histories(
     codes: np.ndarray,  # (rows, fields) of the encoder
     bounded,  # `BoundedHistories`
 ) -> CodedHistories:
-    "CodedHistories from the codes of their cells."
+    "Histories from the codes of their cells."
     index, totals = np.unique(bounded.unit_index, return_index=True)
     offsets = np.append(totals, len(bounded.unit_index))
     first, codes = offsets[:-1], coder.coarse(codes)

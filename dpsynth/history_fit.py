@@ -97,7 +97,7 @@ def history_weights(coder: HistoryCoder, hidden: int) -> int:
 def planned_history_releases(schema: Schema, units: int, budget: PrivacyBudget, k: int) -> dict:  # name → Spend
     "All releases of a fit of histories beside training, in the order of their charges."
     mu = gaussian_mu(budget)
-    shares = discovery_shares(schema, units * mu, k)
+    shares = discovery_shares(schema, units * mu)  # of one row a unit
     shares["history tables"] = max(TABLES_SHARE - sum(shares.values()), 0.2)
     return shares_to_spends(shares, budget, mu)
 

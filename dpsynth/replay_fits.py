@@ -420,7 +420,7 @@ def random_log(rng, users: int, k: int) -> pd.DataFrame:
 
 
 def random_histories(rng) -> tuple:  # `HistoryCoder`, `CodedHistories`, their codes, k
-    "CodedHistories of a random log, the last user's last."
+    "Histories of a random log, the last user's last."
     users, k = int(rng.integers(2, 12)), int(rng.integers(1, 6))
     order_by = "day" if rng.random() < 0.8 else None
     bounded = bound_histories(random_log(rng, users, k), LOG_SCHEMA, "user", order_by, k, rng)

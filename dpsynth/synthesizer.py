@@ -38,7 +38,7 @@ from .loading import bound_contributions, read_table
 from .large_tables import bound_chunks, ChunkedTable, is_large, private_folder
 from .preprocessing import apply_dtype, TableEncoder
 from .code_matrix import code_matrix
-from .histories import bound_histories, check_history
+from .histories import bound_histories, check_history, one_row_each
 from .dp_training import DPTrainer, find_device
 from .calibration import measure_rows_per_unit
 from dpsynth.plan import (
@@ -429,9 +429,9 @@ def _learn(self: DPVAESynthesizer, table, unit_index, plan, ledger, rng, progres
     if self.verbose and (seconds := plan.expected_seconds(self.schema)) > 120:
         tqdm.write(f"{len(self.schema.modelled)} columns, {plan.training.steps:,} steps: {duration_words(seconds)} on one core", file=sys.stderr)
     release = lambda name, make: ledger.release(plan.releases[name], make)
-    needs = lambda: discovery_needs(self.schema, plan.units, plan.budget, k)[1:]
-    cells = table.frame if self.learns_histories else table
-    encoder = TableEncoder(self.schema).fit(cells, plan.releases, ledger, rng, k, lambda: discovery_advice(*needs()))
+    needs = lambda: discovery_needs(self.schema, plan.units, plan.budget, 1 if self.learns_histories else k)[1:]
+    cells, most = (one_row_each(table, rng), 1) if self.learns_histories else (table, k)
+    encoder = TableEncoder(self.schema).fit(cells, plan.releases, ledger, rng, most, lambda: discovery_advice(*needs()))
     if self.learns_histories:
         with TrainingProgress(plan, ledger, progress, self.verbose) as tick:
             return learn_histories(table, encoder, plan, ledger, rng, int(self._generator(0).integers(2**31)), tick, trainer)
