@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from dpsynth.terminal import (
-    cli_command, DataArgument, DeltaOption, EpsilonOption, option_type, output_console, output_path,
+    cli_command, DataArgument, DeltaOption, EpsilonOption, option_type, OrderByOption, output_console, output_path,
     progress_bar, refuse_use, SchemaOption, SeedOption, show_ledger, show_next, show_table, TargetOption,
     UnitOption, UnitRowsOption, WorkloadOption,
 )
@@ -92,7 +92,7 @@ def show_plan(synth, plan) -> None:
     output_console().print(f"{training_sentence(synth, plan)}\n", soft_wrap=True)
     show_expected_errors(synth, plan)
     show_doubtful(synth, plan)
-    if plan.rows_per_unit > 1:
+    if plan.rows_per_unit > 1 and not synth.learns_histories:  # whose noise does not grow with k
         show_rows_per_unit(synth, plan)
 
 # %% ../nbs/92_cli_fit.ipynb #ft18
@@ -102,6 +102,9 @@ def mean_release_error(
     epsilon: float,
 ) -> float:  # mean TVD of the columns, 0 to 1
     "Mean expected error of the columns' shares if the budget were another ε."
+    if synth.learns_histories:
+        other = type(synth)(**{**synth.get_params(), "epsilon": epsilon})
+        return float(other.plan(rows).expected_tvd(synth.schema)["expected_tvd"].mean())
     from dpsynth.plan import rows_per_unit_errors
     from dpsynth.privacy import PrivacyBudget
 
@@ -156,6 +159,7 @@ def _plan(
     delta: DeltaOption = 1e-6,
     unit: UnitOption = None,
     max_rows_per_unit: UnitRowsOption = 1,
+    order_by: OrderByOption = None,
     workload: WorkloadOption = [],
     target: TargetOption = None,
     target_error: _TargetError = None,
@@ -165,7 +169,7 @@ def _plan(
     Prints the ledger, the sizes of the training, and what the noise alone does to the shares of each column;
     with --target-error the smallest ε that brings the mean of these errors down to it.
     """
-    options = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "target": target}
+    options = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "order_by": order_by, "target": target}
     with progress_bar() as tell:
         tell("planning")
         synth = make_synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
@@ -287,7 +291,7 @@ def show_fit(
         why = "there are none, or too few to be told from noise at this ε"
         print(f"a sample has no missing cells in {names}: {why}")
     print(f"model and certificate: {out}\nSHA-256: {model_digest(path)}")
-    show_next("dpsynth", "sample", out, "-n", synth.plan_.units, "-o", "synthetic.csv")
+    show_next("dpsynth", "sample", out, "--users" if synth.learns_histories else "-n", synth.plan_.units, "-o", "synthetic.csv")
 
 # %% ../nbs/92_cli_fit.ipynb #c045
 _ModelOut = option_type(Path, "--out", "-o", metavar="MODEL", help="Where to write the model file.")
@@ -325,6 +329,7 @@ def _fit(
     delta: DeltaOption = 1e-6,
     unit: UnitOption = None,
     max_rows_per_unit: UnitRowsOption = 1,
+    order_by: OrderByOption = None,
     workload: WorkloadOption = [],
     target: TargetOption = None,
     seed: SeedOption = None,
@@ -343,7 +348,7 @@ def _fit(
     ledger and what it paid for are files, and after a crash --resume goes on: what was charged stays spent.
     A table of 64 MiB or more is read in pieces. With --workers the gradients are computed by so many Ray workers.
     """
-    units = {"unit": unit, "max_rows_per_unit": max_rows_per_unit}
+    units = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "order_by": order_by}
     with progress_bar() as tell:
         tell("starting")
         path, shared = model_path(out, force, (data, schema)), ray_options(workers, ray_address, device)

@@ -113,7 +113,8 @@ def parse_id_patterns(
 # %% ../nbs/93_cli_sample.ipynb #sa15
 def sampled_pieces(
     model: Path,
-    n: int,  # rows
+    n: int | None,  # rows
+    users: int | None,  # in place of n
     where,  # texts of --where
     seed: int | None,
     ids,  # texts of --id
@@ -122,12 +123,16 @@ def sampled_pieces(
     from dpsynth.synthesizer import DPVAESynthesizer
 
     synth = DPVAESynthesizer.load(model)
-    return synth.sample_chunks(n, parse_where(where, synth.schema), seed, parse_id_patterns(ids)), synth.schema
+    return synth.sample_chunks(n, parse_where(where, synth.schema), seed, parse_id_patterns(ids), users), synth.schema
 
 
-def with_progress(pieces, n: int, tell):
-    "The same pieces, with a bar that says how many rows of n are done."
+def with_progress(pieces, n: int | None, tell):
+    "The same pieces, with a bar that says how many rows of n are done; of an unknown number, that it goes on."
     done = 0
+    if n is None:
+        tell("sampling")
+        yield from pieces
+        return
     tell("sampling", done, n)
     for piece in pieces:
         yield piece
@@ -160,7 +165,8 @@ def sample_in_parts(
     print(f"{out}: {n:,} rows in {len(list(out.glob('*.parquet'))):,} files")
 
 # %% ../nbs/93_cli_sample.ipynb #c054
-_Count = option_type(int, "-n", metavar="N", help="Rows.")
+_Count = option_type(int | None, "-n", metavar="N", help="Rows.")
+_Users = option_type(int | None, "--users", metavar="N", help="Users with all their rows, where fit had --order-by.")
 _TableOut = option_type(
     Path | None,
     "--out",
@@ -185,7 +191,8 @@ _IdPatterns = option_type(
 @cli_command("sample", 'dpsynth sample model.dpsynth -n 500 --where "Product Type=D" -o rows.csv')
 def _sample(
     model: ModelArgument,
-    n: _Count,
+    n: _Count = None,
+    users: _Users = None,
     out: _TableOut = None,
     where: _Where = [],
     ids: _IdPatterns = [],
@@ -200,17 +207,19 @@ def _sample(
     """
     from dpsynth.files import write_table
 
+    if (n is None) == (users is None):
+        refuse_use("-n: give a number of rows, or --users a number of users")
     if shared := ray_options(workers, ray_address):
-        if ids:
-            refuse_use("--id: not with --workers")
+        if ids or users:
+            refuse_use(f"{'--id' if ids else '--users'}: not with --workers")
         return sample_in_parts(model, n, out, where, seed, shared)
     path = out and output_path("--out", out, (".csv", ".parquet"), (model,))
-    pieces, schema = sampled_pieces(model, n, where, seed, ids)
+    pieces, schema = sampled_pieces(model, n, users, where, seed, ids)
     if path is None:
         return write_table(pieces, schema, sys.stdout)
     with progress_bar() as tell, writing_folder(path.parent) as part:
         write_table(with_progress(pieces, n, tell), schema, part / path.name)
-    print(f"{out}: {n:,} rows")
+    print(f"{out}: {n:,} rows" if users is None else f"{out}: {users:,} users with all their rows")
     show_next("dpsynth", "evaluate", "--real", "TABLE", "--synthetic", out, "--model", model, "--html", "report.html")
 
 # %% ../nbs/93_cli_sample.ipynb #sa23

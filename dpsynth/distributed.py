@@ -218,6 +218,8 @@ def fit_distributed(
     **options,  # of `DPVAESynthesizer.fit`: n_units, progress, checkpoint
 ) -> DPVAESynthesizer:  # fitted
     "`synth.fit(data)` with the gradients computed by Ray workers: the same mechanism, the same ledger."
+    if synth.learns_histories:
+        raise InputError("workers: a model of histories (order_by, per: unit) is fitted by one process")
     with ray_cluster(workers, address):
         return synth.fit(data, trainer=partial(RayTrainer, workers=workers), **options)
 
@@ -301,6 +303,8 @@ def sample_distributed(
     progress=None,  # called with (rows done, rows)
 ) -> list:  # paths of the files
     "A synthetic table as a Parquet dataset, drawn in parts by Ray workers. Post-processing."
+    if synth.learns_histories:
+        raise InputError("workers: a model of histories draws its users in one process")
     n, seed = check_whole("n", n, 1), synth.seed if seed is None else seed
     model, folder, done = model_bytes(synth), Path(folder), 0
     lengths = part_lengths(n, rows_in_chunk(len(synth.released_.encoder.fields)))

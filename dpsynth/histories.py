@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['MAX_HISTORY', 'DAY', 'SAME_DAY', 'LONG_GAPS', 'START_CODES', 'COARSE', 'LONGEST_DOUBLINGS', 'check_history',
-           'check_order_column', 'BoundedHistories', 'order_values', 'bound_histories', 'Clock', 'gap_codes',
-           'is_weeks', 'draw_days', 'draw_seconds', 'coarse_groups', 'cell_masses', 'draw_fine', 'HistoryCoder',
-           'Histories', 'slices_of', 'take_units', 'take_windows', 'code_histories', 'clock_codes', 'pack_histories',
-           'decode_histories', 'order_cells']
+           'check_order_column', 'BoundedHistories', 'order_values', 'bound_histories', 'one_row_each', 'Clock',
+           'gap_codes', 'is_weeks', 'draw_days', 'draw_seconds', 'coarse_groups', 'cell_masses', 'draw_fine',
+           'HistoryCoder', 'CodedHistories', 'slices_of', 'take_units', 'take_windows', 'code_histories', 'clock_codes',
+           'pack_histories', 'decode_histories', 'order_cells']
 
 # %% ../nbs/32_histories.ipynb #h32003
 from dataclasses import dataclass
@@ -104,6 +104,17 @@ def bound_histories(
     for name in (n for n, c in schema.modelled.items() if c.per == "unit" and n in out):
         out[name] = frame[name].iloc[rows[first[index[inside]]]].reset_index(drop=True)
     return BoundedHistories(out, index[inside], totals, skipped == 0, skipped + kept == totals)
+
+# %% ../nbs/32_histories.ipynb #h32on2
+def one_row_each(
+    bounded: BoundedHistories,
+    rng: np.random.Generator,  # from `secure_generator`
+) -> pd.DataFrame:  # a row for each unit
+    "A random row of each unit's window."
+    first = np.flatnonzero(np.diff(bounded.unit_index, prepend=-1))
+    counts = np.diff(np.append(first, len(bounded.unit_index)))
+    place = rng.random(len(bounded.totals))[bounded.unit_index[first]]
+    return bounded.frame.iloc[first + np.floor(place * counts).astype(np.int64)].reset_index(drop=True)
 
 # %% ../nbs/32_histories.ipynb #h32020
 DAY = 86_400
@@ -284,7 +295,7 @@ class HistoryCoder:
 
 # %% ../nbs/32_histories.ipynb #h32032
 @dataclass
-class Histories:
+class CodedHistories:
     "Codes of users. Rows of one user lie together, in order; a code of -1 does not apply."
     offsets: np.ndarray  # (units + 1,) first row of each
     units: np.ndarray  # (units, unit fields) codes
@@ -319,34 +330,34 @@ def slices_of(first: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def take_units(
-    histories: Histories,
+    histories: CodedHistories,
     chosen: np.ndarray,  # numbers of units, with repetition
-) -> Histories:
+) -> CodedHistories:
     "Whole histories of the chosen units."
     h, counts = histories, histories.counts[chosen]
     rows = slices_of(h.offsets[chosen], counts)
     offsets = np.concatenate([[0], np.cumsum(counts)])
-    return Histories(offsets, h.units[chosen], h.rows[rows], h.day[rows], h.second[rows], h.starts[chosen], h.ends[chosen])
+    return CodedHistories(offsets, h.units[chosen], h.rows[rows], h.day[rows], h.second[rows], h.starts[chosen], h.ends[chosen])
 
 
 def take_windows(
-    histories: Histories,  # whole ones
+    histories: CodedHistories,  # whole ones
     k: int,
     rng: np.random.Generator,
-) -> Histories:
+) -> CodedHistories:
     "At most k rows of each that follow each other, from a random start, as `bound_histories` leaves them."
     h, kept = histories, np.minimum(histories.counts, k)
     skipped = np.floor(rng.random(len(h)) * (h.counts - kept + 1)).astype(np.int64)
     rows = slices_of(h.offsets[:-1] + skipped, kept)
     offsets = np.concatenate([[0], np.cumsum(kept)])
-    return Histories(offsets, h.units, h.rows[rows], h.day[rows], h.second[rows], skipped == 0, skipped + kept == h.counts)
+    return CodedHistories(offsets, h.units, h.rows[rows], h.day[rows], h.second[rows], skipped == 0, skipped + kept == h.counts)
 
 # %% ../nbs/32_histories.ipynb #h32034
 def code_histories(
     coder: HistoryCoder,
     codes: np.ndarray,  # (rows, fields) of the encoder
     bounded,  # `BoundedHistories`
-) -> Histories:
+) -> CodedHistories:
     "Histories from the codes of their cells."
     index, totals = np.unique(bounded.unit_index, return_index=True)
     offsets = np.append(totals, len(bounded.unit_index))
@@ -365,7 +376,7 @@ def code_histories(
         units.append(day[first][:, None] // clock.span)
         units += [day[first][:, None] % 7] * clock.weeks
     yes = lambda flags: np.asarray(flags)[index]
-    return Histories(offsets, np.hstack(units), np.hstack(rows), day, second, yes(bounded.starts), yes(bounded.ends))
+    return CodedHistories(offsets, np.hstack(units), np.hstack(rows), day, second, yes(bounded.starts), yes(bounded.ends))
 
 # %% ../nbs/32_histories.ipynb #h32035
 def clock_codes(
@@ -384,7 +395,7 @@ def clock_codes(
 
 # %% ../nbs/32_histories.ipynb #h32040
 def pack_histories(
-    histories: Histories,
+    histories: CodedHistories,
     k: int,  # places for rows; no unit has more
 ) -> np.ndarray:  # (units, unit fields + 3 + k · (row fields + 2)) int32
     "One line a unit: codes, starts, ends, number of rows; then codes, day and second of each row, -1 where there is none."
@@ -396,7 +407,7 @@ def pack_histories(
 # %% ../nbs/32_histories.ipynb #h32043
 def decode_histories(
     coder: HistoryCoder,
-    histories: Histories,
+    histories: CodedHistories,
     shares: dict,  # field of the encoder whose cells are in groups → released shares of its cells
     rng: np.random.Generator,  # draws inside cells; any generator, this is post-processing
 ) -> pd.DataFrame:  # (rows, modelled columns), in the order of the schema

@@ -24,7 +24,7 @@ from .schema import Schema
 from .discovery import discovery_shares
 from .preprocessing import planned_fields, TableEncoder
 from dpsynth.histories import (
-    BoundedHistories, check_history, code_histories, decode_histories, Histories, HistoryCoder, pack_histories, take_units, take_windows,
+    BoundedHistories, check_history, code_histories, decode_histories, CodedHistories, HistoryCoder, pack_histories, take_units, take_windows,
 )
 from .history_model import draw_histories, HistoryConfig, HistoryNetwork, set_history_marginals
 from .dp_training import one_thread, TrainingPlan
@@ -55,11 +55,11 @@ def empty_tables(coder: HistoryCoder) -> dict:  # name → (0, cells)
     return user_tables(coder, empty_histories(coder), np.zeros((0, len(coder.encoder.fields)), np.int64))
 
 
-def empty_histories(coder: HistoryCoder) -> Histories:
+def empty_histories(coder: HistoryCoder) -> CodedHistories:
     "No users."
     none, flags = np.zeros(0, np.int64), np.zeros(0, bool)
     units, rows = (np.zeros((0, len(s)), np.int64) for s in (coder.unit_sizes, coder.row_sizes))
-    return Histories(np.zeros(1, np.int64), units, rows, none, none, flags, flags)
+    return CodedHistories(np.zeros(1, np.int64), units, rows, none, none, flags, flags)
 
 # %% ../nbs/55_history_fit.ipynb #h55007
 @dataclass(frozen=True, repr=False)
@@ -97,7 +97,7 @@ def history_weights(coder: HistoryCoder, hidden: int) -> int:
 def planned_history_releases(schema: Schema, units: int, budget: PrivacyBudget, k: int) -> dict:  # name → Spend
     "All releases of a fit of histories beside training, in the order of their charges."
     mu = gaussian_mu(budget)
-    shares = discovery_shares(schema, units * mu, k)
+    shares = discovery_shares(schema, units * mu)  # of one row a unit
     shares["history tables"] = max(TABLES_SHARE - sum(shares.values()), 0.2)
     return shares_to_spends(shares, budget, mu)
 
@@ -207,7 +207,7 @@ def draw_users(
     model: FittedHistories,
     n: int,  # users, at most `USERS_AT_ONCE`
     rng: np.random.Generator,  # any generator, this is post-processing
-) -> Histories:
+) -> CodedHistories:
     "Users of a weighted pool, each with all rows."
     coder = model.coder
     most = max(int(POOL_ROWS / max(model.mean_rows, 1)), 2_000)

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 
 from dpsynth.histories import (
-    Clock, clock_codes, DAY, draw_days, draw_seconds, Histories, HistoryCoder, is_weeks, pack_histories,
+    Clock, clock_codes, DAY, draw_days, draw_seconds, CodedHistories, HistoryCoder, is_weeks, pack_histories,
 )
 from .layers import CausalMap, Centre, Tap
 
@@ -509,7 +509,7 @@ def draw_histories(
     rng: np.random.Generator,  # any generator, this is post-processing
     blocked_units: Tensor = None,  # (total,) bool: unit codes that are not drawn
     blocked_rows: Tensor = None,  # (total,) bool: row codes that are not drawn
-) -> tuple:  # `Histories`, whole ones; (n,) bool: whether all rows lie in the public bounds
+) -> tuple:  # `CodedHistories`, whole ones; (n,) bool: whether all rows lie in the public bounds
     "Users with all their rows."
     coder = network.coder
     units = draw_units(network, n, rng, blocked_units)
@@ -525,5 +525,5 @@ def draw_histories(
     who, codes, day, second = (np.concatenate(x) for x in zip(*parts))
     order, offsets = np.argsort(who, kind="stable"), np.concatenate([[0], np.cumsum(drawing.length)])
     whole = np.ones(n, bool)
-    drawn = Histories(offsets, units.numpy(), codes[order], day[order], second[order], whole, whole)
+    drawn = CodedHistories(offsets, units.numpy(), codes[order], day[order], second[order], whole, whole)
     return drawn, whole if coder.clock is None else drawn.day[offsets[1:] - 1] < coder.clock.days

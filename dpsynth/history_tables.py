@@ -15,7 +15,7 @@ from itertools import combinations
 import numpy as np
 
 from .calibration import project_to_simplex
-from .histories import DAY, Histories, HistoryCoder
+from .histories import DAY, CodedHistories, HistoryCoder
 from .noise import gaussian_vector
 
 # %% ../nbs/54_history_tables.ipynb #h54006
@@ -42,7 +42,7 @@ SPAN_CELLS = DAY * np.array([2, 3, 4, 5, 6, 7, 10, 14, 28, 56, 112, 224, 448, 89
 class UserTables:
     "The tables of a code book: what each user of some histories adds to each."
 
-    def __init__(self, coder: HistoryCoder, histories: Histories):
+    def __init__(self, coder: HistoryCoder, histories: CodedHistories):
         h, self.coder, self.histories = histories, coder, histories
         self.owner, self.position, self.users, self.tables = h.owner, h.position, len(h), {}
         least = coder.lengths[h.units[:, len(coder.unit_fields)], 0]
@@ -139,7 +139,7 @@ def add_time_tables(t: UserTables) -> None:
 # %% ../nbs/54_history_tables.ipynb #h54012
 def user_tables(
     coder: HistoryCoder,
-    histories: Histories,  # at most k rows each
+    histories: CodedHistories,  # at most k rows each
     codes: np.ndarray = None,  # (rows, fields) of the encoder: for cells of numbers whose codes are groups; synthetic users have none
 ) -> dict:  # name → (users, cells), no row above a total of 1
     "All tables of the code book. Fields go by number: names of columns have no place in names of tensors."

@@ -419,7 +419,7 @@ def random_log(rng, users: int, k: int) -> pd.DataFrame:
     return frame[[*LOG_SCHEMA]]
 
 
-def random_histories(rng) -> tuple:  # `HistoryCoder`, `Histories`, their codes, k
+def random_histories(rng) -> tuple:  # `HistoryCoder`, `CodedHistories`, their codes, k
     "Histories of a random log, the last user's last."
     users, k = int(rng.integers(2, 12)), int(rng.integers(1, 6))
     order_by = "day" if rng.random() < 0.8 else None

@@ -38,7 +38,7 @@ from .loading import bound_contributions, read_table
 from .large_tables import bound_chunks, ChunkedTable, is_large, private_folder
 from .preprocessing import apply_dtype, TableEncoder
 from .code_matrix import code_matrix
-from .histories import bound_histories, check_history
+from .histories import bound_histories, check_history, one_row_each
 from .dp_training import DPTrainer, find_device
 from .calibration import measure_rows_per_unit
 from dpsynth.plan import (
@@ -178,13 +178,13 @@ def _check(self: DPVAESynthesizer) -> PrivacyBudget:
             raise InputError(f"{option}: no column {name!r} in the schema" + " that is modelled" * (name in self.schema))
     if any(len(set(clique)) < len(clique) for clique in self.workload):
         raise InputError("workload: a column is named twice")
-    if self._histories:
+    if self.learns_histories:
         self._check_histories()
     return PrivacyBudget(self.epsilon, self.delta)
 
 
 @patch(as_prop=True)
-def _histories(self: DPVAESynthesizer) -> bool:
+def learns_histories(self: DPVAESynthesizer) -> bool:
     "Whether rows of a unit are learned as a history: an order is given, or a column is the same in all of a unit's rows."
     several = self.unit is not None and self.max_rows_per_unit > 1
     return self.order_by is not None or several and any(c.per == "unit" for c in self.schema.modelled.values())
@@ -339,7 +339,7 @@ def _check_certificate(self: DPVAESynthesizer, c: Certificate, model: FittedMode
            "not_covered": not_covered_lines(marked), "columns": tuple(describe_columns(model.encoder))}
     if wrong := [name for name, value in own.items() if getattr(c, name) != value]:
         raise CertificateError(f"its {wrong[0].replace('_', ' ')} is not that of the model")
-    if self._histories:
+    if self.learns_histories:
         planned, pairs = planned_history_releases(self.schema, c.units, self._check(), c.max_rows_per_unit), 0
     else:
         planned, pairs, _ = planned_releases(self.schema, c.units, self._check(), self.workload, bool(self.target), self._grouped, c.max_rows_per_unit)
@@ -354,7 +354,7 @@ def _check_certificate(self: DPVAESynthesizer, c: Certificate, model: FittedMode
     needed = ["DP-SGD", *(n for n in planned if not n.startswith(("pair", "target"))), *(f"pair selection {n[-1]}" for n in names if n.startswith("pair marginals"))]
     if missing := [n for n in needed if n not in names and (n in planned or n == "DP-SGD")]:
         raise CertificateError(f"its ledger has no line '{missing[0]}', which this model needs")
-    if not self._histories:
+    if not self.learns_histories:
         _check_pair_tables(model, self.workload, self.target, planned, names, pairs)
     return c
 
@@ -379,7 +379,7 @@ def plan(
 ) -> Plan:
     "What `fit` will spend on a table of so many units. Reads no data."
     budget = self._check()
-    if self._histories:
+    if self.learns_histories:
         return make_history_plan(self.schema, n_units, budget, self.order_by, self.max_rows_per_unit)
     return make_plan(self.schema, n_units, budget, self.max_rows_per_unit, self.workload, bool(self.target), self._grouped)
 
@@ -408,7 +408,7 @@ def _public(self: DPVAESynthesizer, plan: Plan) -> dict:
 @patch
 def _rows(self: DPVAESynthesizer, data, checkpoint, rng, stack):
     "At most k rows of each unit, as a DataFrame, histories or in pieces, and the unit of each. Spends nothing."
-    if self._histories:
+    if self.learns_histories:
         frame = read_table(data, self.schema, unit=self.unit)
         bounded = bound_histories(frame, self.schema, self.unit, self.order_by, self.max_rows_per_unit, rng)
         return bounded, bounded.unit_index
@@ -427,10 +427,10 @@ def _learn(self: DPVAESynthesizer, table, unit_index, plan, ledger, rng, progres
     if self.verbose and (seconds := plan.expected_seconds(self.schema)) > 120:
         tqdm.write(f"{len(self.schema.modelled)} columns, {plan.training.steps:,} steps: {duration_words(seconds)} on one core", file=sys.stderr)
     release = lambda name, make: ledger.release(plan.releases[name], make)
-    needs = lambda: discovery_needs(self.schema, plan.units, plan.budget, k)[1:]
-    cells = table.frame if self._histories else table
-    encoder = TableEncoder(self.schema).fit(cells, plan.releases, ledger, rng, k, lambda: discovery_advice(*needs()))
-    if self._histories:
+    needs = lambda: discovery_needs(self.schema, plan.units, plan.budget, 1 if self.learns_histories else k)[1:]
+    cells, most = (one_row_each(table, rng), 1) if self.learns_histories else (table, k)
+    encoder = TableEncoder(self.schema).fit(cells, plan.releases, ledger, rng, most, lambda: discovery_advice(*needs()))
+    if self.learns_histories:
         with TrainingProgress(plan, ledger, progress, self.verbose) as tick:
             return learn_histories(table, encoder, plan, ledger, rng, int(self._generator(0).integers(2**31)), tick, trainer)
     per_unit = release("rows per unit", lambda spend: measure_rows_per_unit(unit_index, k, spend, rng)) if self._grouped else None
@@ -490,7 +490,7 @@ def sample_chunks(
     name, count = ("n", n) if n_units is None else ("n_units", n_units)
     if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
         raise InputError(f"{name} must be a whole number of at least 1")
-    if self._histories:
+    if self.learns_histories:
         return UserPieces(self, None if n is None else int(n), n_units, rng, asked, ids).pieces()
     if n_units is not None:
         raise InputError("n_units: this model has no histories of users (order_by): give n, a number of rows")
@@ -619,7 +619,7 @@ def impute(
     "The given rows with missing cells drawn given those that are there. The result holds the given rows: it is as private as they are."
     if not hasattr(self, "released_"):
         raise InputError("impute: fit or load a model first")
-    if self._histories:
+    if self.learns_histories:
         raise InputError("impute: a model of histories fills no cells; fit one without order_by and per: unit")
     source = respell_columns(load_frame(data, self.schema.file, [n for n, c in self.schema.items() if c.type == "ignore"]), list(self.schema))
     gaps = Schema({name: replace(column, nullable=True, dtype=None) for name, column in self.schema.modelled.items()}, file=self.schema.file)
@@ -680,7 +680,7 @@ def save(
 @patch(as_prop=True)
 def without_missing_(self: DPVAESynthesizer) -> list:
     "Columns that may have missing cells, of which a sample has none: there are none, or too few to be told from noise."
-    if self._histories:
+    if self.learns_histories:
         return columns_without_missing(self.released_)
     encoder, targets = self.released_.encoder, self.released_.calibration.targets
     last = lambda j: field_marginal(targets, j, encoder.cardinalities)[-1]
@@ -711,7 +711,7 @@ def load(
         params = body["params"] | {"workload": [tuple(c) for c in body["params"]["workload"]]}
         self = cls(Schema.from_dict(body["encoder"]["schema"]), **params)
         self._check()
-        if self._histories:
+        if self.learns_histories:
             units = check_whole("units", body["certificate"].get("units"), 1)
             self.released_ = unpack_histories_model(body, tensors, self.order_by, self.max_rows_per_unit, units)
         else:

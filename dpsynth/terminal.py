@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['ISSUES', 'DEBUG_WARNING', 'app', 'PLAIN_TERMINAL', 'MECHANISM_NAMES', 'DataArgument', 'ModelArgument', 'SchemaOption',
-           'EpsilonOption', 'DeltaOption', 'UnitOption', 'UnitRowsOption', 'WorkloadOption', 'TargetOption',
-           'SeedOption', 'code_place', 'explain_error', 'report_error', 'operator_warnings', 'CommandGroup',
-           'refuse_use', 'run_command', 'try_writing', 'output_path', 'writing_folder', 'output_console', 'show_table',
-           'printed', 'show_next', 'show_ledger', 'progress_bar', 'cli_command', 'option_type', 'input_type',
-           'check_seed']
+           'EpsilonOption', 'DeltaOption', 'UnitOption', 'UnitRowsOption', 'OrderByOption', 'WorkloadOption',
+           'TargetOption', 'SeedOption', 'code_place', 'explain_error', 'report_error', 'operator_warnings',
+           'CommandGroup', 'refuse_use', 'run_command', 'try_writing', 'output_path', 'writing_folder',
+           'output_console', 'show_table', 'printed', 'show_next', 'show_ledger', 'progress_bar', 'cli_command',
+           'option_type', 'input_type', 'check_seed']
 
 # %% ../nbs/90_terminal.ipynb #term02
 import inspect
@@ -332,6 +332,7 @@ EpsilonOption = option_type(float, "--epsilon", metavar="E", help="The privacy b
 DeltaOption = option_type(float, "--delta", metavar="D", help="δ, below 1 / number of units. Default: 1e-6.")
 UnitOption = option_type(str | None, "--unit", metavar="COLUMN", help="Protect all rows of one user. Without it: each row.")
 UnitRowsOption = option_type(int, "--max-rows-per-unit", metavar="K", help="Rows kept of each unit. Default: 1.")
+OrderByOption = option_type(str | None, "--order-by", metavar="COLUMN", help="Orders a unit's rows: learn their histories.")
 WorkloadOption = option_type(list[str], "--workload", metavar="A,B", help="Columns that matter together; may be repeated.")
 TargetOption = option_type(str | None, "--target", metavar="COLUMN", help="The column that models will predict.")
 SeedOption = option_type(int | None, "--seed", metavar="S", callback=check_seed, help="Repeats all but the noise.")
