@@ -144,6 +144,8 @@ class FittedHistories:
         "Rows a unit, on average, as released."
         shares = table_shares(self.released, f"unit {len(self.coder.unit_fields)}")
         shares[doubtful_lengths(self.released, self.coder)] = 0
+        if not shares.any():  # a table so small that noise left nothing: any number up to k
+            shares[: self.coder.k] = 1
         return float(shares @ self.coder.lengths.mean(1) / shares.sum())
 
 
