@@ -6,7 +6,7 @@
 __all__ = ['ROWS_CELLS', 'MAX_TABLE', 'MAX_STEPS_TABLE', 'CALENDAR_CELLS', 'SPAN_CELLS', 'LENGTH_STANDS_OUT', 'DUAL_STEPS',
            'average_table', 'UserTables', 'add_unit_tables', 'add_row_tables', 'add_step_tables', 'add_mixed_tables',
            'add_time_tables', 'user_tables', 'ReleasedTables', 'table_weights', 'release_tables', 'table_shares',
-           'doubtful_lengths', 'distance_beyond_noise', 'dual_objective', 'weigh_users']
+           'doubtful_lengths', 'distance_beyond_noise', 'dual_objective', 'users_with_rows', 'weigh_users']
 
 # %% ../nbs/54_history_tables.ipynb #h54003
 from dataclasses import dataclass
@@ -220,6 +220,14 @@ def dual_objective(multipliers, cells, cells_by_table, start, wanted, slack):
 DUAL_STEPS = 80
 
 
+def users_with_rows(released: ReleasedTables) -> float:
+    "How many users have rows: the public number, or fewer where the least noisy total is 4 standard deviations below it."
+    noise = {n: released.scales[n] * len(y) ** 0.5 for n, y in released.totals.items() if n.startswith("unit ") and "row" not in n}
+    name = min(noise, key=noise.get)
+    total = float(released.totals[name].sum())
+    return max(total, 1.0) if total < released.users - 4 * noise[name] else released.users
+
+
 def weigh_users(
     pool: dict,  # of `user_tables`, of synthetic users
     released: ReleasedTables,
@@ -229,15 +237,15 @@ def weigh_users(
     import scipy.sparse as sp
     from scipy.optimize import minimize  # takes a while to load, and plans need none
 
-    start = start / start.sum()
-    expected = {n: released.users * (pool[n].T @ start) for n in pool}
+    start, present = start / start.sum(), users_with_rows(released)
+    expected = {n: present * (pool[n].T @ start) for n in pool}
     excess = {n: distance_beyond_noise(released.totals[n], expected[n], released.scales[n]) for n in expected}
     if not (used := [n for n, x in excess.items() if x > 0]):
         return start
     cells = sp.hstack([pool[n] for n in used]).tocsr()
-    by_table, mean = cells.T.tocsr(), np.concatenate([expected[n] for n in used]) / released.users
-    wanted = np.concatenate([released.totals[n] for n in used]) / released.users
-    slack = np.concatenate([np.full(len(expected[n]), released.scales[n] ** 2 / excess[n] / released.users) for n in used])
+    by_table, mean = cells.T.tocsr(), np.concatenate([expected[n] for n in used]) / present
+    wanted = np.concatenate([released.totals[n] for n in used]) / present
+    slack = np.concatenate([np.full(len(expected[n]), released.scales[n] ** 2 / excess[n] / present) for n in used])
     slack = np.maximum(slack, 1e-3 * mean + 1e-7)
     unit = 1 / np.sqrt(mean + slack)  # of the multipliers, so that all directions are about as steep
     log_start = np.log(np.maximum(start, 1e-300))
