@@ -339,6 +339,8 @@ def _check_certificate(self: DPVAESynthesizer, c: Certificate, model: FittedMode
            "not_covered": not_covered_lines(marked), "columns": tuple(describe_columns(model.encoder))}
     if wrong := [name for name, value in own.items() if getattr(c, name) != value]:
         raise CertificateError(f"its {wrong[0].replace('_', ' ')} is not that of the model")
+    if getattr(getattr(model, "coder", None), "order_by", None) != self.order_by or hasattr(model, "coder") != self.learns_histories:
+        raise CertificateError("its order_by is not that of the model")
     if self.learns_histories:
         planned, pairs = planned_history_releases(self.schema, c.units, self._check(), c.max_rows_per_unit), 0
     else:
