@@ -693,15 +693,22 @@ def dtype_holds(self: Datetime, values: list) -> bool:
     return True
 
 # %% ../nbs/05_columns.ipynb #dn02
-_ISO_DURATION = r"[-+]?P(?=[0-9T])([0-9]+W)?([0-9]+D)?(T(?=[0-9])([0-9]+H)?([0-9]+M)?([0-9]+(\.[0-9]+)?S)?)?"
+_ISO_DURATION = re.compile(
+    r"([-+]?)P(?=[0-9T])(?:([0-9]+)W)?(?:([0-9]+)D)?"
+    r"(?:T(?=[0-9])(?:([0-9]+)H)?(?:([0-9]+)M)?(?:([0-9]+(?:\.[0-9]+)?)S)?)?"
+)
 _PLAIN_DURATION = r"([-+]?[0-9]+ days?)(,? [-+]?{0})?|[-+]?{0}".format(r"[0-9]+:[0-9]{2}:[0-9]{2}(\.[0-9]+)?")
-_DURATION = re.compile(f"{_ISO_DURATION}|{_PLAIN_DURATION}")
+_ISO_SECONDS = 7 * 86_400, 86_400, 3_600, 60, 1
 
 
 def duration_seconds(text: str) -> float:
     "A text as a length of time in seconds; NaN where it is none, or is above 292 years."
+    if iso := _ISO_DURATION.fullmatch(text):  # by hand: pandas takes at most two digits of hours and minutes
+        sign, *counts = iso.groups()
+        seconds = sum(float(count or 0) * unit for count, unit in zip(counts, _ISO_SECONDS))
+        return (-seconds if sign == "-" else seconds) if seconds < pd.Timedelta.max.total_seconds() else math.nan
     try:
-        return pd.Timedelta(text).total_seconds() if _DURATION.fullmatch(text) else math.nan
+        return pd.Timedelta(text).total_seconds() if re.fullmatch(_PLAIN_DURATION, text) else math.nan
     except (ValueError, OverflowError):
         return math.nan
 

@@ -5,17 +5,18 @@
 # %% auto #0
 __all__ = ['MAX_HISTORY', 'DAY', 'SAME_DAY', 'LONG_GAPS', 'START_CODES', 'COARSE', 'LONGEST_DOUBLINGS', 'check_history',
            'check_order_column', 'BoundedHistories', 'order_values', 'bound_histories', 'one_row_each', 'Clock',
-           'gap_codes', 'is_weeks', 'draw_days', 'draw_seconds', 'coarse_groups', 'cell_masses', 'draw_fine',
-           'HistoryCoder', 'CodedHistories', 'slices_of', 'take_units', 'take_windows', 'code_histories', 'clock_codes',
+           'gap_codes', 'is_weeks', 'draw_days', 'draw_seconds', 'coarse_groups', 'draw_fine', 'HistoryCoder',
+           'CodedHistories', 'slices_of', 'take_units', 'take_windows', 'code_histories', 'clock_codes',
            'pack_histories', 'decode_histories', 'order_cells']
 
 # %% ../nbs/32_histories.ipynb #h32003
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from .core import check_whole, InputError
+from .core import check_whole, InputError, OperatorWarning
 from .schema import Schema
 from .loading import unit_numbers
 from .preprocessing import TableEncoder
@@ -88,6 +89,9 @@ def bound_histories(
     "A window of at most `k` rows of each unit that follow each other. Releases and spends nothing."
     if unit not in frame:
         raise InputError(f"unit {unit!r}: not a column of the data")
+    if order_by is not None and (lost := int(frame[order_by].isna().sum())):
+        what = f"{lost:,} cells are missing or cannot be read: their rows count as at the lower bound"
+        warnings.warn(f"column {order_by!r}: {what}", OperatorWarning, stacklevel=2)
     codes = unit_numbers(frame[unit])
     units = codes.max(initial=-1) + 1
     shuffled = rng.permutation(units)[codes]
@@ -205,32 +209,20 @@ def draw_seconds(
     return np.minimum(second + np.maximum(drawn, 0), DAY - 1)
 
 # %% ../nbs/32_histories.ipynb #h32028
-COARSE = 12  # groups of cells of about equal mass
+COARSE = 12  # groups of neighbouring cells
 
 
 def coarse_groups(
     coder,  # of an encoder, fitted: a `Discretizer`, or another, or None
 ) -> np.ndarray:  # (codes,) group of each code; None where codes stay as they are
-    "Groups of neighbouring cells of a number, from its released density alone."
+    "Groups of neighbouring cells of a number, as many cells in each. Frequent values, special ones and missing stay alone."
     if not hasattr(coder, "density") or coder.usual <= COARSE:
         return None
-    mass = cell_masses(coder)
-    groups, group, held = [], 0, 0.0
-    for m in mass:
-        if held and m * COARSE >= mass.sum():  # a frequent cell: what was collected ends before it
-            group, held = group + 1, 0.0
-        groups.append(group)
-        held += m
-        if held * COARSE >= mass.sum():
-            group, held = group + 1, 0.0
-    atoms = len(coder.atoms)  # codes of frequent values come first, those of special values and missing last
-    others = coder.fields[0].cardinality - atoms - len(groups)
-    return np.array([*range(atoms), *(atoms + g for g in groups), *(atoms + groups[-1] + 1 + i for i in range(others))])
-
-
-def cell_masses(coder) -> np.ndarray:  # (cells,)
-    "Released mass of each cell of a number, frequent values apart."
-    return np.maximum(np.add.reduceat(coder.density, coder.bins), 0) + 1e-9
+    atoms, cells = len(coder.atoms), len(coder.bins)  # codes of frequent values come first, then cells, then the rest
+    codes = np.arange(coder.fields[0].cardinality)
+    grouped = atoms + (codes - atoms) // -(-cells // COARSE)
+    last = atoms + (cells - 1) // -(-cells // COARSE)
+    return np.where(codes < atoms, codes, np.where(codes < atoms + cells, grouped, last + 1 + codes - atoms - cells))
 
 
 def draw_fine(
@@ -359,8 +351,8 @@ def code_histories(
     bounded,  # `BoundedHistories`
 ) -> CodedHistories:
     "Histories from the codes of their cells."
-    index, totals = np.unique(bounded.unit_index, return_index=True)
-    offsets = np.append(totals, len(bounded.unit_index))
+    index, starts = np.unique(bounded.unit_index, return_index=True)
+    offsets = np.append(starts, len(bounded.unit_index))
     first, codes = offsets[:-1], coder.coarse(codes)
     rows_of = np.searchsorted(coder.lengths[:, 0], bounded.totals[index], side="right") - 1
     units, rows = [codes[first][:, coder.unit_fields], rows_of[:, None]], [codes[:, coder.row_fields]]

@@ -601,6 +601,8 @@ def from_dict(
     "The encoder that `to_dict` described. Raises InputError for what it cannot have described."
     self, resolved = cls(Schema.from_dict(saved["schema"])), Schema.from_dict(saved["resolved"])
     covered = saved.get("covered", {})
+    if not (isinstance(covered, dict) and isinstance(saved.get("numbers"), dict)):
+        raise InputError("the code book does not fit its schema")
     good = set(saved) == {"schema", "resolved", "numbers", "covered"} and set(covered) <= set(self.schema.modelled)
     is_share = lambda v: type(v) in (int, float) and 0 <= v <= 1
     if not (fits_schema(self.schema, resolved) and good and all(map(is_share, covered.values()))):

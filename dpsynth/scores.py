@@ -359,7 +359,7 @@ def time_features(
     first, last = when.groupby(unit).min(), when.groupby(unit).max()
     features = {"began": np.floor(first), "span": last - first, "least gap": gap.min(), "largest gap": gap.max()}
     features["median gap"] = gap.median()
-    if histories.is_time and (when % 1 > 0).any():
+    if histories.is_time:
         features["time of day"] = (when % 1).groupby(unit).mean()
     return pd.DataFrame(features).fillna(-1)
 

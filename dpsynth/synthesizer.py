@@ -342,7 +342,7 @@ def _check_certificate(self: DPVAESynthesizer, c: Certificate, model: FittedMode
     if getattr(getattr(model, "coder", None), "order_by", None) != self.order_by or hasattr(model, "coder") != self.learns_histories:
         raise CertificateError("its order_by is not that of the model")
     if self.learns_histories:
-        planned, pairs = planned_history_releases(self.schema, c.units, self._check(), c.max_rows_per_unit), 0
+        planned, pairs = planned_history_releases(self.schema, c.units, self._check()), 0
     else:
         planned, pairs, _ = planned_releases(self.schema, c.units, self._check(), self.workload, bool(self.target), self._grouped, c.max_rows_per_unit)
     names = {s.name for s in c.spends}
@@ -579,10 +579,13 @@ def kept(self: UserPieces, frame: pd.DataFrame) -> np.ndarray:  # (rows,) bool
 def pieces(self: UserPieces):  # yields DataFrames
     "Whole users, their rows in order; the last one is cut where a number of rows was asked for."
     rows = users = empty = 0
+    found, drawn = 1, 1  # users that met the conditions, of those that were drawn
     while (rows < self.n if self.users is None else users < self.users):
         left = self.users - users if self.users else math.ceil((self.n - rows) / self.model.mean_rows) + 10
-        for frame, owner in draw_user_frames(self.model, min(max(left, 100), 200_000), self.rng):
+        some = int(np.clip(left * drawn / found, 5_000, 20_000)) if self.asked else int(np.clip(left, 100, 200_000))
+        for frame, owner in draw_user_frames(self.model, some, self.rng):
             keep = self.kept(frame)
+            found, drawn = found + len(np.unique(owner[keep])), drawn + int(owner[-1] - owner[0]) + 1
             frame, owner = frame[keep].reset_index(drop=True), pd.factorize(owner[keep])[0]
             if self.users is None:
                 frame, owner = frame.iloc[: self.n - rows], owner[: self.n - rows]
