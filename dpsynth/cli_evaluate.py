@@ -56,17 +56,18 @@ def show_metrics(metrics: dict) -> None:
 def public_facts(
     schema: Path | None,
     model: Path | None,
-):  # (schema, certificate or None)
+):  # (schema, certificate or None, `unit` and `order_by` of a model of histories)
     "What is public about the table, from its file or from a model file, which has a certificate as well."
     from dpsynth.schema import Schema
 
     if model is None:
-        return Schema.load(schema) if schema else refuse_use("--schema: give it, or the model file by --model"), None
+        return Schema.load(schema) if schema else refuse_use("--schema: give it, or the model file by --model"), None, {}
     from dpsynth.synthesizer import DPVAESynthesizer
 
     c, digest = read_certified(model, None)
-    declared = Schema.load(schema) if schema else DPVAESynthesizer.load(model).schema
-    return declared, {**c.to_dict(), "model_sha256": digest}
+    synth = DPVAESynthesizer.load(model)
+    histories = {"unit": synth.unit, "order_by": synth.order_by} if synth.learns_histories else {}
+    return Schema.load(schema) if schema else synth.schema, {**c.to_dict(), "model_sha256": digest}, histories
 
 # %% ../nbs/94_cli_evaluate.ipynb #ev10
 def write_json(value: dict, path: Path) -> None:
@@ -144,9 +145,10 @@ def _evaluate(
     from dpsynth.evaluation import Comparison
     from dpsynth.scores import figures_of
 
-    declared, certificate = public_facts(schema, model)
+    declared, certificate, histories = public_facts(schema, model)
+    users = {"unit": unit, "order_by": order_by} if unit or order_by else histories
     with progress_bar() as tell:
-        compared = Comparison(real, synthetic, declared, holdout, progress=tell, unit=unit, order_by=order_by)
+        compared = Comparison(real, synthetic, declared, holdout, progress=tell, **users)
         metrics = figures_of(compared, target)
         write_results(compared, metrics, certificate, *paths)
     show_metrics(metrics)
