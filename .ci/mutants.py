@@ -86,6 +86,7 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("a user's total in a table is the number of rows", MECHANISMS, ("history_tables", "sp.csr_matrix((1.0 / counts[owner], (owner, cells)), (users, size))", "sp.csr_matrix((1.0 / np.minimum(counts, 1)[owner], (owner, cells)), (users, size))"), ("history_tables", "t.sum(1).max() <= 1 + 1e-9)", "True)")),
     ("weights of tables longer than 1", MECHANISMS, ("history_tables", "    return a / np.linalg.norm(a)", "    return a / np.linalg.norm(a) * 1.1")),
     ("tables of users uncharged", HISTORIES, ("history_fit", 'ledger.release(plan.releases["history tables"], lambda', '(lambda spend, make: make(spend))(plan.releases["history tables"], lambda'), ("synthesizer", "    if missing := [n for n in needed", "    if False and [n for n in needed")),
+    ("all rows of a user counted as one", HISTORIES, ("synthesizer", "(one_row_each(table, rng), 1) if self.learns_histories", "(table.frame, 1) if self.learns_histories")),
     ("weights by the real number of users", HISTORIES, ("history_fit", "    released = ReleasedTables(totals, scales, plan.units)", "    released = ReleasedTables(totals, scales, len(histories))")),
     ("shares of rows from the table", HISTORIES, ("history_fit", '    set_history_marginals(network, shares("unit", coder.unit_sizes), shares("row", coder.row_sizes))', '    set_history_marginals(network, [np.bincount(c, minlength=s) / len(c) for c, s in zip(histories.units.T, coder.unit_sizes)], shares("row", coder.row_sizes))')),
     # releases
