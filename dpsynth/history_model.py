@@ -212,12 +212,6 @@ class HistoryNetwork(nn.Module):
         self.register_buffer("least_rows", torch.from_numpy(coder.lengths[:, 0]), persistent=False)
         self.register_buffer("field", self.echo.members.argmax(1), persistent=False)
 
-    @property
-    def parameter_count(self) -> int:
-        "Number of weights that learn."
-        masks = self.unit_map.mask.numel() - self.unit_map.mask.sum() + self.causal.mask.numel() - self.causal.mask.sum()
-        return sum(p.numel() for p in self.parameters()) - int(masks)
-
 # %% ../nbs/43_history_model.ipynb #h43022
 @torch.no_grad()
 def set_history_marginals(
