@@ -332,15 +332,15 @@ def visit_steps(
     rng: np.random.Generator,
 ) -> pd.DataFrame:  # a row a page: user, visit (from 0), page, second (since the first day)
     "Which page each user sees when, until they stay away or the log ends."
-    hour = lambda n: rng.normal(15, 3.5, n).clip(0, 23.9) * 3_600
+    start = lambda who: rng.normal(np.array([13, 19])[member[who]], 2.5).clip(0, 23.9) * 3_600
     user, visit = np.arange(len(member)), np.zeros(len(member), int)
     page = np.where(rng.random(len(user)) < 0.7, 0, 2)  # the front page, or a product found elsewhere
-    second, steps = rng.integers(0, days, len(user)) * 86_400 + hour(len(user)), []
+    second, steps = rng.integers(0, days, len(user)) * 86_400 + start(user), []
     while len(user):
         steps.append(pd.DataFrame({"user": user, "visit": visit, "page": page, "second": second.astype(int)}))
         page = next_pages(page, member[user], rng)
         gone = page == len(PAGES)
-        later = (second // 86_400 + 1 + rng.exponential(6, len(user)).astype(int)) * 86_400 + hour(len(user))
+        later = (second // 86_400 + 1 + rng.exponential(6, len(user)).astype(int)) * 86_400 + start(user)
         second = np.where(gone, later, second + 1 + rng.lognormal(3.5, 0.8, len(user)))
         page, visit = np.where(gone, np.where(rng.random(len(user)) < 0.7, 0, 2), page), visit + gone
         stay = (~gone | (rng.random(len(user)) < _RETURN[member[user]])) & (second < days * 86_400)
@@ -349,26 +349,25 @@ def visit_steps(
 
 # %% ../nbs/10_loading.ipynb #vi08
 _COUNTRIES, _VISIT_DAYS = ["DE", "ES", "FR", "IT", "PL"], 92  # three months from 1 May 2024
+_SHARES = np.array([[0.3, 0.15, 0.25, 0.2, 0.1], [0.6, 0.3, 0.5, 0.25, 0.2], [0.35, 0.75, 0.5, 0.85, 0.6]])
 
 
 def make_visits(
     users: int = 8_000,
     seed: int = 0,
 ) -> pd.DataFrame:  # about eight rows a user, in order of time
-    "A made-up log of a web shop: who saw which page when, on what device."
+    "A made-up log of a web shop: who saw which page when."
     rng = np.random.default_rng(seed)
-    member = (rng.random(users) < 0.4).astype(int)
-    country, phone = rng.choice(5, users, p=[0.3, 0.15, 0.25, 0.2, 0.1]), rng.random(users) < 0.6
+    country = rng.choice(5, users, p=_SHARES[0])  # which has shares of members and of phones
+    member, phone = (rng.random(users) < _SHARES[1, country]).astype(int), rng.random(users) < _SHARES[2, country]
     ids = np.array([f"v{i:06d}" for i in rng.choice(10**6, users, replace=False)], dtype=object)
     steps = visit_steps(member, _VISIT_DAYS, rng).sort_values("second", kind="stable", ignore_index=True)
-    number, visit = np.unique(steps[["user", "visit"]].to_numpy(), axis=0, return_inverse=True)
-    own = (rng.random(len(number)) < 0.9)[visit.ravel()]  # the device that the visitor mostly uses
     who = steps["user"].to_numpy()
     return pd.DataFrame({
         "user": ids[who],
         "country": np.array(_COUNTRIES, object)[country[who]],
         "account": np.array(["guest", "member"], object)[member[who]],
-        "device": np.where(own == phone[who], "phone", "desktop").astype(object),
+        "device": np.where(phone[who], "phone", "desktop").astype(object),
         "page": np.array(PAGES, object)[steps["page"]],
         "at": (np.datetime64("2024-05-01", "s") + steps["second"].to_numpy()).astype("datetime64[s]"),
     })
@@ -381,7 +380,7 @@ def visits_schema() -> Schema:
             "user": Id("v######"),
             "country": Categorical(_COUNTRIES, nullable=False, per="unit"),
             "account": Categorical(["guest", "member"], nullable=False, per="unit"),
-            "device": Categorical(["desktop", "phone"], nullable=False),
+            "device": Categorical(["desktop", "phone"], nullable=False, per="unit"),
             "page": Categorical(PAGES, nullable=False),
             "at": Datetime("2024-05-01", "2024-07-31", resolution="second", nullable=False),
         }
