@@ -39,6 +39,7 @@ from .large_tables import bound_chunks, ChunkedTable, is_large, private_folder
 from .preprocessing import apply_dtype, TableEncoder
 from .code_matrix import code_matrix
 from .histories import bound_histories, check_history, one_row_each
+from .order_rules import check_order_rules
 from .dp_training import DPTrainer, find_device
 from .calibration import measure_rows_per_unit
 from dpsynth.plan import (
@@ -180,6 +181,7 @@ def _check(self: DPVAESynthesizer) -> PrivacyBudget:
         raise InputError("workload: a column is named twice")
     if self.learns_histories:
         self._check_histories()
+    check_order_rules(self.schema, self.order_by, k)
     return PrivacyBudget(self.epsilon, self.delta)
 
 
