@@ -36,6 +36,8 @@ class Chapter(NamedTuple):
 
 GENERATOR, FORKED, GRID = (Chapter("02_noise", c) for c in (("nois03", "sg02"), ("nois03", "sg04"), ("nois03", "c042",)))
 WINDOWS = Chapter("32_histories", ("h32004", "h32008", "h32016", "h32017"))
+RULES = Chapter("34_order_rules", ("r34004", "r34006", "r34025", "r34117", "r34045"))
+RULED = Chapter("43_history_model", ("h43004", "h43031", "h43032", "h43046", "or43d", "or43f"))
 MASKS = Chapter("51_dp_training", ("dp_t03", "c056", "cl02"))
 CERTIFICATE = Chapter("71_certificate", ("cert03", "ct06", "ce07"))
 DRAWN = "noise = standard_normals(self.rng, len(total), self.device)"
@@ -89,6 +91,14 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("all rows of a user counted as one", HISTORIES, ("synthesizer", "(one_row_each(table, rng), 1) if self.learns_histories", "(table.frame, 1) if self.learns_histories")),
     ("weights by the real number of users", HISTORIES, ("history_fit", "    released = ReleasedTables(totals, scales, plan.units)", "    released = ReleasedTables(totals, scales, len(histories))")),
     ("shares of rows from the table", HISTORIES, ("history_fit", '    set_history_marginals(network, shares("unit", coder.unit_sizes), shares("row", coder.row_sizes))', '    set_history_marginals(network, [np.bincount(c, minlength=s) / len(c) for c, s in zip(histories.units.T, coder.unit_sizes)], shares("row", coder.row_sizes))')),
+    # order rules
+    ("order rules forgotten in the last row", RULES, ("order_rules", "    out = (rules.once & seen) | (room < left[:, None])\n", "    out = (rules.once & seen) | (room < left[:, None])\n    if not left.any():\n        return out & False\n")),
+    ("a row after the last", RULES, ("order_rules", "(room < left[:, None])", "(room + 1 < left[:, None])")),
+    ("before is met by any row", RULES, ("order_rules", "out[:, b] |= ~seen[:, a]", "out[:, b] |= ~seen.any(1)")),
+    ("values sorted across users", RULES, ("order_rules", "np.lexsort((place[rows], owner[rows]))", "np.argsort(place[rows], kind='stable')")),
+    ("once forgets all rows but the one before", RULED, ("history_model", "seen = drawing.count[:, drawing", "seen = drawing.before[:, drawing")),
+    ("a least gap holds for cells, not for instants", RULED, ("history_model", "day[early], second[early] = move_clocks(drawing, who[early], codes[early])", "break"), ("history_model", "np.divmod(np.maximum(day * DAY + second, earliest), DAY)", "day, second")),
+    ("users who are stuck are kept", RULED, ("history_model", " & ~drawing.stuck & ", " & ")),
     # releases
     ("marginals: no shares, each table as if alone", MECHANISMS, ("calibration", "spend.noise_multiplier * k * np.linalg.norm(a) / a", "spend.noise_multiplier * k * np.ones(len(a))")),
     ("marginals: k forgotten", MECHANISMS, ("calibration", "spend.noise_multiplier * k * np.linalg.norm(a) / a", "spend.noise_multiplier * np.linalg.norm(a) / a")),

@@ -409,7 +409,8 @@ def decode_histories(
     per_unit = [n for n, c in schema.items() if c.per == "unit"]
     codes = np.zeros((len(h), len(encoder.fields)), np.int64)
     codes[:, coder.unit_fields] = h.units[:, : len(coder.unit_fields)]
-    cells = dict(encoder.decode(coder.fine(codes, shares, rng), rng, None, per_unit).iloc[h.owner].reset_index(drop=True).items())
+    of_units = encoder.decode(coder.fine(codes, shares, rng), rng, None, per_unit)
+    cells = {n: c.iloc[h.owner].reset_index(drop=True) for n, c in of_units.items()}
     codes = np.zeros((len(h.rows), len(encoder.fields)), np.int64)
     codes[:, coder.row_fields] = h.rows[:, coder.parts :]
     cells |= dict(encoder.decode(coder.fine(codes, shares, rng), rng, None, [n for n in schema if n not in (*per_unit, coder.order_by)]).items())

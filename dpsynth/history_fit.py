@@ -6,8 +6,8 @@
 __all__ = ['TABLES_SHARE', 'HISTORY_STEPS', 'HISTORY_BATCH', 'HIDDEN_SIGNAL', 'HIDDEN_UNITS', 'MAX_CODES', 'STANDS_OUT',
            'LEAST_POOL', 'LARGEST_POOL', 'POOL_ROWS', 'USERS_AT_ONCE', 'planned_coder', 'empty_tables',
            'empty_histories', 'HistoryPlan', 'history_weights', 'planned_history_releases', 'check_codes',
-           'make_history_plan', 'FittedHistories', 'learn_histories', 'measure_tables', 'unwanted_codes',
-           'blocked_codes', 'impossible_lengths', 'draw_users', 'draw_user_frames', 'columns_without_missing']
+           'make_history_plan', 'impossible_lengths', 'FittedHistories', 'learn_histories', 'measure_tables',
+           'unwanted_codes', 'blocked_codes', 'draw_users', 'draw_user_frames', 'columns_without_missing']
 
 # %% ../nbs/55_history_fit.ipynb #h55003
 import math
@@ -137,6 +137,12 @@ def make_history_plan(
     training = TrainingPlan(HISTORY_STEPS, rate, sigma, units, learning_rate(signal, weights, HISTORY_STEPS))
     return HistoryPlan(budget, units, rows_per_unit, releases, training, 0, {"hidden": hidden}, order_by)
 
+# %% ../nbs/55_history_fit.ipynb #or55f
+def impossible_lengths(model: "FittedHistories") -> list:  # codes
+    "Numbers of rows that no user has: those that may be noise, and those for which the order rules have no room."
+    longest = model.rules.longest if model.rules else np.inf
+    return [*doubtful_lengths(model.released, model.coder), *np.flatnonzero(model.coder.lengths[:, 0] > longest)]
+
 # %% ../nbs/55_history_fit.ipynb #h55012
 @dataclass
 class FittedHistories:
@@ -223,12 +229,6 @@ def blocked_codes(model: FittedHistories) -> tuple:  # (unit codes,) and (row co
     rows = [[]] * coder.parts + [unwanted_codes(model, f"row {coder.parts + i}", j) for i, j in enumerate(coder.row_fields)]
     mark = lambda sizes, of: torch.from_numpy(np.concatenate([np.isin(np.arange(s), list(codes)) for s, codes in zip(sizes, of)]))
     return mark(coder.unit_sizes, units), mark(coder.row_sizes, rows)
-
-
-def impossible_lengths(model: FittedHistories) -> list:  # codes
-    "Numbers of rows that no user has: those that may be noise, and those for which the order rules have no room."
-    longest = model.rules.longest if model.rules else np.inf
-    return [*doubtful_lengths(model.released, model.coder), *np.flatnonzero(model.coder.lengths[:, 0] > longest)]
 
 
 def draw_users(

@@ -347,7 +347,7 @@ def rule_values(key: str, values) -> list:
 
 # %% ../nbs/08_schema.ipynb #or04
 def plain_order_rule(spec, columns: dict) -> dict:
-    "One order rule in the form that a file has. Whether a column can have the values, chapter 33 checks."
+    "One order rule in the form that a file has. Whether a column can have the values, chapter 34 checks."
     key, part = next(iter(spec.items())) if isinstance(spec, dict) and len(spec) == 1 else ("", None)
     if key not in ORDER_RULES:
         raise InputError(f"must be one of {', '.join(ORDER_RULES)}, such as {{once: {{event: trial}}}}")
