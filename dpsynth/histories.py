@@ -6,7 +6,7 @@
 __all__ = ['MAX_HISTORY', 'DAY', 'SAME_DAY', 'LONG_GAPS', 'START_CODES', 'COARSE', 'LONGEST_DOUBLINGS', 'check_history',
            'check_order_column', 'BoundedHistories', 'order_values', 'bound_histories', 'one_row_each', 'Clock',
            'gap_codes', 'is_weeks', 'draw_days', 'draw_seconds', 'coarse_groups', 'draw_fine', 'HistoryCoder',
-           'CodedHistories', 'slices_of', 'take_units', 'take_windows', 'code_histories', 'clock_codes',
+           'CodedHistories', 'slices_of', 'take_units', 'take_windows', 'bag_order', 'code_histories', 'clock_codes',
            'pack_histories', 'decode_units', 'decode_rows', 'decode_histories', 'order_cells']
 
 # %% ../nbs/32_histories.ipynb #h32003
@@ -327,7 +327,7 @@ def slices_of(first: np.ndarray, counts: np.ndarray) -> np.ndarray:
     "Row numbers of runs that begin at `first` and are `counts` long, one run after another."
     return np.repeat(first - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
 
-
+# %% ../nbs/32_histories.ipynb #tt32f
 def take_units(
     histories: CodedHistories,
     chosen: np.ndarray,  # numbers of units, with repetition
@@ -338,18 +338,30 @@ def take_units(
     offsets = np.concatenate([[0], np.cumsum(counts)])
     return CodedHistories(offsets, h.units[chosen], h.rows[rows], h.day[rows], h.second[rows], h.starts[chosen], h.ends[chosen])
 
-
+# %% ../nbs/32_histories.ipynb #tt32g
 def take_windows(
     histories: CodedHistories,  # whole ones
     k: int,
     rng: np.random.Generator,
+    ordered: bool = True,  # False: k random rows, for bags
 ) -> CodedHistories:
     "At most k rows of each that follow each other, from a random start, as `bound_histories` leaves them."
     h, kept = histories, np.minimum(histories.counts, k)
-    skipped = np.floor(rng.random(len(h)) * (h.counts - kept + 1)).astype(np.int64)
+    skipped = np.floor(rng.random(len(h)) * (h.counts - kept + 1)).astype(np.int64) * ordered
     rows = slices_of(h.offsets[:-1] + skipped, kept)
+    if not ordered:
+        shuffled = np.lexsort((rng.random(len(h.rows)), h.owner))
+        rows = np.sort(shuffled[rows])
     offsets = np.concatenate([[0], np.cumsum(kept)])
     return CodedHistories(offsets, h.units, h.rows[rows], h.day[rows], h.second[rows], skipped == 0, skipped + kept == h.counts)
+
+# %% ../nbs/32_histories.ipynb #tt32c
+def bag_order(
+    codes: np.ndarray,  # (rows, row fields)
+    unit_index: np.ndarray,  # (rows,) number of each row's unit
+) -> np.ndarray:  # row numbers
+    "Rows unit after unit, those of a unit by their codes, column after column."
+    return np.lexsort((*codes.T[::-1], unit_index))
 
 # %% ../nbs/32_histories.ipynb #h32034
 def code_histories(
@@ -360,6 +372,8 @@ def code_histories(
     "Histories from the codes of their cells."
     index, starts = np.unique(bounded.unit_index, return_index=True)
     first, codes, there = starts, coder.coarse(codes), bounded.totals[bounded.unit_index] > 0
+    if coder.clock is None:
+        codes = codes[bag_order(codes[:, coder.row_fields], bounded.unit_index)]
     offsets = np.concatenate([[0], np.cumsum(np.add.reduceat(there, starts, dtype=np.int64))])
     rows_of = np.searchsorted(coder.lengths[:, 0], bounded.totals[index], side="right") - 1
     units, rows = [codes[first][:, coder.unit_fields], rows_of[:, None]], [codes[:, coder.row_fields]]

@@ -239,7 +239,7 @@ def draw_users(
     with one_thread():
         pool, inside = draw_histories(model.network, size, rng, *blocked_codes(model))
     start = inside.astype(float) if inside.any() else np.ones(size)
-    weights = weigh_users(user_tables(coder, take_windows(pool, coder.k, rng)), model.released, start)
+    weights = weigh_users(user_tables(coder, take_windows(pool, coder.k, rng, coder.clock is not None)), model.released, start)
     begins = np.full(size, -1)
     begins[pool.counts > 0] = pool.rows[pool.offsets[:-1][pool.counts > 0], -1]
     order = np.lexsort([begins, *pool.units.T[::-1]])

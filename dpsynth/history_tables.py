@@ -142,7 +142,7 @@ def add_time_tables(t: UserTables) -> None:
 def user_tables(
     coder: HistoryCoder,
     histories: CodedHistories,  # at most k rows each
-    codes: np.ndarray = None,  # (rows, fields) of the encoder: for cells of numbers whose codes are groups; synthetic users have none
+    codes: np.ndarray = None,  # (lines, fields) of the encoder: for cells of numbers whose codes are groups; synthetic users have none
 ) -> dict:  # name → (users, cells), no row above a total of 1
     "All tables of the code book. Fields go by number: names of columns have no place in names of tensors."
     t = UserTables(coder, histories)
@@ -153,8 +153,10 @@ def user_tables(
     if coder.clock is not None:
         add_time_tables(t)
     if codes is not None:
+        owner = np.repeat(np.arange(t.users), np.maximum(histories.counts, 1))
         for j in coder.groups:
-            t.add(f"cells {j}", codes[:, j], coder.encoder.fields[j].cardinality)
+            lines = np.arange(len(owner)) if j in coder.unit_fields else np.flatnonzero(histories.counts[owner])
+            t.add(f"cells {j}", codes[:, j], coder.encoder.fields[j].cardinality, lines, owner)
     return t.tables
 
 # %% ../nbs/54_history_tables.ipynb #h54017
