@@ -42,9 +42,9 @@ def check_place(
     if unit not in frame:
         raise InputError(f"units: the {which} has no column {unit!r}, by which the two tables belong together")
     if wrong := [n for n in other if n in frame and n not in own]:
-        where = "the table of units" if other[wrong[0]].to_dict().get("per") == "unit" else "the table of rows"
-        said = "is 'per: unit' in the schema" if where == "the table of units" else "is not 'per: unit' in the schema"
-        raise InputError(f"units: column {wrong[0]!r} {said}: it belongs to {where}; drop it from the {which}")
+        per_unit = getattr(other[wrong[0]], "per", None) == "unit"
+        said = "is 'per: unit' in the schema, so that it belongs to the table of units" if per_unit else "is not 'per: unit' in the schema"
+        raise InputError(f"units: column {wrong[0]!r} {said}; drop it from the {which}")
 
 # %% ../nbs/33_two_tables.ipynb #tw14
 def read_part(
@@ -83,9 +83,9 @@ def check_keys(
 class JoinedTables:
     "Two tables as one."
     frame: pd.DataFrame  # (lines, columns) in the order of the schema, then the unit as text
-    there: np.ndarray  # (lines,) False for the line of a unit without rows
+    there: np.ndarray = None  # (lines,) False for the line of a unit without rows; None: all are rows
 
-
+# %% ../nbs/33_two_tables.ipynb #tw20a
 def join_tables(
     units: pd.DataFrame,  # typed, as `read_part` gives it
     rows: pd.DataFrame,  # the same
@@ -101,7 +101,7 @@ def join_tables(
     frame = pd.DataFrame({n: cells(n).reset_index(drop=True) for n in [*schema.modelled, unit]})
     return JoinedTables(frame, of_row >= 0)
 
-
+# %% ../nbs/33_two_tables.ipynb #tw20b
 def read_two_tables(
     rows,  # a row for each event; as `read_table` takes it
     units,  # a row for each unit, those without rows included
