@@ -6,8 +6,8 @@
 __all__ = ['MAX_HISTORY', 'DAY', 'SAME_DAY', 'LONG_GAPS', 'START_CODES', 'COARSE', 'LONGEST_DOUBLINGS', 'check_history',
            'check_order_column', 'BoundedHistories', 'order_values', 'bound_histories', 'one_row_each', 'Clock',
            'gap_codes', 'is_weeks', 'draw_days', 'draw_seconds', 'coarse_groups', 'draw_fine', 'HistoryCoder',
-           'CodedHistories', 'slices_of', 'take_units', 'take_windows', 'code_histories', 'clock_codes',
-           'pack_histories', 'decode_histories', 'order_cells']
+           'CodedHistories', 'slices_of', 'take_units', 'take_windows', 'bag_order', 'code_histories', 'clock_codes',
+           'pack_histories', 'decode_units', 'decode_rows', 'decode_histories', 'order_cells']
 
 # %% ../nbs/32_histories.ipynb #h32003
 import warnings
@@ -61,9 +61,9 @@ def check_order_column(
 @dataclass
 class BoundedHistories:
     "At most k rows of each unit, unit after unit, in their order."
-    frame: pd.DataFrame  # (rows, columns) without the unit
+    frame: pd.DataFrame  # (rows, columns) without the unit; one line for a unit that has no row
     unit_index: np.ndarray  # (rows,) number of each row's unit, from 0, ascending
-    totals: np.ndarray  # (units,) rows that each unit had
+    totals: np.ndarray  # (units,) rows that each unit had; 0: its line only holds what is known of the unit
     starts: np.ndarray  # (units,) whether the unit's first row was kept
     ends: np.ndarray  # (units,) whether its last row was
 
@@ -85,11 +85,13 @@ def bound_histories(
     order_by: str,  # column that orders the rows of a unit; None: they are taken in random order
     k: int,  # rows kept of each unit
     rng: np.random.Generator,  # from `secure_generator`; the only source of randomness
+    there: np.ndarray = None,  # (rows,) False where a row only holds the place of a unit that has none; None: all are rows
 ) -> BoundedHistories:
     "A window of at most `k` rows of each unit that follow each other. Releases and spends nothing."
     if unit not in frame:
         raise InputError(f"unit {unit!r}: not a column of the data")
-    if order_by is not None and (lost := int(frame[order_by].isna().sum())):
+    there = np.ones(len(frame), bool) if there is None else there
+    if order_by is not None and (lost := int(frame.loc[there, order_by].isna().sum())):
         what = f"{lost:,} cells are missing or cannot be read: their rows count as at the lower bound"
         warnings.warn(f"column {order_by!r}: {what}", OperatorWarning, stacklevel=2)
     codes = unit_numbers(frame[unit])
@@ -107,18 +109,22 @@ def bound_histories(
     out = frame.drop(columns=unit).iloc[rows[inside]].reset_index(drop=True)
     for name in (n for n, c in schema.modelled.items() if c.per == "unit" and n in out):
         out[name] = frame[name].iloc[rows[first[index[inside]]]].reset_index(drop=True)
-    return BoundedHistories(out, index[inside], totals, skipped == 0, skipped + kept == totals)
+    rows_of = np.bincount(index, there[rows], units).astype(np.int64)
+    return BoundedHistories(out, index[inside], rows_of, skipped == 0, skipped + kept == totals)
 
 # %% ../nbs/32_histories.ipynb #h32on2
 def one_row_each(
     bounded: BoundedHistories,
     rng: np.random.Generator,  # from `secure_generator`
-) -> pd.DataFrame:  # a row for each unit
+    per_unit=(),  # columns that units without rows have as well
+) -> pd.DataFrame:  # a row for each unit; where some have none, columns by name, of as many cells as there are
     "A random row of each unit's window."
     first = np.flatnonzero(np.diff(bounded.unit_index, prepend=-1))
     counts = np.diff(np.append(first, len(bounded.unit_index)))
     place = rng.random(len(bounded.totals))[bounded.unit_index[first]]
-    return bounded.frame.iloc[first + np.floor(place * counts).astype(np.int64)].reset_index(drop=True)
+    chosen = bounded.frame.iloc[first + np.floor(place * counts).astype(np.int64)].reset_index(drop=True)
+    there = bounded.totals[bounded.unit_index[first]] > 0
+    return chosen if there.all() else {n: c if n in per_unit else c[there].reset_index(drop=True) for n, c in chosen.items()}
 
 # %% ../nbs/32_histories.ipynb #h32020
 DAY = 86_400
@@ -249,15 +255,16 @@ class HistoryCoder:
         encoder: TableEncoder,  # of all modelled columns
         order_by: str,  # None: rows have no order
         k: int,  # rows of a window
+        least: int = 1,  # rows that a unit has at least: 0 where units come from a table of their own
     ):
         schema = encoder.resolved
-        self.encoder, self.order_by, self.k = encoder, order_by, k
+        self.encoder, self.order_by, self.k, self.exact = encoder, order_by, k, k + 1 - least
         self.clock = None if order_by is None else Clock(schema[order_by])
         per_unit = {n for n, c in schema.modelled.items() if c.per == "unit"}
         self.unit_fields = [j for j, f in enumerate(encoder.fields) if f.column in per_unit]
         self.row_fields = [j for j, f in enumerate(encoder.fields) if f.column not in per_unit | {order_by}]
         ends = [k * 2**i for i in range(LONGEST_DOUBLINGS + 1)]
-        self.lengths = np.array([(i, i) for i in range(1, k + 1)] + [(a + 1, b) for a, b in zip(ends, ends[1:])])
+        self.lengths = np.array([(i, i) for i in range(least, k + 1)] + [(a + 1, b) for a, b in zip(ends, ends[1:])])
         start = [] if self.clock is None else self.clock.start_sizes
         parts = [] if self.clock is None else list(zip(self.clock.parts, self.clock.sizes))
         coders = getattr(encoder, "coders", {})
@@ -289,8 +296,8 @@ class HistoryCoder:
 @dataclass
 class CodedHistories:
     "Codes of users. Rows of one user lie together, in order; a code of -1 does not apply."
-    offsets: np.ndarray  # (units + 1,) first row of each
-    units: np.ndarray  # (units, unit fields) codes
+    offsets: np.ndarray  # (units + 1,) first row of each; a unit may have none
+    units: np.ndarray  # (units, unit fields) codes; -1 for the start of a unit without rows
     rows: np.ndarray  # (rows, row fields) codes
     day: np.ndarray  # (rows,) days since the clock's origin
     second: np.ndarray  # (rows,) of the day
@@ -320,7 +327,7 @@ def slices_of(first: np.ndarray, counts: np.ndarray) -> np.ndarray:
     "Row numbers of runs that begin at `first` and are `counts` long, one run after another."
     return np.repeat(first - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
 
-
+# %% ../nbs/32_histories.ipynb #tt32f
 def take_units(
     histories: CodedHistories,
     chosen: np.ndarray,  # numbers of units, with repetition
@@ -331,18 +338,30 @@ def take_units(
     offsets = np.concatenate([[0], np.cumsum(counts)])
     return CodedHistories(offsets, h.units[chosen], h.rows[rows], h.day[rows], h.second[rows], h.starts[chosen], h.ends[chosen])
 
-
+# %% ../nbs/32_histories.ipynb #tt32g
 def take_windows(
     histories: CodedHistories,  # whole ones
     k: int,
     rng: np.random.Generator,
+    ordered: bool = True,  # False: k random rows, for bags
 ) -> CodedHistories:
     "At most k rows of each that follow each other, from a random start, as `bound_histories` leaves them."
     h, kept = histories, np.minimum(histories.counts, k)
-    skipped = np.floor(rng.random(len(h)) * (h.counts - kept + 1)).astype(np.int64)
+    skipped = np.floor(rng.random(len(h)) * (h.counts - kept + 1)).astype(np.int64) * ordered
     rows = slices_of(h.offsets[:-1] + skipped, kept)
+    if not ordered:
+        shuffled = np.lexsort((rng.random(len(h.rows)), h.owner))
+        rows = np.sort(shuffled[rows])
     offsets = np.concatenate([[0], np.cumsum(kept)])
     return CodedHistories(offsets, h.units, h.rows[rows], h.day[rows], h.second[rows], skipped == 0, skipped + kept == h.counts)
+
+# %% ../nbs/32_histories.ipynb #tt32c
+def bag_order(
+    codes: np.ndarray,  # (rows, row fields)
+    unit_index: np.ndarray,  # (rows,) number of each row's unit
+) -> np.ndarray:  # row numbers
+    "Rows unit after unit, those of a unit by their codes, column after column."
+    return np.lexsort((*codes.T[::-1], unit_index))
 
 # %% ../nbs/32_histories.ipynb #h32034
 def code_histories(
@@ -352,8 +371,10 @@ def code_histories(
 ) -> CodedHistories:
     "Histories from the codes of their cells."
     index, starts = np.unique(bounded.unit_index, return_index=True)
-    offsets = np.append(starts, len(bounded.unit_index))
-    first, codes = offsets[:-1], coder.coarse(codes)
+    first, codes, there = starts, coder.coarse(codes), bounded.totals[bounded.unit_index] > 0
+    if coder.clock is None:
+        codes = codes[bag_order(codes[:, coder.row_fields], bounded.unit_index)]
+    offsets = np.concatenate([[0], np.cumsum(np.add.reduceat(there, starts, dtype=np.int64))])
     rows_of = np.searchsorted(coder.lengths[:, 0], bounded.totals[index], side="right") - 1
     units, rows = [codes[first][:, coder.unit_fields], rows_of[:, None]], [codes[:, coder.row_fields]]
     day = second = np.zeros(len(codes), np.int64)
@@ -365,10 +386,10 @@ def code_histories(
         days, seconds = np.diff(day, prepend=0), np.diff(day * DAY + second, prepend=0)
         gaps = np.where(new, -1, gap_codes(clock, np.where(new, 0, days), np.where(new, 0, seconds)))
         rows.insert(0, clock_codes(clock, gaps, day, second))
-        units.append(day[first][:, None] // clock.span)
-        units += [day[first][:, None] % 7] * clock.weeks
-    yes = lambda flags: np.asarray(flags)[index]
-    return CodedHistories(offsets, np.hstack(units), np.hstack(rows), day, second, yes(bounded.starts), yes(bounded.ends))
+        begins = np.where(there[first], day[first], -1)[:, None]
+        units += [np.where(begins < 0, -1, cell) for cell in (begins // clock.span, *[begins % 7] * clock.weeks)]
+    flags = (np.asarray(of)[index] for of in (bounded.starts, bounded.ends))
+    return CodedHistories(offsets, np.hstack(units), np.hstack(rows)[there], day[there], second[there], *flags)
 
 # %% ../nbs/32_histories.ipynb #h32035
 def clock_codes(
@@ -397,28 +418,40 @@ def pack_histories(
     return np.hstack([h.units, h.starts[:, None], h.ends[:, None], h.counts[:, None], body.reshape(len(h), -1)]).astype(np.int32)
 
 # %% ../nbs/32_histories.ipynb #h32043
-def decode_histories(
+def decode_units(
     coder: HistoryCoder,
     histories: CodedHistories,
     shares: dict,  # field of the encoder whose cells are in groups → released shares of its cells
     rng: np.random.Generator,  # draws inside cells; any generator, this is post-processing
-) -> pd.DataFrame:  # (rows, modelled columns), in the order of the schema
-    "The cells of all rows, unit after unit, in order."
+) -> pd.DataFrame:  # (units, `per: unit` columns)
+    "What holds for each unit, once."
+    encoder, codes = coder.encoder, np.zeros((len(histories), len(coder.encoder.fields)), np.int64)
+    codes[:, coder.unit_fields] = histories.units[:, : len(coder.unit_fields)]
+    per_unit = [n for n, c in encoder.resolved.modelled.items() if c.per == "unit"]
+    cells = encoder.decode(coder.fine(codes, shares, rng), rng, None, per_unit)
+    return pd.DataFrame(dict(cells.items()), pd.RangeIndex(len(histories)), copy=False)
+
+# %% ../nbs/32_histories.ipynb #tt326
+def decode_rows(coder: HistoryCoder, histories: CodedHistories, shares: dict, rng: np.random.Generator) -> pd.DataFrame:
+    "The cells of the other columns, unit after unit, in order."
     h, encoder = histories, coder.encoder
     schema = encoder.resolved.modelled
-    per_unit = [n for n, c in schema.items() if c.per == "unit"]
-    codes = np.zeros((len(h), len(encoder.fields)), np.int64)
-    codes[:, coder.unit_fields] = h.units[:, : len(coder.unit_fields)]
-    of_units = encoder.decode(coder.fine(codes, shares, rng), rng, None, per_unit)
-    cells = {n: c.iloc[h.owner].reset_index(drop=True) for n, c in of_units.items()}
     codes = np.zeros((len(h.rows), len(encoder.fields)), np.int64)
     codes[:, coder.row_fields] = h.rows[:, coder.parts :]
-    cells |= dict(encoder.decode(coder.fine(codes, shares, rng), rng, None, [n for n in schema if n not in (*per_unit, coder.order_by)]).items())
+    wanted = [n for n, c in schema.items() if c.per != "unit" and n != coder.order_by]
+    cells = dict(encoder.decode(coder.fine(codes, shares, rng), rng, None, wanted).items())
     if coder.clock is not None:
         cells[coder.order_by] = order_cells(coder.clock, schema[coder.order_by], h.day, h.second)
-    return pd.DataFrame({n: cells[n] for n in schema}, copy=False)
+    return pd.DataFrame({n: cells[n] for n in schema if n in cells}, copy=False)
 
+# %% ../nbs/32_histories.ipynb #tt327
+def decode_histories(coder: HistoryCoder, histories: CodedHistories, shares: dict, rng: np.random.Generator) -> pd.DataFrame:
+    "(rows, modelled columns): the cells of all rows, each with what holds for its unit."
+    units = decode_units(coder, histories, shares, rng).iloc[histories.owner].reset_index(drop=True)
+    cells = dict(units.items()) | dict(decode_rows(coder, histories, shares, rng).items())
+    return pd.DataFrame({n: cells[n] for n in coder.encoder.resolved.modelled}, copy=False)
 
+# %% ../nbs/32_histories.ipynb #tt328
 def order_cells(clock: Clock, column, day: np.ndarray, second: np.ndarray) -> pd.Series:
     "Days and seconds as instants or whole numbers, inside the declared bounds."
     if not clock.instants:

@@ -161,7 +161,7 @@ def place_features(
     "Place, whether it is the last row or the last but one, and cells of the number of rows."
     later = 2 + torch.searchsorted(PLACE_CELLS, position.contiguous()).clamp(max=4)
     place = torch.where(position == 0, torch.where(starts, 0, 1), later)
-    length = torch.searchsorted(LENGTH_CELLS, rows.contiguous(), right=True) - 1
+    length = torch.searchsorted(LENGTH_CELLS, rows.clamp(min=1).contiguous(), right=True) - 1
     ends = torch.stack([left == 0, left == 1], -1).float()
     return torch.cat([F.one_hot(place, 7).float(), ends, F.one_hot(length, len(LENGTH_CELLS)).float()], -1)
 
@@ -280,7 +280,7 @@ def row_logits(
 @dataclass
 class Batch:
     "Packed units, taken apart."
-    units: Tensor  # (B, unit fields)
+    units: Tensor  # (B, unit fields), -1 where a code does not apply
     starts: Tensor  # (B,) bool
     ends: Tensor  # (B,) bool
     counts: Tensor  # (B,)
@@ -299,7 +299,7 @@ def unpack_histories(network: HistoryNetwork, packed: Tensor) -> Batch:
     g, width = len(network.coder.unit_sizes), len(network.coder.row_sizes) + 2
     packed = packed.long()
     head, counts = packed[:, : g + 2], packed[:, g + 2]
-    body = packed[:, g + 3 :].view(len(packed), -1, width)[:, : int(counts.max())]
+    body = packed[:, g + 3 :].view(len(packed), -1, width)[:, : max(int(counts.max()), 1)]
     flags = head[:, g:].bool()
     return Batch(head[:, :g], flags[:, 0], flags[:, 1], counts, body[..., :-2], body[..., -2], body[..., -1])
 
@@ -352,7 +352,7 @@ def history_loss(network: HistoryNetwork, packed: Tensor, noise=None) -> tuple: 
     "Loss of each unit: its codes, and its rows over the root of their number."
     b, coder = unpack_histories(network, packed), network.coder
     starts = torch.tensor([0, *np.cumsum(coder.unit_sizes)[:-1]])
-    from_units, taps = network.unit_map(b.units + starts)
+    from_units, taps = network.unit_map(b.units.clamp(min=0) + starts)  # what does not apply is last: no code reads it
     constant = network.unit_bias(b.units)
     features, echoes, hot = batch_features(network, b)
     logits, row_taps = row_logits(network, features, echoes)
@@ -360,7 +360,7 @@ def history_loss(network: HistoryNetwork, packed: Tensor, noise=None) -> tuple: 
     taps += [Tap(network.unit_bias, b.units, constant), *row_taps, Tap(network.causal, hot, causal)]
     rows = torch.where(b.there[..., None], b.rows, -1)
     losses = field_losses((logits + causal).flatten(0, 1), rows.flatten(0, 1), coder.row_sizes).view(b.there.shape)
-    return field_losses(from_units + constant, b.units, coder.unit_sizes) + losses.sum(1) / b.counts.sqrt(), taps
+    return field_losses(from_units + constant, b.units, coder.unit_sizes) + losses.sum(1) / b.counts.clamp(min=1).sqrt(), taps
 
 
 HistoryNetwork.forward = history_loss
@@ -554,7 +554,7 @@ def draw_histories(
     coder = network.coder
     units = draw_units(network, n, rng, blocked_units)
     drawing, parts = Drawing(network, units, rng, rules), []
-    for t in range(drawing.length.max()):
+    for t in range(max(int(drawing.length.max()), 1)):
         who = np.flatnonzero(drawing.length > t)
         codes = draw_row(drawing, t, who, blocked_rows)
         day, second = drawing.day[who], drawing.second[who]
@@ -564,9 +564,11 @@ def draw_histories(
         parts.append((who, codes.numpy(), day, second))
     who, codes, day, second = (np.concatenate(x) for x in zip(*parts))
     order, offsets = np.argsort(who, kind="stable"), np.concatenate([[0], np.cumsum(drawing.length)])
-    whole = np.ones(n, bool)
+    whole, some = np.ones(n, bool), drawing.length > 0
+    units[~torch.from_numpy(some), len(coder.unit_fields) + 1 :] = -1  # nothing begins
     drawn = CodedHistories(offsets, units.numpy(), codes[order], day[order], second[order], whole, whole)
-    if coder.clock is None:
-        return drawn, whole
-    day, second = drawn.day[offsets[1:] - 1], drawn.second[offsets[1:] - 1]
-    return drawn, (day < coder.clock.days) & ~drawing.stuck & (rules is None or rules.in_time(day, second))
+    inside = ~drawing.stuck
+    if coder.clock is not None:
+        day, second = (of[offsets[1:][some] - 1] for of in (drawn.day, drawn.second))
+        inside[some] &= (day < coder.clock.days) & (rules is None or rules.in_time(day, second))
+    return drawn, inside
