@@ -32,7 +32,7 @@ from dpsynth.discovery import (
     bound_levels, column_pieces, count_bound_cells, discovery_releases, lost_columns, measure_coverage, read_bounds,
     read_values, refuse_lost, value_widths,
 )
-from .discretizer import choose_spans, Discretizer, Field, FineGrid
+from .discretizer import choose_spans, Discretizer, equal_parts, Field, FineGrid
 
 # %% ../nbs/30_preprocessing.ipynb #c008
 class CategoryCoder:
@@ -542,12 +542,13 @@ def fit_bins(
     ledger: Ledger,
     rng: np.random.Generator,  # from `secure_generator`
     k: int = 1,  # rows a unit, at most
+    parts=equal_parts,  # where bins begin: these, or `round_parts`
 ) -> dict:  # name → `Discretizer`
     "Bins of about equal mass for each number that needs them, from one charged histogram release."
     if not (read := discovery_releases(schema).get("histogram")):
         return {}
     noisy = ledger.release(spends["histogram"], lambda spend: release_bins(frame, read, columns, spend, rng, k))
-    make = lambda n, counts, scale: Discretizer.fit(n, columns[n], counts, values.get(n, {}), scale)
+    make = lambda n, counts, scale: Discretizer.fit(n, columns[n], counts, values.get(n, {}), scale, parts)
     return {name: make(name, *released) for name, released in noisy.items()}
 
 # %% ../nbs/30_preprocessing.ipynb #pp53
@@ -560,6 +561,7 @@ def fit(
     rng: np.random.Generator,  # from `secure_generator`
     k: int = 1,  # rows a unit, at most
     more=str,  # called for what would help a column that is refused, from public values: "at ε = 3"
+    parts=equal_parts,  # where bins of numbers begin: these, or `round_parts`
 ):  # self
     "Learn what the schema leaves open, each release charged before it. Raises InputError if a column is not covered."
     releases = discovery_releases(self.schema)
@@ -569,7 +571,7 @@ def fit(
     columns, values = discover_columns(self.schema, *paid)
     if "coverage" in releases:
         self.covered = check_coverage(self.schema, columns, *paid, more)
-    fitted = fit_bins(self.schema, columns, values, *paid)
+    fitted = fit_bins(self.schema, columns, values, *paid, parts)
     return self._build(Schema(columns, self.schema.constraints), fitted)
 
 # %% ../nbs/30_preprocessing.ipynb #c038g
