@@ -41,6 +41,7 @@ from .conditions import check_constraints, meets_condition
 from .loading import bound_contributions, read_table
 from .large_tables import bound_chunks, ChunkedTable, is_large, private_folder
 from .satisfiable import check_satisfiable
+from .discretizer import equal_parts, round_parts
 from .preprocessing import apply_dtype, TableEncoder
 from .code_matrix import code_matrix
 from .histories import bound_histories, check_history, one_row_each
@@ -354,8 +355,9 @@ def discover_columns(
 ) -> TableEncoder:
     "The encoder of a table, with what was discovered; each release is charged first."
     cells, most = (one_row_each(table, rng), 1) if synth.learns_histories else (table, plan.rows_per_unit)
+    parts = round_parts if synth.learns_histories else equal_parts
     needs = lambda: discovery_needs(synth.schema, plan.units, plan.budget, most)[1:]
-    return TableEncoder(synth.schema).fit(cells, plan.releases, ledger, rng, most, lambda: discovery_advice(*needs()))
+    return TableEncoder(synth.schema).fit(cells, plan.releases, ledger, rng, most, lambda: discovery_advice(*needs()), parts)
 
 # %% ../nbs/74_synthesizer.ipynb #sy31
 def learn_table(
