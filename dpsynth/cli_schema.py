@@ -64,15 +64,20 @@ def write_draft(
     force: bool,  # overwrite a schema that is there
     ask: bool,  # ask for what is public
     dialect,
+    units: Path | None = None,  # a table of units beside the table of rows
 ):  # (the draft, its unit)
     "Draft a schema and write it, but not over one that somebody may have completed."
     from dpsynth.drafts import draft_schema
+    from dpsynth.two_tables import draft_two_tables
 
-    path = output_path("--out", out, (".yaml", ".yml", ".json"), (data,))
+    if units and (ask or not unit):
+        refuse_use("--units: needs --unit COLUMN" if not unit else "--ask: not with --units")
+    path = output_path("--out", out, (".yaml", ".yml", ".json"), (data, units))
     if path.exists() and not force:
         refuse_use(f"--out: {str(out)!r} is there, and may have been completed; --force overwrites it")
     try:
-        draft = draft_schema(data, from_data, unit, dialect)
+        both = units and draft_two_tables(data, units, unit, from_data, dialect)
+        draft = both or draft_schema(data, from_data, unit, dialect)
     except InputError as error:
         raise InputError(advise_options(str(error))) from None
     if ask:
@@ -178,7 +183,7 @@ def ask_schema(draft, unit: str | None):  # (the draft with the answers, the uni
     return replace(draft, columns=columns, from_data=marks, notes=notes), unit or None
 
 # %% ../nbs/91_cli_schema.ipynb #c029
-def show_draft(draft, data: Path, out: Path, unit: str | None) -> None:
+def show_draft(draft, data: Path, out: Path, unit: str | None, units: Path | None = None) -> None:
     "Print what a person has to look at, and what comes next."
     from dpsynth.schema import from_data_line
 
@@ -192,7 +197,7 @@ def show_draft(draft, data: Path, out: Path, unit: str | None) -> None:
     print(f"write into {out} what is public" + "; delete a mark where everybody knows it anyway" * bool(marked))
     if marked:
         print("or leave the marks and fit with --accept-draft; the certificate then names them")
-    unit_option = ("--unit", unit) if unit else ()
+    unit_option = (*(("--units", units) if units else ()), *(("--unit", unit) if unit else ()))
     show_next("dpsynth", "fit", data, "--schema", out, "--epsilon", 1, *unit_option, "-o", "model.dpsynth")
 
 # %% ../nbs/91_cli_schema.ipynb #sc31
@@ -202,6 +207,7 @@ FROM_DATA_WARNING = (
 )
 _SchemaOut = option_type(Path, "--out", "-o", metavar="FILE", help="Where to write: .yaml or .json.")
 _LeftOut = option_type(str | None, "--unit", metavar="COLUMN", help="The user's id: no column to model.")
+_UnitTable = option_type(Path | None, "--units", metavar="FILE", help="A second table, with a row for each unit: drafts both.")
 _FromData = option_type(bool, "--from-data", help="Take bounds and categories from the rows: a disclosure.")
 _Force = option_type(bool, "--force", help="Overwrite a schema that is there.")
 _AskMe = option_type(bool, "--ask", help="Walk through the columns and ask for what is public.")
@@ -220,6 +226,7 @@ def _schema(
     data: DataArgument,
     out: _SchemaOut,
     unit: _LeftOut = None,
+    units: _UnitTable = None,
     ask: _AskMe = False,
     from_data: _FromData = False,
     force: _Force = False,
@@ -239,7 +246,7 @@ def _schema(
     """
     written = {"delimiter": delimiter, "encoding": encoding, "decimal": decimal, "thousands": thousands}
     dialect = dialect_of(**written, skip=skip, footer=footer, header_rows=header_rows, index=index)
-    draft, unit = write_draft(data, out, unit, from_data, force, ask, dialect)
+    draft, unit = write_draft(data, out, unit, from_data, force, ask, dialect, units)
     if from_data:
         print(FROM_DATA_WARNING.format(out), file=sys.stderr)
-    show_draft(draft, data, out, unit)
+    show_draft(draft, data, out, unit, units)

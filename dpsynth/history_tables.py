@@ -6,7 +6,7 @@
 __all__ = ['ROWS_CELLS', 'MAX_TABLE', 'MAX_STEPS_TABLE', 'CALENDAR_CELLS', 'SPAN_CELLS', 'LENGTH_STANDS_OUT', 'DUAL_STEPS',
            'average_table', 'UserTables', 'add_unit_tables', 'add_row_tables', 'add_step_tables', 'add_mixed_tables',
            'add_time_tables', 'user_tables', 'ReleasedTables', 'table_weights', 'release_tables', 'table_shares',
-           'doubtful_lengths', 'distance_beyond_noise', 'dual_objective', 'users_with_rows', 'weigh_users']
+           'doubtful_lengths', 'distance_beyond_noise', 'dual_objective', 'users_present', 'weigh_users']
 
 # %% ../nbs/54_history_tables.ipynb #h54003
 from dataclasses import dataclass
@@ -46,7 +46,8 @@ class UserTables:
         h, self.coder, self.histories = histories, coder, histories
         self.owner, self.position, self.users, self.tables = h.owner, h.position, len(h), {}
         least = coder.lengths[h.units[:, len(coder.unit_fields)], 0]
-        self.rows_cell = np.searchsorted(ROWS_CELLS, least, side="right") - 1  # (users,)
+        self.rows_cell = np.searchsorted(ROWS_CELLS, least, side="right") - 1  # (users,); -1 without rows
+        self.some = np.flatnonzero(h.counts)  # users that have rows
         self.columns = [(str(j), h.rows[:, j], s) for j, s in enumerate(coder.row_sizes) if j >= coder.parts]
         self.calendar = []
         if (clock := coder.clock) is not None:
@@ -66,11 +67,12 @@ def add_unit_tables(t: UserTables) -> None:
     "Codes of units alone and in pairs."
     coder, units = t.coder, t.histories.units
     everyone = np.arange(t.users)
+    applies = [np.flatnonzero(codes >= 0) for codes in units.T]  # a unit without rows has no start
     for j, size in enumerate(coder.unit_sizes):
-        t.add(f"unit {j}", units[:, j], size, owner=everyone)
+        t.add(f"unit {j}", units[:, j], size, applies[j], everyone)
     for i, j in combinations(range(len(coder.unit_sizes)), 2):
         if (size := coder.unit_sizes[i] * coder.unit_sizes[j]) <= MAX_TABLE:
-            t.add(f"unit {i} × {j}", units[:, i] * coder.unit_sizes[j] + units[:, j], size, owner=everyone)
+            t.add(f"unit {i} × {j}", units[:, i] * coder.unit_sizes[j] + units[:, j], size, applies[j], everyone)
 
 
 def add_row_tables(t: UserTables) -> None:
@@ -113,7 +115,7 @@ def add_mixed_tables(t: UserTables) -> None:
         most = min(size, 8)
         seen = sp.csr_matrix((np.ones(len(codes)), (t.owner, codes)), (t.users, size))
         distinct = np.minimum(np.asarray((seen > 0).sum(1)).ravel(), most) - 1
-        t.add(f"distinct {name}", t.rows_cell * most + distinct, by_rows * most, owner=np.arange(t.users))
+        t.add(f"distinct {name}", t.rows_cell * most + distinct, by_rows * most, t.some, np.arange(t.users))
 
 
 def add_time_tables(t: UserTables) -> None:
@@ -132,15 +134,15 @@ def add_time_tables(t: UserTables) -> None:
         edges = edges[edges < clock.days * DAY]
     else:
         place, edges = h.day, np.unique(np.linspace(0, clock.days, min(clock.days, 24) + 1).astype(int))[:-1]
-    span = place[h.offsets[1:] - 1] - place[h.offsets[:-1]]
-    cells = t.rows_cell * len(edges) + np.searchsorted(edges, span, side="right") - 1
-    t.add("span", cells, len(ROWS_CELLS) * len(edges), owner=np.arange(t.users))
+    span = place[h.offsets[1:][t.some] - 1] - place[h.offsets[:-1][t.some]]
+    cells = t.rows_cell[t.some] * len(edges) + np.searchsorted(edges, span, side="right") - 1
+    t.add("span", cells, len(ROWS_CELLS) * len(edges), owner=t.some)
 
 # %% ../nbs/54_history_tables.ipynb #h54012
 def user_tables(
     coder: HistoryCoder,
     histories: CodedHistories,  # at most k rows each
-    codes: np.ndarray = None,  # (rows, fields) of the encoder: for cells of numbers whose codes are groups; synthetic users have none
+    codes: np.ndarray = None,  # (lines, fields) of the encoder: for cells of numbers whose codes are groups; synthetic users have none
 ) -> dict:  # name → (users, cells), no row above a total of 1
     "All tables of the code book. Fields go by number: names of columns have no place in names of tensors."
     t = UserTables(coder, histories)
@@ -151,8 +153,10 @@ def user_tables(
     if coder.clock is not None:
         add_time_tables(t)
     if codes is not None:
+        owner = np.repeat(np.arange(t.users), np.maximum(histories.counts, 1))
         for j in coder.groups:
-            t.add(f"cells {j}", codes[:, j], coder.encoder.fields[j].cardinality)
+            lines = np.arange(len(owner)) if j in coder.unit_fields else np.flatnonzero(histories.counts[owner])
+            t.add(f"cells {j}", codes[:, j], coder.encoder.fields[j].cardinality, lines, owner)
     return t.tables
 
 # %% ../nbs/54_history_tables.ipynb #h54017
@@ -199,7 +203,7 @@ def doubtful_lengths(released: ReleasedTables, coder: HistoryCoder) -> np.ndarra
     "Cells of long histories that may be noise: a spurious one would mean thousands of false rows."
     name = f"unit {len(coder.unit_fields)}"
     noisy, scale = released.totals[name], released.scales[name]
-    return np.array([i for i in range(coder.k, len(noisy)) if noisy[i] < LENGTH_STANDS_OUT * scale], dtype=int)
+    return np.array([i for i in range(coder.exact, len(noisy)) if noisy[i] < LENGTH_STANDS_OUT * scale], dtype=int)
 
 # %% ../nbs/54_history_tables.ipynb #h54022
 def distance_beyond_noise(noisy: np.ndarray, expected: np.ndarray, scale: float) -> float:
@@ -220,9 +224,13 @@ def dual_objective(multipliers, cells, cells_by_table, start, wanted, slack):
 DUAL_STEPS = 80
 
 
-def users_with_rows(released: ReleasedTables) -> float:
-    "How many users have rows: the public number, or fewer where the least noisy total is 4 standard deviations below it."
-    noise = {n: released.scales[n] * len(y) ** 0.5 for n, y in released.totals.items() if n.startswith("unit ") and "row" not in n}
+def users_present(
+    pool: dict,  # of `user_tables`, of synthetic users
+    released: ReleasedTables,
+) -> float:
+    "How many users the data has: the public number, or fewer where the least noisy total is 4 standard deviations below it."
+    complete = [n for n, t in pool.items() if n.startswith("unit ") and "row" not in n and t.getnnz(1).all()]  # every user counts in it
+    noise = {n: released.scales[n] * len(released.totals[n]) ** 0.5 for n in complete}
     name = min(noise, key=noise.get)
     total = float(released.totals[name].sum())
     return max(total, 1.0) if total < released.users - 4 * noise[name] else released.users
@@ -237,7 +245,7 @@ def weigh_users(
     import scipy.sparse as sp
     from scipy.optimize import minimize  # takes a while to load, and plans need none
 
-    start, present = start / start.sum(), users_with_rows(released)
+    start, present = start / start.sum(), users_present(pool, released)
     expected = {n: present * (pool[n].T @ start) for n in pool}
     excess = {n: distance_beyond_noise(released.totals[n], expected[n], released.scales[n]) for n in expected}
     if not (used := [n for n, x in excess.items() if x > 0]):

@@ -32,7 +32,7 @@ from dpsynth.discovery import (
     bound_levels, column_pieces, count_bound_cells, discovery_releases, lost_columns, measure_coverage, read_bounds,
     read_values, refuse_lost, value_widths,
 )
-from .discretizer import choose_spans, Discretizer, equal_parts, Field, FineGrid
+from .discretizer import choose_spans, Discretizer, Field, FineGrid
 
 # %% ../nbs/30_preprocessing.ipynb #c008
 class CategoryCoder:
@@ -542,13 +542,12 @@ def fit_bins(
     ledger: Ledger,
     rng: np.random.Generator,  # from `secure_generator`
     k: int = 1,  # rows a unit, at most
-    parts=equal_parts,  # where bins begin: these, or `round_parts`
 ) -> dict:  # name → `Discretizer`
     "Bins of about equal mass for each number that needs them, from one charged histogram release."
     if not (read := discovery_releases(schema).get("histogram")):
         return {}
     noisy = ledger.release(spends["histogram"], lambda spend: release_bins(frame, read, columns, spend, rng, k))
-    make = lambda n, counts, scale: Discretizer.fit(n, columns[n], counts, values.get(n, {}), scale, parts)
+    make = lambda n, counts, scale: Discretizer.fit(n, columns[n], counts, values.get(n, {}), scale)
     return {name: make(name, *released) for name, released in noisy.items()}
 
 # %% ../nbs/30_preprocessing.ipynb #pp53
@@ -561,7 +560,6 @@ def fit(
     rng: np.random.Generator,  # from `secure_generator`
     k: int = 1,  # rows a unit, at most
     more=str,  # called for what would help a column that is refused, from public values: "at ε = 3"
-    parts=equal_parts,  # where bins of numbers begin: these, or `round_parts`
 ):  # self
     "Learn what the schema leaves open, each release charged before it. Raises InputError if a column is not covered."
     releases = discovery_releases(self.schema)
@@ -571,8 +569,8 @@ def fit(
     columns, values = discover_columns(self.schema, *paid)
     if "coverage" in releases:
         self.covered = check_coverage(self.schema, columns, *paid, more)
-    fitted = fit_bins(self.schema, columns, values, *paid, parts)
-    return self._build(Schema(columns, self.schema.constraints), fitted)
+    fitted = fit_bins(self.schema, columns, values, *paid)
+    return self._build(Schema(columns, self.schema.constraints, order_rules=self.schema.order_rules), fitted)
 
 # %% ../nbs/30_preprocessing.ipynb #c038g
 _SAME_KEYS = ("nullable", "pattern", "dtype", "timezone", "ordered", "special", "per")
@@ -585,7 +583,8 @@ def fits_schema(
     "True if two schemas differ only in what can be discovered: bounds and categories."
     form = lambda column: (type(column), *(getattr(column, key, None) for key in _SAME_KEYS))
     forms = [[(name, *form(column)) for name, column in s.items()] for s in (schema, resolved)]
-    return forms[0] == forms[1] and schema.constraints == resolved.constraints and not resolved.discovers
+    rules = [(s.constraints, s.order_rules) for s in (schema, resolved)]
+    return forms[0] == forms[1] and rules[0] == rules[1] and not resolved.discovers
 
 # %% ../nbs/30_preprocessing.ipynb #pp57
 @patch
