@@ -38,6 +38,7 @@ GENERATOR, FORKED, GRID = (Chapter("02_noise", c) for c in (("nois03", "sg02"), 
 WINDOWS = Chapter("32_histories", ("h32004", "h32008", "h32016", "h32017"))
 EMPTY = Chapter("32_histories", ("h32004", "h32008", "h32016", "tt321"))
 NO_ROWS = Chapter("43_history_model", ("h43004", "h43009", "h43031", "h43032", "h43034", "h43036", "tt431"))
+USUAL = Chapter("43_history_model", ("h43004", "tt436"))
 MASKS = Chapter("51_dp_training", ("dp_t03", "c056", "cl02"))
 CERTIFICATE = Chapter("71_certificate", ("cert03", "ct06", "ce07"))
 DRAWN = "noise = standard_normals(self.rng, len(total), self.device)"
@@ -96,6 +97,8 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("number of users without rows released as it is", HISTORIES, ("history_fit", "    return released.totals, released.scales", '    name = f"unit {len(coder.unit_fields)}"\n    released.totals[name][0] = float((histories.counts == 0).sum()) if coder.exact > coder.k else released.totals[name][0]\n    return released.totals, released.scales')),
     ("a user with one entry in a table counts twice", MECHANISMS, ("history_tables", "(1.0 / counts[owner], (owner, cells))", "((1.0 + (counts[owner] == 1)) / counts[owner], (owner, cells))"), ("history_tables", "t.sum(1).max() <= 1 + 1e-9)", "True)")),
     ("the line of a user without rows taken for a row", EMPTY, ("histories", "    rows_of = np.bincount(index, there[rows], units).astype(np.int64)\n", "    rows_of = totals\n")),
+    ("usual norm of rows from the real ones", HISTORIES, ("history_fit", "network.unit_bias.absent = usual_row_norm(network, np.random.default_rng(seed))", "network.unit_bias.absent = float(len(histories.rows))")),
+    ("users without rows clipped by their codes alone", USUAL, ("history_model", "super().squared_norms(a, g) + self.absent *", "super().squared_norms(a, g) + 0 * self.absent *")),
     ("users without rows have no gradient", NO_ROWS, ("history_model", "losses.sum(1) / b.counts.clamp(min=1).sqrt(), taps", "losses.sum(1) / b.counts.sqrt(), taps")),
     # releases
     ("marginals: no shares, each table as if alone", MECHANISMS, ("calibration", "spend.noise_multiplier * k * np.linalg.norm(a) / a", "spend.noise_multiplier * k * np.ones(len(a))")),
