@@ -6,8 +6,9 @@
 __all__ = ['TABLES_SHARE', 'HISTORY_STEPS', 'HISTORY_BATCH', 'HIDDEN_SIGNAL', 'HIDDEN_UNITS', 'MAX_CODES', 'STANDS_OUT',
            'LEAST_POOL', 'LARGEST_POOL', 'POOL_ROWS', 'USERS_AT_ONCE', 'planned_coder', 'empty_tables',
            'empty_histories', 'HistoryPlan', 'history_weights', 'planned_history_releases', 'check_codes',
-           'make_history_plan', 'FittedHistories', 'learn_histories', 'measure_tables', 'unwanted_codes',
-           'blocked_codes', 'draw_users', 'draw_user_frames', 'draw_user_tables', 'columns_without_missing']
+           'make_history_plan', 'impossible_lengths', 'FittedHistories', 'learn_histories', 'measure_tables',
+           'unwanted_codes', 'blocked_codes', 'draw_users', 'draw_user_frames', 'draw_user_tables',
+           'columns_without_missing']
 
 # %% ../nbs/55_history_fit.ipynb #h55003
 import math
@@ -28,6 +29,7 @@ from dpsynth.histories import (
     BoundedHistories, code_histories, CodedHistories, decode_histories, decode_rows, decode_units, HistoryCoder, pack_histories,
     take_units, take_windows,
 )
+from .order_rules import OrderRules, sort_cells
 from .history_model import draw_histories, HistoryConfig, HistoryNetwork, set_history_marginals, usual_row_norm
 from .dp_training import one_thread, TrainingPlan
 from .calibration import systematic_resample
@@ -144,6 +146,12 @@ def make_history_plan(
     training = TrainingPlan(HISTORY_STEPS, rate, sigma, units, learning_rate(signal, weights, HISTORY_STEPS))
     return HistoryPlan(budget, units, rows_per_unit, releases, training, 0, {"hidden": hidden}, order_by, least_rows)
 
+# %% ../nbs/55_history_fit.ipynb #or55f
+def impossible_lengths(model: "FittedHistories") -> list:  # codes
+    "Numbers of rows that no user has: those that may be noise, and those for which the order rules have no room."
+    longest = model.rules.longest if model.rules else np.inf
+    return [*doubtful_lengths(model.released, model.coder), *np.flatnonzero(model.coder.lengths[:, 0] > longest)]
+
 # %% ../nbs/55_history_fit.ipynb #h55012
 @dataclass
 class FittedHistories:
@@ -157,6 +165,11 @@ class FittedHistories:
         return self.coder.encoder
 
     @cached_property
+    def rules(self) -> OrderRules:
+        "The order rules of the schema; None: it has none."
+        return OrderRules(self.coder) if self.encoder.resolved.order_rules else None
+
+    @cached_property
     def cell_shares(self) -> dict:  # field → (codes,)
         "Released shares of the cells of numbers whose codes are groups."
         return {j: table_shares(self.released, f"cells {j}") for j in self.coder.groups}
@@ -165,7 +178,7 @@ class FittedHistories:
     def mean_rows(self) -> float:
         "Rows a unit, on average, as released; at least .01."
         shares = table_shares(self.released, f"unit {len(self.coder.unit_fields)}")
-        shares[doubtful_lengths(self.released, self.coder)] = 0
+        shares[impossible_lengths(self)] = 0
         if not shares.any():  # a table so small that noise left nothing: any number up to k
             shares[: self.coder.exact] = 1
         return max(float(shares @ self.coder.lengths.mean(1) / shares.sum()), 0.01)
@@ -221,7 +234,7 @@ def unwanted_codes(model: FittedHistories, table: str, j: int) -> list:
 def blocked_codes(model: FittedHistories) -> tuple:  # (unit codes,) and (row codes,) bool tensors
     "Codes that are not drawn: those that a field must not have, and lengths that may be noise."
     coder = model.coder
-    lengths = doubtful_lengths(model.released, coder)
+    lengths = impossible_lengths(model)
     start = [[]] * (len(coder.unit_sizes) - len(coder.unit_fields) - 1)
     units = [unwanted_codes(model, f"unit {i}", j) for i, j in enumerate(coder.unit_fields)] + [lengths] + start
     rows = [[]] * coder.parts + [unwanted_codes(model, f"row {coder.parts + i}", j) for i, j in enumerate(coder.row_fields)]
@@ -239,7 +252,9 @@ def draw_users(
     most = max(int(POOL_ROWS / max(model.mean_rows, 1)), 2_000)
     size = int(np.clip(3 * n, LEAST_POOL, max(min(LARGEST_POOL, most), n)))
     with one_thread():
-        pool, inside = draw_histories(model.network, size, rng, *blocked_codes(model))
+        pool, inside = draw_histories(model.network, size, rng, *blocked_codes(model), model.rules)
+    if model.rules and not inside.any():
+        raise InputError("order_rules: the model gives no user who keeps them")
     start = inside.astype(float) if inside.any() else np.ones(size)
     weights = weigh_users(user_tables(coder, take_windows(pool, coder.k, rng, coder.clock is not None)), model.released, start)
     begins = np.full(size, -1)
@@ -256,7 +271,8 @@ def draw_user_frames(
     "Cells of users, some thousands at a time: memory does not grow with their number."
     for first in range(0, users, USERS_AT_ONCE):
         part = draw_users(model, min(USERS_AT_ONCE, users - first), rng)
-        yield decode_histories(model.coder, part, model.cell_shares, rng), first + part.owner
+        frame = decode_histories(model.coder, part, model.cell_shares, rng)
+        yield sort_cells(frame, part.owner, model.encoder.resolved), first + part.owner
 
 
 def draw_user_tables(
@@ -267,7 +283,8 @@ def draw_user_tables(
     "Cells of users as two tables, some thousands at a time. A user without rows is in the first alone."
     for first in range(0, users, USERS_AT_ONCE):
         part = draw_users(model, min(USERS_AT_ONCE, users - first), rng)
-        yield *(decode(model.coder, part, model.cell_shares, rng) for decode in (decode_units, decode_rows)), part.owner
+        people, rows = (decode(model.coder, part, model.cell_shares, rng) for decode in (decode_units, decode_rows))
+        yield people, sort_cells(rows, part.owner, model.encoder.resolved), part.owner
 
 # %% ../nbs/55_history_fit.ipynb #hf91
 def columns_without_missing(model: FittedHistories) -> list:

@@ -46,6 +46,7 @@ from .preprocessing import apply_dtype, TableEncoder
 from .code_matrix import code_matrix
 from .histories import bound_histories, check_history, one_row_each
 from .two_tables import JoinedTables, read_two_tables, split_schema, TwoTables
+from .order_rules import check_order_rules
 from .dp_training import DPTrainer, find_device
 from .calibration import measure_rows_per_unit
 from dpsynth.plan import (
@@ -228,6 +229,7 @@ def check(self: DPVAESynthesizer) -> PrivacyBudget:
     check_named_columns(self.schema, self.workload, self.target)
     if self.learns_histories:
         check_history_options(self)
+    check_order_rules(self.schema, self.order_by, self.max_rows_per_unit)
     return PrivacyBudget(self.epsilon, self.delta)
 
 # %% ../nbs/74_synthesizer.ipynb #c028c
