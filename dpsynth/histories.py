@@ -325,8 +325,7 @@ class HistoryCoder:
         self.groups = field_groups(encoder)
         size = lambda fields: [(encoder.fields[j].name, self.cardinality(j)) for j in fields]
         units = size(self.unit_fields) + [("rows", len(self.lengths))] + list(zip(("start", "start weekday"), start))
-        rows = parts + size(self.row_fields)
-        (self.unit_names, self.unit_sizes), (self.row_names, self.row_sizes) = (map(list, zip(*of)) for of in (units, rows))
+        (self.unit_names, self.unit_sizes), (self.row_names, self.row_sizes) = (map(list, zip(*of)) for of in (units, parts + size(self.row_fields)))
         self.parts = len(parts)  # fields of the clock, which come first in a row
 
     def cardinality(self, j: int) -> int:

@@ -30,7 +30,7 @@ from dpsynth.histories import (
     take_units, take_windows,
 )
 from .order_rules import OrderRules, sort_cells
-from .history_model import draw_histories, HistoryConfig, HistoryNetwork, set_history_marginals
+from .history_model import draw_histories, HistoryConfig, HistoryNetwork, set_history_marginals, usual_row_norm
 from .dp_training import one_thread, TrainingPlan
 from .calibration import systematic_resample
 from .plan import affordable_training, learning_rate, Plan, shares_to_spends
@@ -208,6 +208,8 @@ def learn_histories(
         network = HistoryNetwork(coder, HistoryConfig(**plan.network))
     shares = lambda kind, sizes: [table_shares(released, f"{kind} {j}") for j in range(len(sizes))]
     set_history_marginals(network, shares("unit", coder.unit_sizes), shares("row", coder.row_sizes))
+    if plan.least_rows == 0:
+        network.unit_bias.absent = usual_row_norm(network, np.random.default_rng(seed))
     packed = pack_histories(histories, plan.rows_per_unit)
     trainer(network, affordable_training(plan, ledger.spends), rng).fit(packed, np.unique(bounded.unit_index), ledger, tick)
     return FittedHistories(coder, network, released)
