@@ -90,7 +90,7 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("a user's total in a table is the number of rows", MECHANISMS, ("history_tables", "sp.csr_matrix((1.0 / counts[owner], (owner, cells)), (users, size))", "sp.csr_matrix((1.0 / np.minimum(counts, 1)[owner], (owner, cells)), (users, size))"), ("history_tables", "t.sum(1).max() <= 1 + 1e-9)", "True)")),
     ("weights of tables longer than 1", MECHANISMS, ("history_tables", "    return a / np.linalg.norm(a)", "    return a / np.linalg.norm(a) * 1.1")),
     ("tables of users uncharged", HISTORIES, ("history_fit", 'ledger.release(plan.releases["history tables"], lambda', '(lambda spend, make: make(spend))(plan.releases["history tables"], lambda'), ("synthesizer", "    if missing := [n for n in needed", "    if False and [n for n in needed")),
-    ("all rows of a user counted as one", HISTORIES, ("synthesizer", "(one_row_each(table, rng), 1) if synth.learns_histories", "(table.frame, 1) if synth.learns_histories")),
+    ("all rows of a user counted as one", HISTORIES, ("synthesizer", "(one_row_each(table, rng, per_unit), 1) if synth.learns_histories", "(table.frame, 1) if synth.learns_histories")),
     ("weights by the real number of users", HISTORIES, ("history_fit", "    released = ReleasedTables(totals, scales, plan.units)", "    released = ReleasedTables(totals, scales, len(histories))")),
     ("shares of rows from the table", HISTORIES, ("history_fit", '    set_history_marginals(network, shares("unit", coder.unit_sizes), shares("row", coder.row_sizes))', '    set_history_marginals(network, [np.bincount(c, minlength=s) / len(c) for c, s in zip(histories.units.T, coder.unit_sizes)], shares("row", coder.row_sizes))')),
     # order rules
@@ -132,8 +132,8 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("accountant forgets the releases beside training", NOISE, ("privacy", "    if mu:\n        plds.append(", "    if mu > 1e9:\n        plds.append(")),
     ("accountant counts half of the steps", NOISE, ("privacy", "return one.self_compose(steps)", "return one.self_compose(max(1, steps // 2))")),
     ("user bound not enforced", REPLAY, ("loading", "kept = np.arange(len(index)) - first[index] < k", "kept = np.arange(len(index)) >= 0")),
-    ("sizes from the real number of rows", REPLAY, ("synthesizer", "self.plan(public_units(n_units, int(unit_index[-1]) + 1))", "self.plan(len(table))")),
-    ("exact number of rows in the file", REPLAY, ("synthesizer", "vars(self).update(released_=model,", "vars(self).update(rows_=len(table), released_=model,"), ("synthesizer", '"certificate": self.certificate.to_dict(),', '"certificate": self.certificate.to_dict(), "rows": self.rows_,')),
+    ("sizes from the real number of rows", REPLAY, ("synthesizer", "asked.plan(public_units(n_units, int(unit_index[-1]) + 1))", "asked.plan(len(table))")),
+    ("exact number of rows in the file", REPLAY, ("synthesizer", "vars(self).update(learned,", "vars(self).update(learned, rows_=len(table),"), ("synthesizer", '"certificate": self.certificate.to_dict(),', '"certificate": self.certificate.to_dict(), "rows": self.rows_,')),
     ("real rows in the pool of calibration", REPLAY, ("sampling", "    weights = cal.rake(cal.cells(pool), weights, 4)", "    pool[: len(codes)] = codes[: len(pool)]\n    weights = cal.rake(cal.cells(pool), weights, 4)")),
     ("real posterior sampled at generation", REPLAY, ("sampling", "        yield (mu.double().numpy() - centre)", "        network.real_mu = mu.numpy()\n        yield (mu.double().numpy() - centre)"), ("sampling", "    z = draw_latents(model.network, n, rng, *model.prior)", "    z = draw_latents(model.network, n, rng, *model.prior)\n    z = torch.from_numpy(model.network.real_mu[rng.integers(0, len(model.network.real_mu), n)]).float() if hasattr(model.network, 'real_mu') else z")),
     # noise that is there, but not what it should be
