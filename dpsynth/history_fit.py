@@ -262,9 +262,11 @@ def draw_users(
         pool, inside = draw_histories(model.network, size, rng, *blocked_codes(model), model.rules)
     if model.rules and not inside.any():
         raise InputError("order_rules: the model gives no user who keeps them")
-    start = inside.astype(float) if inside.any() else np.ones(size)
+    if model.rules:  # the others leave the pool: a weight of 0 may come back from large multipliers
+        pool, inside = take_units(pool, np.flatnonzero(inside)), inside[inside]
+    start = inside.astype(float) if inside.any() else np.ones(len(pool))
     weights = weigh_users(user_tables(coder, take_windows(pool, coder.k, rng, coder.clock is not None)), model.released, start)
-    begins = np.full(size, -1)
+    begins = np.full(len(pool), -1)
     begins[pool.counts > 0] = pool.rows[pool.offsets[:-1][pool.counts > 0], -1]
     order = np.lexsort([begins, *pool.units.T[::-1]])
     return take_units(pool, rng.permutation(systematic_resample(weights, n, order, rng)))
