@@ -37,6 +37,7 @@ class Chapter(NamedTuple):
 GENERATOR, FORKED, GRID = (Chapter("02_noise", c) for c in (("nois03", "sg02"), ("nois03", "sg04"), ("nois03", "c042",)))
 WINDOWS = Chapter("32_histories", ("h32004", "hi01", "hi06", "h32017"))
 RULES = Chapter("34_order_rules", ("r34004", "r34006", "r34025", "r34117", "r34045"))
+RULED_USERS = Chapter("55_history_fit", ("h55004i", "h55004", "hp01", "hp06", "hp08", "h55009", "hp18", "h55013", "or55b"))
 RULED = Chapter("43_history_model", ("h43004", "h43031", "h43032", "h43046", "or43d", "or43f"))
 EMPTY = Chapter("32_histories", ("h32004", "hi01", "hi06", "h32016", "tt321"))
 NO_ROWS = Chapter("43_history_model", ("h43004", "h43009", "h43031", "h43032", "h43034", "h43036", "tt431"))
@@ -101,6 +102,8 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("values sorted across users", RULES, ("order_rules", "np.lexsort((place[rows], owner[rows]))", "np.argsort(place[rows], kind='stable')")),
     ("once forgets all rows but the one before", RULED, ("history_model", "seen = drawing.count[:, drawing", "seen = drawing.before[:, drawing")),
     ("a least gap holds for cells, not for instants", RULED, ("history_model", "day[early], second[early] = move_clocks(drawing, who[early], codes[early])", "break"), ("history_model", "np.divmod(np.maximum(day * DAY + second, earliest), DAY)", "day, second")),
+    ("a weight brings back users who break rules", RULED_USERS, ("history_fit", "take_units(pool, np.flatnonzero(inside)), inside[inside]", "pool, inside")),
+    ("the sampler is not told the order rules", RULED_USERS, ("history_fit", "model.rules)\n", "None)\n")),
     ("users who are stuck are kept", RULED, ("history_model", "    inside = ~drawing.stuck", "    inside = np.ones(n, bool)")),
     # two tables
     ("units joined with rows by place, not by key", HISTORIES, ("two_tables", "    owner = pd.Index(units[unit]).get_indexer(rows[unit])\n", "    owner = pd.factorize(rows[unit])[0][::-1]\n")),
