@@ -27,7 +27,7 @@ from fastcore.basics import patch
 
 from . import __version__
 from .core import InputError, printable_line
-from .hazards import hazards_section, HAZARDS_TEMPLATE
+from .hazards import hazards_section, HAZARDS_STYLE, HAZARDS_TEMPLATE
 from .ledger import Ledger
 from .noise import noise_source
 from .pages import page_environment, render_page, Section
@@ -351,9 +351,10 @@ def attacker(
 
 # %% ../nbs/71_certificate.ipynb #ct35
 CERTIFICATE_TEMPLATES = {
-    "hazards.html": HAZARDS_TEMPLATE,
+    "hazards.html": HAZARDS_TEMPLATE, "hazards.css": HAZARDS_STYLE,
     "certificate.html": """\
 {% extends "page.html" %}
+{% block style %}{% include "hazards.css" %}{% endblock %}
 {% block lead %}
 <p class="soft">{{ file }}, fitted {{ certificate.date }} to {{ certificate.table }}, written by dpsynth {{ certificate.dpsynth_version }}.</p>
 {% endblock %}

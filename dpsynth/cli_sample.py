@@ -287,9 +287,9 @@ def write_form(
     from dpsynth.registry import BLANK, count_blanks
 
     write_atomically(path, text.encode())
-    left = count_blanks(text)
-    words = f"{left} blanks are left; search for '{BLANK}'" if left else "no blank is left"
-    print(f"{option}: {path.name} is written, {words}", file=sys.stderr if aside else sys.stdout)
+    if left := count_blanks(text):
+        words = f"{left} blank{'s' * (left > 1)} left, search for '{BLANK}'"
+        print(f"{option}: {path.name} has {words}", file=sys.stderr if aside else sys.stdout)
 
 
 # %% ../nbs/93_cli_sample.ipynb #fo03

@@ -37,7 +37,12 @@ def count_blanks(text: str) -> int:
 # %% ../nbs/76_registry.ipynb #rg12
 def paragraph(*texts: str) -> str:
     "Texts on lines of their own, none longer than 100 letters; the registry renders them as Markdown."
-    return "\n".join(line for text in texts for line in textwrap.wrap(text, 100, break_long_words=False, break_on_hyphens=False))
+    fold = textwrap.TextWrapper(100, break_long_words=False, break_on_hyphens=False)
+    lines = []
+    for text in texts:
+        fold.subsequent_indent = "  " if text.startswith("- ") else ""
+        lines += fold.wrap(text)
+    return "\n".join(lines)
 
 
 def listed_columns(c: Certificate) -> list:  # a line each
@@ -76,11 +81,11 @@ def variant_facts(c: Certificate) -> dict:
 def loss_facts(c: Certificate) -> dict:
     "Whom the promise protects, and how much is promised."
     who, best = c.unit.split(":")[0], c.attacker(0.01)
-    near = f"Two tables are adjacent if one is the other with the data of one {who} taken out. That unit is still counted, and contributes nothing."
+    near = f"Two tables are adjacent if one is the other with the data of one {who} taken out ({c.adjacency})."
     tells = f"The best attacker finds at most {best['true_positive_rate']:.3%} of members at 1 % false alarms."
     return {
         "privacy_unit": f"One {c.unit}",
-        "privacy_unit_details": paragraph(near, f"({c.adjacency})", f"At most {c.max_rows_per_unit} row(s) of each unit were used, drawn at random."),
+        "privacy_unit_details": paragraph(near, f"At most {c.max_rows_per_unit} row(s) of each unit were used, drawn at random."),
         "privacy_parameters": {"epsilon": c.epsilon, "delta": c.delta},
         "privacy_parameters_details": paragraph(f"Of ε = {c.epsilon:g}, this was spent: {totals_words(c.totals())}.", tells),
     }
@@ -111,7 +116,7 @@ def accounting_facts(c: Certificate) -> dict:
     "What is done after the last noisy release, and how the releases add up."
     line = "- {name}: {mechanism}, σ = {noise_multiplier:.4g}, sampling rate {sampling_rate:.4g}, steps {steps}; {reads}"
     after = "Noisy counts are shrunk and made consistent; the model's rows are weighted and exchanged until they agree with them; ids are made up."
-    adds = f"The privacy loss distributions of these releases are composed ({c.accountant}); {c.cross_check}:"
+    adds = f"The releases below are composed by {c.accountant}; checked by {c.cross_check}:"
     return {
         "post_processing": paragraph(after, "None of it reads the real table."),
         "composition": paragraph(adds, *(line.format(**release) for release in c.ledger)),
