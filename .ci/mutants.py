@@ -44,6 +44,10 @@ NO_ROWS = Chapter("43_history_model", ("h43004", "h43009", "h43031", "h43032", "
 USUAL = Chapter("43_history_model", ("h43004", "tt436"))
 MASKS = Chapter("51_dp_training", ("dp_t03", "c056", "cl02"))
 CERTIFICATE = Chapter("71_certificate", ("cert03", "ct06", "ce07"))
+SHOWN = Chapter("71_certificate", ("cert03", "ct06", "ce07", "tw03"))
+REGISTRY = Chapter("76_registry", ("rg05", "rg10", "rg19"))
+CARD = Chapter("76_registry", ("rg05", "rg10", "rg48", "rg55"))
+HAZARD = Chapter("68_hazards", ("hz05", "hz13", "hz29", "hz34"))
 DRAWN = "noise = standard_normals(self.rng, len(total), self.device)"
 MUTANTS = [  # name, audit that must find it, patches: (module, old text, new text)
     # noise
@@ -169,6 +173,13 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("additive δ not taken off", LEDGER, ("privacy", "    delta = delta - sum(s.delta for s in spends)\n    if delta <= 0:", "    if delta <= 0:")),
     ("one direction of neighbours only", LEDGER, ("privacy", "    return one.self_compose(steps)", "    return pld.PrivacyLossDistribution(one._pmf_add).self_compose(steps)")),
     ("a certificate's total is not added up again", CERTIFICATE, ("certificate", "    total, upper = compose_epsilon(spends, delta), rdp_epsilon(spends, delta)\n", "    total, upper = self.epsilon_spent, rdp_epsilon(spends, delta)\n"), ("certificate", "    if lower > self.epsilon + 1e-6 or any(", "    lower = min(lower, self.epsilon)\n    if any(")),
+    ("the second accountant is not asked", SHOWN, ("certificate", "    pld, prv, error = two_totals(self.spends, self.delta)\n", "    pld, prv, error = compose_epsilon(self.spends, self.delta), self.epsilon_spent, 0.01\n")),
+    ("a forged total is shown", SHOWN, ("certificate", "    self.check()\n    pld, prv, error", "    pld, prv, error")),
+    ("the registry is told a tenth of δ", REGISTRY, ("registry", '"delta": c.delta}', '"delta": c.delta / 10}')),
+    ("the registry is told what was spent, not what was promised", REGISTRY, ("registry", '{"epsilon": c.epsilon, "delta"', '{"epsilon": c.epsilon_spent, "delta"')),
+    ("a forged certificate gets a card", CARD, ("registry", "    c.totals()\n    about", "    about")),
+    ("a schema taken from the rows counts as public", HAZARD, ("hazards", "    if c.from_data:\n", "    if False:\n")),
+    ("noise of a test counts as noise", HAZARD, ("hazards", '    if "insecure" in c.noise_source:\n', "    if False:\n")),
     # reading
     ("one time with an offset shifts all", FILES, ("cells", "    return instants.mask(aware, moved.clip(*_BETWEEN))", "    return moved.clip(*_BETWEEN)")),
     ("unsigned ids through float", FILES, ("files", 'for sign in ("", "u") for bits in', 'for sign in ("",) for bits in')),
