@@ -42,7 +42,7 @@ from .sampling import FittedModel, head_order
 from .certificate import check_types
 
 # %% ../nbs/72_model_file.ipynb #c025
-FORMAT = 5
+FORMAT = 6
 MAX_FILE_BYTES = 2**30
 MEMBER_LIMITS = {"manifest.json": 2**16, "model.json": 2**26, "tensors.safetensors": MAX_FILE_BYTES}  # most bytes of each
 
