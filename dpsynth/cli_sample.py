@@ -247,6 +247,8 @@ def read_certified(
 # %% ../nbs/93_cli_sample.ipynb #c058
 def certificate_facts(c) -> dict:
     "The promise of a certificate, a line each."
+    from dpsynth.certificate import budget_sentence
+
     best = c.attacker(0.01)
     return {
         "promise": f"ε = {c.epsilon:g}, δ = {c.delta:g}, for one {c.unit}",
@@ -256,6 +258,7 @@ def certificate_facts(c) -> dict:
         "units": f"{c.units:,}, public; at most {c.max_rows_per_unit} row(s) of each",
         "neighbours": c.adjacency,
         "accountant": f"{c.accountant}; {c.cross_check}",
+        **({"budget of the table": budget_sentence(c.budget)} if c.budget else {}),
         "noise": c.noise_source,
         "not covered": "; ".join(c.not_covered),
         "written by": f"dpsynth {c.dpsynth_version}",

@@ -35,6 +35,7 @@ from .files import column_labels, load_frame
 from .schema import Schema
 from .conditions import check_constraints, comparable_positions, condition, mapping_to_range, meets_condition
 from .loading import bound_contributions, read_table
+from .table_budget import reserved, TableBudget
 from .large_tables import bound_chunks, ChunkedTable, is_large, private_folder
 from .preprocessing import apply_dtype, TableEncoder
 from .code_matrix import code_matrix
@@ -132,24 +133,28 @@ class DPVAESynthesizer(Estimator):
         trainer=None,  # called with network, training plan and generator in place of `DPTrainer`; may share out the work
         table_name: str = None,  # public name of the table, for the certificate; None: the file's, or what kind of table it is
         stage=None,  # called with a word whenever another part of the fit begins
+        budget=None,  # `TableBudget`, or its path: what all fits of the table share; charged before anything is learned
     ):
         "Learn the table. Whatever leaves a trace is charged to the ledger before it is read. A fit that is interrupted leaves this object as it was."
         if trainer and device != "cpu":
             raise InputError("device: a trainer that is given decides where it computes")
         trainer, stage = trainer or partial(DPTrainer, device=find_device(device)), stage or (lambda words: None)
-        budget, rng, k = self._check(), self.insecure_test_rng or secure_generator(), self.max_rows_per_unit
+        promise, rng, k = self._check(), self.insecure_test_rng or secure_generator(), self.max_rows_per_unit
         name, kind, labels = _table_name(data, table_name), frame_kind(data), column_labels(data)
+        shared = self._shared(budget, n_units, name)
         with ExitStack() as stack:
             stage("reading")
             table, unit_index = self._rows(data, checkpoint, rng, stack)
             stage("planning")
             plan = self.plan(_units(n_units, int(unit_index[-1]) + 1))
             _check_room(self.schema, plan.units)
-            ledger = stack.enter_context(closing(Ledger(budget) if checkpoint is None else Checkpoint(plan, checkpoint, self._public(plan))))
+            ledger = stack.enter_context(closing(Ledger(promise) if checkpoint is None else Checkpoint(plan, checkpoint, self._public(plan, shared))))
+            charge = stack.enter_context(reserved(shared, ledger, plan.spends, f"fit of {name}", self.unit))
             _announce(ledger, stage)
             model = self._learn(table, unit_index, plan, ledger, rng, progress, trainer)
             ledger.confirm()
-        certificate = Certificate.of(ledger, model.encoder, self.unit, k, plan.units, name, rng)
+            place = charge and charge.end()
+        certificate = Certificate.of(ledger, model.encoder, self.unit, k, plan.units, name, rng, place)
         # one call of C, which no signal divides: all of a fit, or nothing of it
         vars(self).update(released_=model, plan_=plan, ledger_=ledger, kind_=kind, labels_=labels, certificate=certificate)
         return self
@@ -336,7 +341,7 @@ def _check_certificate(self: DPVAESynthesizer, c: Certificate, model: FittedMode
     marked = tuple(map(printable_line, getattr(self.schema, "from_data", ())))
     own = {"epsilon": float(self.epsilon), "delta": float(self.delta), "unit": unit_words(self.unit), "max_rows_per_unit": self.max_rows_per_unit,
            "adjacency": ADJACENCY, "accountant": ACCOUNTANT, "cross_check": CROSS_CHECK, "from_data": marked,
-           "not_covered": not_covered_lines(marked), "columns": tuple(describe_columns(model.encoder))}
+           "not_covered": not_covered_lines(marked, c.budget is not None), "columns": tuple(describe_columns(model.encoder))}
     if wrong := [name for name, value in own.items() if getattr(c, name) != value]:
         raise CertificateError(f"its {wrong[0].replace('_', ' ')} is not that of the model")
     if getattr(getattr(model, "coder", None), "order_by", None) != self.order_by or hasattr(model, "coder") != self.learns_histories:
@@ -400,11 +405,22 @@ def _generator(self: DPVAESynthesizer, purpose: int, seed=None):
 
 
 @patch
-def _public(self: DPVAESynthesizer, plan: Plan) -> dict:
+def _shared(self: DPVAESynthesizer, budget, n_units, name: str):  # `TableBudget` or None
+    "The budget that the fit shares with others; refused before the table is opened where that can be told: δ, unit, and ε if the units are declared."
+    if budget is None:
+        return None
+    shared = TableBudget(budget.path if isinstance(budget, TableBudget) else budget)
+    planned = self.plan(n_units).spends if n_units else []
+    shared.check_room(planned, f"fit of {name}", self.unit, float(self.delta))
+    return shared
+
+
+@patch
+def _public(self: DPVAESynthesizer, plan: Plan, shared=None) -> dict:
     "What a checkpoint may only be continued with: all public, and no count of rows where a unit is a user."
     asked = {n: getattr(self, n) for n in ("unit", "order_by", "target", "epsilon", "delta")} | {"workload": [list(c) for c in self.workload]}
     planned = asdict(plan.training) | {"releases": [asdict(s) for s in plan.releases.values()], "pairs": plan.pairs, "network": plan.network}
-    return {"dpsynth_version": __version__, "schema": self.schema.to_dict(), **asked, "units": plan.units, **planned}
+    return {"dpsynth_version": __version__, "schema": self.schema.to_dict(), **asked, "units": plan.units, "budget": shared and shared.id, **planned}
 
 # %% ../nbs/74_synthesizer.ipynb #c028e
 @patch
