@@ -146,7 +146,7 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("δ of the budget ignored", BUDGET, ("table_budget", "    if delta > self.total.delta:", "    if False:")),
     ("unit of the budget ignored", BUDGET, ("table_budget", "if c.unit != unit]:", "if False]:")),
     ("a fit reserves nothing", BUDGET, ("table_budget", "self._enter(journal, known.spends if known else planned)", "self._enter(journal, known.spends if known else [])")),
-    ("a fit that goes on is charged again", BUDGET, ("table_budget", "self.key = ledger.journal.nonce if ledger.journal else secrets.token_hex(8)", "self.key = secrets.token_hex(8)")),
+    ("a fit that goes on is charged again", BUDGET, ("table_budget", "self.key = ledger.journal.nonce if ledger.journal else secrets.token_hex(8)", "self.key = secrets.token_hex(8)"), ("table_budget", "if known := known_charge(table, ledger.journal):", "if known := None:")),
     ("an old copy of a fit goes on", BUDGET, ("table_budget", "    if known and known.fit_line not in own.checksums:", "    if False:"), ("table_budget", "    below = own.since(known.fit_line) if known else []", "    below = []")),
     ("a budget that was put back is believed", BUDGET, ("table_budget", "        if journal.checksums[: len(table.checksums)] != table.checksums:", "        if False:")),
     ("a broken fit forgets what it read", BUDGET, ("table_budget", '                reservation.end("broke off")', '                ledger._spends = []\n                reservation.end("broke off")')),
