@@ -163,6 +163,7 @@ def epsilon_for(
 
 # %% ../nbs/92_cli_fit.ipynb #c039
 _N = option_type(int, "--rows", metavar="N", help="Rows of the table; with --unit the number of units.")
+_TwoTables = option_type(bool, "--units", help="Units have a table of their own, as with --units of fit; it is not read.")
 _TargetError = option_type(float | None, "--target-error", metavar="T", help="Say which ε a mean error of T needs.")
 
 
@@ -175,6 +176,7 @@ def _plan(
     unit: UnitOption = None,
     max_rows_per_unit: UnitRowsOption = 1,
     order_by: OrderByOption = None,
+    units: _TwoTables = False,
     workload: WorkloadOption = [],
     target: TargetOption = None,
     target_error: _TargetError = None,
@@ -187,6 +189,7 @@ def _plan(
     uses of the table would cost together.
     """
     options = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "order_by": order_by, "target": target}
+    options["two_tables"] = units
     with progress_bar() as tell:
         tell("planning")
         synth = make_synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
@@ -222,7 +225,7 @@ def ray_options(
 
 # %% ../nbs/92_cli_fit.ipynb #ft26
 def fit_with_progress(
-    synth, data, tell, checkpoint: Path | None = None, device="cpu", shared={}, table_name=None, budget=None
+    synth, data, tell, checkpoint: Path | None = None, device="cpu", shared={}, table_name=None, units=None, budget=None
 ) -> None:
     "The one call that trains; the bar says which part is at work, and the ε spent so far."
     if shared:
@@ -235,6 +238,7 @@ def fit_with_progress(
         table_name=table_name,
         budget=budget,
         stage=tell,
+        units=units,
     )
 
 # %% ../nbs/92_cli_fit.ipynb #ft29
@@ -269,11 +273,11 @@ def model_path(
 
 # %% ../nbs/92_cli_fit.ipynb #ft31
 def fit_and_save(
-    synth, data, path: Path, tell, checkpoint: Path | None = None, device="cpu", shared={}, table_name=None, budget=None
+    synth, data, path: Path, tell, checkpoint: Path | None = None, device="cpu", shared={}, table_name=None, units=None, budget=None
 ) -> None:
     "Train, then write; the file is there when it is complete."
     try:
-        fit_with_progress(synth, data, tell, checkpoint, device, shared, table_name, budget)
+        fit_with_progress(synth, data, tell, checkpoint, device, shared, table_name, units, budget)
     except KeyboardInterrupt:
         if checkpoint:
             raise KeyboardInterrupt(f"interrupted; --resume goes on from {checkpoint.name}") from None
@@ -313,10 +317,14 @@ def show_fit(
         why = "there are none, or too few to be told from noise at this ε"
         print(f"a sample has no missing cells in {names}: {why}")
     print(f"model and certificate: {out}\nSHA-256: {model_digest(path)}")
-    show_next("dpsynth", "sample", out, "--users" if synth.learns_histories else "-n", synth.plan_.units, "-o", "synthetic.csv")
+    both = ("--units-out", "synthetic_units.csv") if synth.two_tables else ()
+    show_next("dpsynth", "sample", out, "--users" if synth.learns_histories else "-n", synth.plan_.units, "-o", "synthetic.csv", *both)
 
 # %% ../nbs/92_cli_fit.ipynb #c045
 _ModelOut = option_type(Path, "--out", "-o", metavar="MODEL", help="Where to write the model file.")
+_UnitTable = option_type(
+    Path | None, "--units", metavar="FILE", help="A second table, with a row for each unit; DATA has their rows."
+)
 _AcceptDraft = option_type(
     bool, "--accept-draft", help="Fit a schema with types taken from the table; the certificate says so."
 )
@@ -352,6 +360,7 @@ def _fit(
     unit: UnitOption = None,
     max_rows_per_unit: UnitRowsOption = 1,
     order_by: OrderByOption = None,
+    unit_table: _UnitTable = None,
     workload: WorkloadOption = [],
     target: TargetOption = None,
     seed: SeedOption = None,
@@ -370,14 +379,15 @@ def _fit(
     Every read of the table is charged to a ledger first; the ledger is printed. With --checkpoint FILE the
     ledger and what it paid for are files, and after a crash --resume goes on: what was charged stays spent.
     With --budget FILE the fit is charged to a file that all uses of the table share, and refused where that has no
-    room for it. A table of 64 MiB or more is read in pieces. With --workers the gradients are computed by so many Ray workers.
+    room for it. A table of 64 MiB or more is read in pieces. With --units there are two tables: one row for each
+    unit, and DATA with their rows. With --workers the gradients are computed by so many Ray workers.
     """
-    units = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "order_by": order_by}
+    units = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "order_by": order_by, "two_tables": unit_table is not None}
     with progress_bar() as tell:
         tell("starting")
-        path, shared = model_path(out, force, (data, schema, budget)), ray_options(workers, ray_address, device)
-        kept = checkpoint_path(checkpoint, resume, (data, schema, out, budget), path)
+        path, shared = model_path(out, force, (data, schema, unit_table, budget)), ray_options(workers, ray_address, device)
+        kept = checkpoint_path(checkpoint, resume, (data, schema, unit_table, out, budget), path)
         options = {"target": target, "seed": seed, "accept_draft": accept_draft}
         synth = make_synthesizer(schema, workload, epsilon=epsilon, delta=delta, **units, **options)
-        fit_and_save(synth, data, path, tell, kept, device, shared, table_name, budget)
+        fit_and_save(synth, data, path, tell, kept, device, shared, table_name, unit_table, budget)
     show_fit(synth, out, path)

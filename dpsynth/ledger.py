@@ -207,7 +207,7 @@ class Ledger:
         journal: Journal = None,  # the file that is written first; what it holds was spent
     ):
         self.budget, self.journal, self._spends = budget, journal, []
-        self.cover = None  # called with all entries before one is entered: the budget of a whole table (chapter 14)
+        self.cover = None  # called with all entries before one is entered: the budget of a whole table (chapter 15)
         for expense in journal.expenses if journal else ():
             self._spends = add_entry(self._spends, *read_expense(journal.path.name, expense))
 
