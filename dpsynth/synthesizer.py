@@ -47,6 +47,7 @@ from dpsynth.plan import (
 from dpsynth.history_fit import (
     columns_without_missing, draw_user_frames, learn_histories, make_history_plan, planned_history_releases,
 )
+from .questions import ask
 from dpsynth.sampling import (
     calibrate_model, draw_pieces, draw_user_ids, field_marginal, first_counts, FittedModel, frame_kind, FRAME_KINDS,
     IMPUTE_DRAWS, impute_with_retries, parse_conditions, repair_rows, rows_at_once, to_kind, train_network,
@@ -644,6 +645,28 @@ def impute(
         filled = repair_rows(model, filled, pd.concat(cells, ignore_index=True).set_axis(rows).reindex(filled.index))
     filled = model.encoder.apply_dtypes(filled, rng).assign(**{name: source[name] for name in ids})
     return filled.set_axis(data.index) if isinstance(data, pd.DataFrame) else filled
+
+# %% ../nbs/74_synthesizer.ipynb #aw02
+@patch
+def answer(
+    self: DPVAESynthesizer,
+    statistic: str,  # 'share', 'count' or 'mean'
+    of=None,  # conditions of what is counted (column → value, list or range); the name of a number for a mean
+    where: dict = None,  # conditions of the rows that are looked at
+    by=None,  # a column, or a list of two: an answer for each group
+    between: tuple = None,  # two groups of the column `by`, each a value, list or range: their difference
+    population: bool = False,  # intervals for the population that the rows are a sample of
+) -> pd.DataFrame:  # a row a group: estimate, lower, upper, known, reason; p_value of a difference
+    """What is known of the real table, with 95 % intervals. Post-processing: it costs nothing, as often as you like.
+
+    `known` is measured (one released table has it: the interval holds at every ε), modelled (it holds on average over
+    questions at ε of 1 and more), indicative (never with a p-value), or refused, with the reason."""
+    if not hasattr(self, "released_"):
+        raise InputError("answer: fit or load a model first")
+    if self.learns_histories:
+        raise InputError("answer: a model of histories has no answers with error bars; sample it")
+    return ask(self.released_, statistic, of, where, by, between, population)
+
 
 # %% ../nbs/74_synthesizer.ipynb #c028k
 _EITHER, _WORDS = (int, float), (str, type(None))
