@@ -49,6 +49,10 @@ REGISTRY = Chapter("76_registry", ("rg05", "rg10", "rg19"))
 CARD = Chapter("76_registry", ("rg05", "rg10", "rg48", "rg55"))
 HAZARD = Chapter("68_hazards", ("hz05", "hz13", "hz29", "hz34"))
 BUDGET = Chapter("15_table_budget", ("tb04", "tb07", "tb09a", "tb11", "tb13a", "tb15", "tb17a", "tb18a", "tb20a", "tb22", "tb23", "tb28a", "tb27a", "tb29a", "tb31a", "tb31c", "tb34", "tb36", "tb37", "tb41"))
+MEASURED = Chapter("56_answers", ("an6704", "an6706", "an6710", "an6713", "an6716", "an6719", "an6722", "an6724", "an6726", "an6728"))
+MODELLED = Chapter("57_modelled_answers", ("an6804", "an6806", "an6809", "an6813", "an6817", "an6825"))
+QUESTIONS = Chapter("58_questions", ("qu6904", "qu6906", "qu6909", "qu6912", "qu6915", "qu6918", "qu6921", "qu6924", "qu6928", "qu6930", "qu6931", "qu6933", "qu6935"))
+FILE_COUNTS = Chapter("72_model_file", ("mf00i", "mf00", "mf02", "mt01"))
 DRAWN = "noise = standard_normals(self.rng, len(total), self.device)"
 MUTANTS = [  # name, audit that must find it, patches: (module, old text, new text)
     # noise
@@ -200,6 +204,16 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("refused where no cell is a declared category", FILES, ("cells", "    if line:\n        warnings.warn(f\"column {name!r}: {line}\"", "    if line and reading.present and not reading.fits:\n        raise InputError(line)\n    if line:\n        warnings.warn(f\"column {name!r}: {line}\"")),
     ("ids compared as typed", FILES, ("loading", "    codes, texts = distinct_texts(frame[unit], missing)\n    if len", "    codes, texts = pd.factorize(frame[unit].astype(str))\n    texts = pd.Series(texts)\n    if len")),
     ("k + 1 rows kept in pieces", FILES, ("large_tables", "kept = np.arange(len(rows)) - first[index] < k", "kept = np.arange(len(rows)) - first[index] <= k")),
+    # answers with error bars
+    ("an interval with the noise of another table", MEASURED, ("answers", "    (counts, noise), n = found, released.rows\n", "    (counts, noise), n = (found[0], min(released.scales.values())), released.rows\n")),
+    ("the noise of summed cells not added up", MEASURED, ("answers", "noise = self.scales[c] * math.sqrt(clique_size(c, self.sizes) / need)", "noise = self.scales[c]")),
+    ("an interval of the population without sampling error", MEASURED, ("answers", "population * self.sampling", "0 * self.sampling")),
+    ("an interval without the model part", MODELLED, ("modelled_answers", "    return Answer(value, left, spread", "    return Answer(value, 0.0, spread")),
+    ("the model taken for exact along its ties", MODELLED, ("modelled_answers", "return ModelError(coarse + doubt,", "return ModelError(0.0 * coarse,")),
+    ("graded measured where no table was released", QUESTIONS, ("questions", "    known = answer.grade in", "    answer = replace(answer, grade='measured')\n    known = answer.grade in")),
+    ("a p-value of an indicative answer", QUESTIONS, ("questions", "    if answer.grade not in (\"measured\", \"modelled\"):\n        return math.nan\n", "")),
+    ("a group that is not there is answered for", MEASURED, ("answers", "STANDS_OUT = 4.0", "STANDS_OUT = -99.0")),
+    ("noise in the file beside another table", FILE_COUNTS, ("model_file", "for name in sorted(names)], np.float64)", "for name in names], np.float64)")),
     ("a draft marks nothing", FILES, ("drafts", "from_data=seen", "from_data=[]")),
 ]
 
