@@ -143,7 +143,7 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("lost steps taken again uncharged", LEDGER, ("checkpoint", "    for block in super(Checkpoint, self).blocks(spend):\n", "    if int(state['updates']) < self._steps():\n        yield range(int(state['updates']), self._steps())\n    for block in super(Checkpoint, self).blocks(spend):\n")),
     ("blocks charged after they were taken", LEDGER, ("ledger", "        self._enter(replace(spend, steps=len(block)), continues=first > 0)\n        yield block", "        yield block\n        self._enter(replace(spend, steps=len(block)), continues=first > 0)")),
     ("additive δ not taken off", LEDGER, ("privacy", "    delta = delta - sum(s.delta for s in spends)\n    if delta <= 0:", "    if delta <= 0:")),
-    ("one direction of neighbours only", LEDGER, ("privacy", "    return one.self_compose(steps)", "    return pld.PrivacyLossDistribution(one._pmf_add).self_compose(steps)")),
+    ("one direction of neighbours only", LEDGER, ("privacy", "    return one.self_compose(steps)", "    return type(one)(one._pmf_add).self_compose(steps)")),
     ("a certificate's total is not added up again", CERTIFICATE, ("certificate", "    total, upper = compose_epsilon(spends, delta), rdp_epsilon(spends, delta)\n", "    total, upper = self.epsilon_spent, rdp_epsilon(spends, delta)\n"), ("certificate", "    if lower > self.epsilon + 1e-6 or any(", "    lower = min(lower, self.epsilon)\n    if any(")),
     # reading
     ("one time with an offset shifts all", FILES, ("cells", "    return instants.mask(aware, moved.clip(*_BETWEEN))", "    return moved.clip(*_BETWEEN)")),
