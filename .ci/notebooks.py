@@ -40,7 +40,7 @@ RANDOM_ID = re.compile(  # object addresses, ids of styled tables, digests of mo
     r" at 0x[0-9a-fA-F]+|(?<=T_)[0-9a-f]{5}(?![0-9a-f])|(?<=SHA-256: )[0-9a-f]{64}|(?<=fitted )\d{4}-\d\d-\d\d|(?<=\"date\": \")\d{4}-\d\d-\d\d"
 )
 LIBRARIES = """torch pandas pyarrow.parquet scipy.stats sklearn.ensemble matplotlib.pyplot seaborn opacus opendp.prelude
-dp_accounting.pld.common ipykernel.kernelapp dpsynth.cli dpsynth.auditing""".split()
+dp_accounting.pld.common ipykernel.kernelapp""".split()
 FORKS = multiprocessing.get_context("forkserver" if sys.platform == "linux" else None)
 PATH = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|Users|usr|var|opt|work)/|site-packages")
 
@@ -54,9 +54,11 @@ def skipped(cell, skip_flags) -> bool:
 
 
 def kernel(words, folder):
-    os.chdir(folder)
+    import pandas
     from ipykernel.kernelapp import IPKernelApp
 
+    pandas.set_option("display.max_columns", 20)  # as in a notebook: where it is imported, pandas sees no kernel
+    os.chdir(folder)
     IPKernelApp.launch_instance([*words, f"--IPKernelApp.parent_handle={os.getppid()}"])  # ends with its parent
 
 
@@ -203,6 +205,7 @@ async def work(path, flags, write, free) -> bool:
 
 
 async def run_all(paths, flags, write, n_workers):
+    asyncio.get_running_loop().add_signal_handler = lambda *_: None  # nbclient's would go on with the next notebook
     free = asyncio.Semaphore(n_workers)
     return await asyncio.gather(*(work(p, flags, write, free) for p in paths))
 
