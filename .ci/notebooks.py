@@ -20,6 +20,7 @@ import multiprocessing
 import os
 import re
 import sys
+import threading
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -59,7 +60,13 @@ def kernel(words, folder):
 
     pandas.set_option("display.max_columns", 20)  # as in a notebook: where it is imported, pandas sees no kernel
     os.chdir(folder)
-    IPKernelApp.launch_instance([*words, f"--IPKernelApp.parent_handle={os.getppid()}"])  # ends with its parent
+    threading.Thread(target=end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+    IPKernelApp.launch_instance(words)
+
+
+def end_with(parent):
+    parent.join()
+    os._exit(1)
 
 
 class Kernel(FORKS.Process):
@@ -121,7 +128,7 @@ async def execute(path, flags):
         record_timing=False,
         store_widget_state=False,
         resources={"metadata": {"path": str(path.parent)}},
-        extra_arguments=["--HistoryManager.enabled=False", "--log-level=40"],
+        extra_arguments=["--HistoryManager.enabled=False", "--log-level=50"],
     )
     client.skip_flags = set(get_config().tst_flags.split()) - set(flags)
     await client.async_execute()
