@@ -40,8 +40,9 @@ NUMBER = re.compile(r"(\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)")
 RANDOM_ID = re.compile(  # object addresses, ids of styled tables, digests of model files, days of fits
     r" at 0x[0-9a-fA-F]+|(?<=T_)[0-9a-f]{5}(?![0-9a-f])|(?<=SHA-256: )[0-9a-f]{64}|(?<=fitted )\d{4}-\d\d-\d\d|(?<=\"date\": \")\d{4}-\d\d-\d\d"
 )
+# what notebooks import, and, in the last line, what this file imports: a forked process runs it once more
 LIBRARIES = """torch pandas pyarrow.parquet scipy.stats sklearn.ensemble matplotlib.pyplot seaborn opacus opendp.prelude
-dp_accounting.pld.common ipykernel.kernelapp""".split()
+dp_accounting.pld.common ipykernel.kernelapp nbclient nbdev.clean nbdev.doclinks nbdev.process""".split()
 FORKS = multiprocessing.get_context("forkserver" if sys.platform == "linux" else None)
 PATH = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|Users|usr|var|opt|work)/|site-packages")
 
@@ -230,7 +231,7 @@ def main():
     paths = [p.resolve() for p in args.notebooks]
     os.chdir(ROOT)
     paths = paths or [p.resolve() for p in sorted(nbglob("nbs", as_path=True), reverse=True)]  # short ones last
-    FORKS.set_forkserver_preload(["__main__", *LIBRARIES])
+    FORKS.set_forkserver_preload(LIBRARIES)
     if sys.platform == "linux":  # elsewhere such libraries do not survive a fork
         KernelProvisionerFactory.instance().provisioners["local-provisioner"] = SimpleNamespace(load=lambda: Forked)
     passed = asyncio.run(run_all(paths, args.flags.split(), args.write, args.n_workers))
