@@ -35,7 +35,11 @@ class Chapter(NamedTuple):
 
 
 GENERATOR, FORKED, GRID = (Chapter("02_noise", c) for c in (("nois03", "sg02"), ("nois03", "sg04"), ("nois03", "c042",)))
-WINDOWS = Chapter("32_histories", ("h32004", "h32008", "h32016", "h32017"))
+WINDOWS = Chapter("32_histories", ("h32004", "hi01", "hi06", "h32017"))
+RULES = Chapter("34_order_rules", ("r34004", "r34006", "r34025", "r34117", "r34045"))
+RULED = Chapter("43_history_model", ("h43004", "h43031", "h43032", "h43046", "or43d", "or43f"))
+EMPTY = Chapter("32_histories", ("h32004", "hi01", "hi06", "h32016", "tt321"))
+NO_ROWS = Chapter("43_history_model", ("h43004", "h43009", "h43031", "h43032", "h43034", "h43036", "tt431"))
 MASKS = Chapter("51_dp_training", ("dp_t03", "c056", "cl02"))
 CERTIFICATE = Chapter("71_certificate", ("cert03", "ct06", "ce07"))
 DRAWN = "noise = standard_normals(self.rng, len(total), self.device)"
@@ -74,14 +78,14 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("BatchNorm put back", MECHANISMS, ("tabular_vae", "        h = pre.relu()\n        out = self.posterior(h)", "        h = torch.nn.functional.batch_norm(pre, None, None, training=len(pre) > 1).relu() if len(pre) > 1 else pre.relu()\n        out = self.posterior(h)")),
     ("non-finite gradients kept", MECHANISMS, ("dp_training", "if not usable.all():", "if False:")),
     # histories
-    ("window chosen by its content", WINDOWS, ("histories", "    skipped = np.floor(rng.random(units) * (totals - kept + 1)).astype(np.int64) * (order_by is not None)\n", "    skipped = (totals - kept) * (order_by is not None)\n")),
+    ("window chosen by its content", WINDOWS, ("histories", "    skipped = np.floor(rng.random(len(totals)) * (totals - kept + 1)).astype(np.int64) * ordered\n", "    skipped = (totals - kept) * ordered\n")),
     ("k + 1 rows of a history kept", HISTORIES, ("histories", "    kept = np.minimum(totals, k)\n    skipped", "    kept = np.minimum(totals, k + 1)\n    skipped")),
     ("rows of a user clipped as if alone", MECHANISMS, ("history_model", "        return pair_sum(inner_products(g), self.gain**2 * inner_products(a) + 1)", "        return (g.square().sum(2) * (self.gain**2 * a.square().sum(2) + 1)).sum(1)")),
     ("first row of a user left out of the norm", MECHANISMS, ("history_model", "        return pair_sum(inner_products(g), self.gain**2 * inner_products(a) + 1)", "        return pair_sum(inner_products(g[:, 1:]), self.gain**2 * inner_products(a[:, 1:]) + 1)")),
     ("gain of the map within a row left out of the norm", MECHANISMS, ("history_model", "        return self.gain**2 * out + torch.zeros(len(a))", "        return out + torch.zeros(len(a))")),
     ("echoes left out of the norm", MECHANISMS, ("history_model", "return self._unit_gradients(a, g).square().sum((1, 2))", "return 0 * self._unit_gradients(a, g).square().sum((1, 2))")),
     ("bias of a unit left out of the norm", MECHANISMS, ("history_model", "        return g.square().sum(1)\n", "        return 0 * g.square().sum(1)\n")),
-    ("rows weighed by the batch", MECHANISMS, ("history_model", "losses.sum(1) / b.counts.sqrt(), taps", "losses.sum(1) / b.counts.float().mean().sqrt(), taps")),
+    ("rows weighed by the batch", MECHANISMS, ("history_model", "losses.sum(1) / b.counts.clamp(min=1).sqrt(), taps", "losses.sum(1) / b.counts.float().mean().clamp(min=1).sqrt(), taps")),
     ("one-hots of rows centred by the batch", MECHANISMS, ("history_model", "    return hot - network.row_shares * applies", "    return hot - hot.flatten(0, -2).mean(0) * applies")),
     ("a user's total in a table is the number of rows", MECHANISMS, ("history_tables", "sp.csr_matrix((1.0 / counts[owner], (owner, cells)), (users, size))", "sp.csr_matrix((1.0 / np.minimum(counts, 1)[owner], (owner, cells)), (users, size))"), ("history_tables", "t.sum(1).max() <= 1 + 1e-9)", "True)")),
     ("weights of tables longer than 1", MECHANISMS, ("history_tables", "    return a / np.linalg.norm(a)", "    return a / np.linalg.norm(a) * 1.1")),
@@ -89,6 +93,20 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("all rows of a user counted as one", HISTORIES, ("synthesizer", "(one_row_each(table, rng), 1) if synth.learns_histories", "(table.frame, 1) if synth.learns_histories")),
     ("weights by the real number of users", HISTORIES, ("history_fit", "    released = ReleasedTables(totals, scales, plan.units)", "    released = ReleasedTables(totals, scales, len(histories))")),
     ("shares of rows from the table", HISTORIES, ("history_fit", '    set_history_marginals(network, shares("unit", coder.unit_sizes), shares("row", coder.row_sizes))', '    set_history_marginals(network, [np.bincount(c, minlength=s) / len(c) for c, s in zip(histories.units.T, coder.unit_sizes)], shares("row", coder.row_sizes))')),
+    # order rules
+    ("order rules forgotten in the last row", RULES, ("order_rules", "    out = (rules.once & seen) | (room < left[:, None])\n", "    out = (rules.once & seen) | (room < left[:, None])\n    if not left.any():\n        return out & False\n")),
+    ("a row after the last", RULES, ("order_rules", "(room < left[:, None])", "(room + 1 < left[:, None])")),
+    ("before is met by any row", RULES, ("order_rules", "out[:, b] |= ~seen[:, a]", "out[:, b] |= ~seen.any(1)")),
+    ("values sorted across users", RULES, ("order_rules", "np.lexsort((place[rows], owner[rows]))", "np.argsort(place[rows], kind='stable')")),
+    ("once forgets all rows but the one before", RULED, ("history_model", "seen = drawing.count[:, drawing", "seen = drawing.before[:, drawing")),
+    ("a least gap holds for cells, not for instants", RULED, ("history_model", "day[early], second[early] = move_clocks(drawing, who[early], codes[early])", "break"), ("history_model", "np.divmod(np.maximum(day * DAY + second, earliest), DAY)", "day, second")),
+    ("users who are stuck are kept", RULED, ("history_model", "    inside = ~drawing.stuck", "    inside = np.ones(n, bool)")),
+    # two tables
+    ("units joined with rows by place, not by key", HISTORIES, ("two_tables", "    owner = pd.Index(units[unit]).get_indexer(rows[unit])\n", "    owner = pd.factorize(rows[unit])[0][::-1]\n")),
+    ("number of users without rows released as it is", HISTORIES, ("history_fit", "    return released.totals, released.scales", '    name = f"unit {len(coder.unit_fields)}"\n    released.totals[name][0] = float((histories.counts == 0).sum()) if coder.exact > coder.k else released.totals[name][0]\n    return released.totals, released.scales')),
+    ("a user with one entry in a table counts twice", MECHANISMS, ("history_tables", "(1.0 / counts[owner], (owner, cells))", "((1.0 + (counts[owner] == 1)) / counts[owner], (owner, cells))"), ("history_tables", "t.sum(1).max() <= 1 + 1e-9)", "True)")),
+    ("the line of a user without rows taken for a row", EMPTY, ("histories", "    rows_of = np.bincount(index, there[rows], len(totals)).astype(np.int64)\n", "    rows_of = totals\n")),
+    ("users without rows have no gradient", NO_ROWS, ("history_model", "losses.sum(1) / b.counts.clamp(min=1).sqrt(), taps", "losses.sum(1) / b.counts.sqrt(), taps")),
     # releases
     ("marginals: no shares, each table as if alone", MECHANISMS, ("calibration", "spend.noise_multiplier * k * np.linalg.norm(a) / a", "spend.noise_multiplier * k * np.ones(len(a))")),
     ("marginals: k forgotten", MECHANISMS, ("calibration", "spend.noise_multiplier * k * np.linalg.norm(a) / a", "spend.noise_multiplier * np.linalg.norm(a) / a")),
@@ -191,7 +209,7 @@ def run_audit(kind) -> list:
     if kind == NOISE:
         return noise_audit.audit_noise(1.0, steps=200).violations
     found, cases = (), replay_fits.scenarios()
-    replayed = [4 * (synth.order_by is not None) for synth, _, _ in cases] if kind == HISTORIES else REPLAYED
+    replayed = [4 * synth.learns_histories for synth, _, _ in cases] if kind == HISTORIES else REPLAYED
     for (synth, table, units), last in zip(cases, replayed):
         if last:
             with replay_fits.count_every_pair():

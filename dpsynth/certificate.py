@@ -169,9 +169,10 @@ def fit_date() -> str:
 # %% ../nbs/71_certificate.ipynb #cu03
 def unit_words(
     unit,  # the column that says whose row it is; None where a row is a unit
+    two_tables: bool = False,  # whether units have a table of their own
 ) -> str:
     "Whom the promise protects, in words."
-    return f"user: all rows with the same {unit!r}" if unit else "row"
+    return f"user: all rows{' of two tables' * two_tables} with the same {unit!r}" if unit else "row"
 
 # %% ../nbs/71_certificate.ipynb #ct18
 @patch(cls_method=True)
@@ -184,6 +185,7 @@ def of(
     units: int,  # public number of them
     table: str,  # public name
     rng,  # source of the noise
+    two_tables: bool = False,  # whether units have a table of their own
 ):
     "The certificate of a ledger as it stands."
     marked = tuple(getattr(encoder.schema, "from_data", ()))
@@ -192,7 +194,7 @@ def of(
         epsilon=float(ledger.budget.epsilon),
         epsilon_spent=ledger.epsilon,
         delta=float(ledger.budget.delta),
-        unit=unit_words(unit),
+        unit=unit_words(unit, two_tables),
         units=int(units),
         max_rows_per_unit=int(k),
         table=printable_line(table),

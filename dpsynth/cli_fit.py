@@ -148,6 +148,7 @@ def epsilon_for(
 
 # %% ../nbs/92_cli_fit.ipynb #c039
 _N = option_type(int, "--rows", metavar="N", help="Rows of the table; with --unit the number of units.")
+_TwoTables = option_type(bool, "--units", help="Units have a table of their own, as with --units of fit; it is not read.")
 _TargetError = option_type(float | None, "--target-error", metavar="T", help="Say which ε a mean error of T needs.")
 
 
@@ -160,6 +161,7 @@ def _plan(
     unit: UnitOption = None,
     max_rows_per_unit: UnitRowsOption = 1,
     order_by: OrderByOption = None,
+    units: _TwoTables = False,
     workload: WorkloadOption = [],
     target: TargetOption = None,
     target_error: _TargetError = None,
@@ -170,6 +172,7 @@ def _plan(
     with --target-error the smallest ε that brings the mean of these errors down to it.
     """
     options = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "order_by": order_by, "target": target}
+    options["two_tables"] = units
     with progress_bar() as tell:
         tell("planning")
         synth = make_synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
@@ -203,7 +206,7 @@ def ray_options(
 
 # %% ../nbs/92_cli_fit.ipynb #ft26
 def fit_with_progress(
-    synth, data, tell, checkpoint: Path | None = None, device="cpu", shared={}, table_name=None
+    synth, data, tell, checkpoint: Path | None = None, device="cpu", shared={}, table_name=None, units=None
 ) -> None:
     "The one call that trains; the bar says which part is at work, and the ε spent so far."
     if shared:
@@ -215,6 +218,7 @@ def fit_with_progress(
         checkpoint=checkpoint,
         table_name=table_name,
         stage=tell,
+        units=units,
     )
 
 # %% ../nbs/92_cli_fit.ipynb #ft29
@@ -249,11 +253,11 @@ def model_path(
 
 # %% ../nbs/92_cli_fit.ipynb #ft31
 def fit_and_save(
-    synth, data, path: Path, tell, checkpoint: Path | None = None, device="cpu", shared={}, table_name=None
+    synth, data, path: Path, tell, checkpoint: Path | None = None, device="cpu", shared={}, table_name=None, units=None
 ) -> None:
     "Train, then write; the file is there when it is complete."
     try:
-        fit_with_progress(synth, data, tell, checkpoint, device, shared, table_name)
+        fit_with_progress(synth, data, tell, checkpoint, device, shared, table_name, units)
     except KeyboardInterrupt:
         if checkpoint:
             raise KeyboardInterrupt(f"interrupted; --resume goes on from {checkpoint.name}") from None
@@ -291,10 +295,14 @@ def show_fit(
         why = "there are none, or too few to be told from noise at this ε"
         print(f"a sample has no missing cells in {names}: {why}")
     print(f"model and certificate: {out}\nSHA-256: {model_digest(path)}")
-    show_next("dpsynth", "sample", out, "--users" if synth.learns_histories else "-n", synth.plan_.units, "-o", "synthetic.csv")
+    both = ("--units-out", "synthetic_units.csv") if synth.two_tables else ()
+    show_next("dpsynth", "sample", out, "--users" if synth.learns_histories else "-n", synth.plan_.units, "-o", "synthetic.csv", *both)
 
 # %% ../nbs/92_cli_fit.ipynb #c045
 _ModelOut = option_type(Path, "--out", "-o", metavar="MODEL", help="Where to write the model file.")
+_UnitTable = option_type(
+    Path | None, "--units", metavar="FILE", help="A second table, with a row for each unit; DATA has their rows."
+)
 _AcceptDraft = option_type(
     bool, "--accept-draft", help="Fit a schema with types taken from the table; the certificate says so."
 )
@@ -330,6 +338,7 @@ def _fit(
     unit: UnitOption = None,
     max_rows_per_unit: UnitRowsOption = 1,
     order_by: OrderByOption = None,
+    unit_table: _UnitTable = None,
     workload: WorkloadOption = [],
     target: TargetOption = None,
     seed: SeedOption = None,
@@ -346,14 +355,15 @@ def _fit(
 
     Every read of the table is charged to a ledger first; the ledger is printed. With --checkpoint FILE the
     ledger and what it paid for are files, and after a crash --resume goes on: what was charged stays spent.
-    A table of 64 MiB or more is read in pieces. With --workers the gradients are computed by so many Ray workers.
+    A table of 64 MiB or more is read in pieces. With --units there are two tables: one row for each unit, and DATA
+    with their rows. With --workers the gradients are computed by so many Ray workers.
     """
-    units = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "order_by": order_by}
+    units = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "order_by": order_by, "two_tables": unit_table is not None}
     with progress_bar() as tell:
         tell("starting")
-        path, shared = model_path(out, force, (data, schema)), ray_options(workers, ray_address, device)
-        kept = checkpoint_path(checkpoint, resume, (data, schema, out), path)
+        path, shared = model_path(out, force, (data, schema, unit_table)), ray_options(workers, ray_address, device)
+        kept = checkpoint_path(checkpoint, resume, (data, schema, unit_table, out), path)
         options = {"target": target, "seed": seed, "accept_draft": accept_draft}
         synth = make_synthesizer(schema, workload, epsilon=epsilon, delta=delta, **units, **options)
-        fit_and_save(synth, data, path, tell, kept, device, shared, table_name)
+        fit_and_save(synth, data, path, tell, kept, device, shared, table_name, unit_table)
     show_fit(synth, out, path)

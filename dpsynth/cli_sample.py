@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['CONDITION_SIGN', 'split_condition', 'ordered_end', 'range_end', 'join_ends', 'split_values', 'parse_where',
-           'parse_id_patterns', 'sampled_pieces', 'with_progress', 'sample_in_parts', 'to_json_text', 'read_certified',
-           'certificate_facts', 'show_certificate']
+           'parse_id_patterns', 'sampled_pieces', 'with_progress', 'sample_in_parts', 'rows_of_pairs',
+           'sample_two_tables', 'to_json_text', 'read_certified', 'certificate_facts', 'show_certificate']
 
 # %% ../nbs/93_cli_sample.ipynb #cli_02
 import csv
 import json
 import re
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from dpsynth.terminal import (
@@ -164,6 +165,53 @@ def sample_in_parts(
         sample_distributed(synth, n, part, where=where, seed=seed, progress=progress, **shared)
     print(f"{out}: {n:,} rows in {len(list(out.glob('*.parquet'))):,} files")
 
+# %% ../nbs/93_cli_sample.ipynb #tt931
+def rows_of_pairs(
+    pairs,  # of units and rows
+    units: list,  # grows by the units of each pair
+):  # yields DataFrames of rows, none of them empty unless all are
+    "The rows of pairs; their units are put aside."
+    some = False
+    for pair in pairs:
+        units.append(pair.units)
+        if len(pair.rows):
+            some = True
+            yield pair.rows
+    if not some:
+        yield pair.rows
+
+# %% ../nbs/93_cli_sample.ipynb #tt933
+def sample_two_tables(
+    model: Path,
+    users: int | None,
+    out: Path | None,  # file of the rows
+    units_out: Path,  # file of the units
+    where,  # texts of --where
+    seed: int | None,
+    ids,  # texts of --id
+) -> None:
+    "Units and their rows, each in a file of its own."
+    from dpsynth.files import write_table
+    from dpsynth.synthesizer import DPVAESynthesizer
+    from dpsynth.two_tables import split_schema
+
+    if users is None or out is None:
+        refuse_use("--units-out: comes with --users N and --out FILE")
+    paths = [output_path(option, p, (".csv", ".parquet"), (model,)) for option, p in (("--out", out), ("--units-out", units_out))]
+    if paths[0] == paths[1]:
+        refuse_use("--units-out: the same file as --out")
+    synth = DPVAESynthesizer.load(model)
+    schemas, kept = split_schema(synth.schema, synth.unit), []
+    pairs = synth.sample_table_chunks(users, parse_where(where, synth.schema), seed, parse_id_patterns(ids))
+    with progress_bar() as tell, ExitStack() as both:
+        parts = [both.enter_context(writing_folder(p.parent)) / p.name for p in paths]
+        tell("sampling")
+        write_table(rows_of_pairs(pairs, kept), schemas[1], parts[0])
+        write_table(kept, schemas[0], parts[1])
+    print(f"{units_out}: {users:,} units; {out}: their rows")
+    tables = ("--units", "UNITS", "--synthetic-units", units_out)
+    show_next("dpsynth", "evaluate", "--real", "TABLE", "--synthetic", out, *tables, "--model", model, "--html", "report.html")
+
 # %% ../nbs/93_cli_sample.ipynb #c054
 _Count = option_type(int | None, "-n", metavar="N", help="Rows.")
 _Users = option_type(int | None, "--users", metavar="N", help="Users with all their rows, where fit had --order-by.")
@@ -173,6 +221,9 @@ _TableOut = option_type(
     "-o",
     metavar="FILE",
     help="A .csv or .parquet file; with --workers a new folder. Without it: CSV to stdout.",
+)
+_UnitsOut = option_type(
+    Path | None, "--units-out", metavar="FILE", help="With --users: the table of units, a .csv or .parquet file; --out has their rows."
 )
 _Where = option_type(
     list[str],
@@ -194,6 +245,7 @@ def _sample(
     n: _Count = None,
     users: _Users = None,
     out: _TableOut = None,
+    units_out: _UnitsOut = None,
     where: _Where = [],
     ids: _IdPatterns = [],
     seed: SeedOption = None,
@@ -209,6 +261,10 @@ def _sample(
 
     if (n is None) == (users is None):
         refuse_use("-n: give a number of rows, or --users a number of users")
+    if units_out:
+        if workers:
+            refuse_use("--units-out: not with --workers")
+        return sample_two_tables(model, users, out, units_out, where, seed, ids)
     if shared := ray_options(workers, ray_address):
         if ids or users:
             refuse_use(f"{'--id' if ids else '--users'}: not with --workers")

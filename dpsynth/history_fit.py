@@ -6,8 +6,9 @@
 __all__ = ['TABLES_SHARE', 'HISTORY_STEPS', 'HISTORY_BATCH', 'HIDDEN_SIGNAL', 'HIDDEN_UNITS', 'MAX_CODES', 'STANDS_OUT',
            'LEAST_POOL', 'LARGEST_POOL', 'POOL_ROWS', 'USERS_AT_ONCE', 'planned_coder', 'empty_tables',
            'empty_histories', 'HistoryPlan', 'history_weights', 'planned_history_releases', 'check_codes',
-           'make_history_plan', 'FittedHistories', 'learn_histories', 'measure_tables', 'unwanted_codes',
-           'blocked_codes', 'draw_users', 'draw_user_frames', 'columns_without_missing']
+           'make_history_plan', 'impossible_lengths', 'FittedHistories', 'learn_histories', 'measure_tables',
+           'unwanted_codes', 'blocked_codes', 'draw_users', 'draw_user_frames', 'draw_user_tables',
+           'columns_without_missing']
 
 # %% ../nbs/55_history_fit.ipynb #h55003
 import math
@@ -25,8 +26,10 @@ from .schema import Schema
 from .discovery import discovery_shares
 from .preprocessing import planned_fields, TableEncoder
 from dpsynth.histories import (
-    BoundedHistories, code_histories, decode_histories, CodedHistories, HistoryCoder, pack_histories, take_units, take_windows,
+    BoundedHistories, code_histories, CodedHistories, decode_histories, decode_rows, decode_units, HistoryCoder, pack_histories,
+    take_units, take_windows,
 )
+from .order_rules import OrderRules, sort_cells
 from .history_model import draw_histories, HistoryConfig, HistoryNetwork, set_history_marginals
 from .dp_training import one_thread, TrainingPlan
 from .calibration import systematic_resample
@@ -46,9 +49,10 @@ def planned_coder(
     schema: Schema,
     order_by: str,
     k: int,
+    least: int = 1,  # rows that a unit has at least
 ) -> HistoryCoder:
     "The code book as far as the schema alone tells; columns that are to be discovered have an assumed number of codes."
-    return HistoryCoder(SimpleNamespace(fields=planned_fields(schema), resolved=schema), order_by, k)
+    return HistoryCoder(SimpleNamespace(fields=planned_fields(schema), resolved=schema), order_by, k, least)
 
 
 def empty_tables(coder: HistoryCoder) -> dict:  # name → (0, cells)
@@ -67,10 +71,15 @@ def empty_histories(coder: HistoryCoder) -> CodedHistories:
 class HistoryPlan(Plan):
     "A plan of a fit of histories."
     order_by: str = None
+    least_rows: int = 1  # that a unit has: 0 where units have a table of their own
+
+    def planned_coder(self, schema: Schema) -> HistoryCoder:
+        "The code book as far as the schema alone tells."
+        return planned_coder(schema, self.order_by, self.rows_per_unit, self.least_rows)
 
     def expected_tvd(self, schema: Schema, workload=()) -> pd.DataFrame:  # a row a field: codes, settled, expected_tvd
         "Expected total variation of each field's released shares from noise alone. Every user weighs the same."
-        coder = planned_coder(schema, self.order_by, self.rows_per_unit)
+        coder = self.planned_coder(schema)
         sizes = {name: t.shape[1] for name, t in empty_tables(coder).items()}
         weights = dict(zip(sizes, table_weights(sizes.values())))
         noise = self.releases["history tables"].noise_multiplier
@@ -82,7 +91,7 @@ class HistoryPlan(Plan):
 
     def expected_seconds(self, schema: Schema) -> float:
         "About how long a fit takes on one core. Reads no data."
-        coder = planned_coder(schema, self.order_by, self.rows_per_unit)
+        coder = self.planned_coder(schema)
         codes, k, t = sum(coder.row_sizes), self.rows_per_unit, self.training
         return t.steps * (0.01 + t.expected_batch * k * 1e-7 * (codes + k)) + 8 + 3e-4 * min(3 * self.units, 60_000) * k**0.5
 
@@ -120,6 +129,7 @@ def make_history_plan(
     budget: PrivacyBudget,
     order_by: str,  # None: rows have no order
     rows_per_unit: int,  # k
+    least_rows: int = 1,  # that a unit has: 0 where units have a table of their own
 ) -> HistoryPlan:
     "Divide a budget between discovery, tables and training."
     budget.check_units(units)
@@ -130,11 +140,17 @@ def make_history_plan(
     rate = min(HISTORY_BATCH, max(units // 16, 1)) / units
     sigma = calibrate_noise(budget, rate, HISTORY_STEPS, releases.values())
     hidden = HIDDEN_UNITS if signal >= HIDDEN_SIGNAL else 0
-    coder = planned_coder(schema, order_by, rows_per_unit)
+    coder = planned_coder(schema, order_by, rows_per_unit, least_rows)
     check_codes(coder)
     weights = history_weights(coder, hidden)
     training = TrainingPlan(HISTORY_STEPS, rate, sigma, units, learning_rate(signal, weights, HISTORY_STEPS))
-    return HistoryPlan(budget, units, rows_per_unit, releases, training, 0, {"hidden": hidden}, order_by)
+    return HistoryPlan(budget, units, rows_per_unit, releases, training, 0, {"hidden": hidden}, order_by, least_rows)
+
+# %% ../nbs/55_history_fit.ipynb #or55f
+def impossible_lengths(model: "FittedHistories") -> list:  # codes
+    "Numbers of rows that no user has: those that may be noise, and those for which the order rules have no room."
+    longest = model.rules.longest if model.rules else np.inf
+    return [*doubtful_lengths(model.released, model.coder), *np.flatnonzero(model.coder.lengths[:, 0] > longest)]
 
 # %% ../nbs/55_history_fit.ipynb #h55012
 @dataclass
@@ -149,18 +165,23 @@ class FittedHistories:
         return self.coder.encoder
 
     @cached_property
+    def rules(self) -> OrderRules:
+        "The order rules of the schema; None: it has none."
+        return OrderRules(self.coder) if self.encoder.resolved.order_rules else None
+
+    @cached_property
     def cell_shares(self) -> dict:  # field → (codes,)
         "Released shares of the cells of numbers whose codes are groups."
         return {j: table_shares(self.released, f"cells {j}") for j in self.coder.groups}
 
     @property
     def mean_rows(self) -> float:
-        "Rows a unit, on average, as released."
+        "Rows a unit, on average, as released; at least .01."
         shares = table_shares(self.released, f"unit {len(self.coder.unit_fields)}")
-        shares[doubtful_lengths(self.released, self.coder)] = 0
+        shares[impossible_lengths(self)] = 0
         if not shares.any():  # a table so small that noise left nothing: any number up to k
-            shares[: self.coder.k] = 1
-        return float(shares @ self.coder.lengths.mean(1) / shares.sum())
+            shares[: self.coder.exact] = 1
+        return max(float(shares @ self.coder.lengths.mean(1) / shares.sum()), 0.01)
 
 
 def learn_histories(
@@ -174,7 +195,7 @@ def learn_histories(
     trainer,  # `DPTrainer`, or what stands for it
 ) -> FittedHistories:
     "Two releases: tables of users, then the training."
-    coder = HistoryCoder(encoder, plan.order_by, plan.rows_per_unit)
+    coder = HistoryCoder(encoder, plan.order_by, plan.rows_per_unit, plan.least_rows)
     codes = encoder.transform(bounded.frame)
     histories = code_histories(coder, codes, bounded)
     totals, scales = ledger.release(plan.releases["history tables"], lambda spend: measure_tables(coder, histories, codes, plan.units, spend, rng))
@@ -211,7 +232,7 @@ def unwanted_codes(model: FittedHistories, table: str, j: int) -> list:
 def blocked_codes(model: FittedHistories) -> tuple:  # (unit codes,) and (row codes,) bool tensors
     "Codes that are not drawn: those that a field must not have, and lengths that may be noise."
     coder = model.coder
-    lengths = doubtful_lengths(model.released, coder)
+    lengths = impossible_lengths(model)
     start = [[]] * (len(coder.unit_sizes) - len(coder.unit_fields) - 1)
     units = [unwanted_codes(model, f"unit {i}", j) for i, j in enumerate(coder.unit_fields)] + [lengths] + start
     rows = [[]] * coder.parts + [unwanted_codes(model, f"row {coder.parts + i}", j) for i, j in enumerate(coder.row_fields)]
@@ -229,10 +250,14 @@ def draw_users(
     most = max(int(POOL_ROWS / max(model.mean_rows, 1)), 2_000)
     size = int(np.clip(3 * n, LEAST_POOL, max(min(LARGEST_POOL, most), n)))
     with one_thread():
-        pool, inside = draw_histories(model.network, size, rng, *blocked_codes(model))
+        pool, inside = draw_histories(model.network, size, rng, *blocked_codes(model), model.rules)
+    if model.rules and not inside.any():
+        raise InputError("order_rules: the model gives no user who keeps them")
     start = inside.astype(float) if inside.any() else np.ones(size)
-    weights = weigh_users(user_tables(coder, take_windows(pool, coder.k, rng)), model.released, start)
-    order = np.lexsort([pool.rows[pool.offsets[:-1], -1], *pool.units.T[::-1]])
+    weights = weigh_users(user_tables(coder, take_windows(pool, coder.k, rng, coder.clock is not None)), model.released, start)
+    begins = np.full(size, -1)
+    begins[pool.counts > 0] = pool.rows[pool.offsets[:-1][pool.counts > 0], -1]
+    order = np.lexsort([begins, *pool.units.T[::-1]])
     return take_units(pool, rng.permutation(systematic_resample(weights, n, order, rng)))
 
 
@@ -244,7 +269,20 @@ def draw_user_frames(
     "Cells of users, some thousands at a time: memory does not grow with their number."
     for first in range(0, users, USERS_AT_ONCE):
         part = draw_users(model, min(USERS_AT_ONCE, users - first), rng)
-        yield decode_histories(model.coder, part, model.cell_shares, rng), first + part.owner
+        frame = decode_histories(model.coder, part, model.cell_shares, rng)
+        yield sort_cells(frame, part.owner, model.encoder.resolved), first + part.owner
+
+
+def draw_user_tables(
+    model: FittedHistories,
+    users: int,
+    rng: np.random.Generator,  # any generator, this is post-processing
+):  # yields a DataFrame of users, one of their rows, and the (rows,) number of each row's user, from 0 in each piece
+    "Cells of users as two tables, some thousands at a time. A user without rows is in the first alone."
+    for first in range(0, users, USERS_AT_ONCE):
+        part = draw_users(model, min(USERS_AT_ONCE, users - first), rng)
+        people, rows = (decode(model.coder, part, model.cell_shares, rng) for decode in (decode_units, decode_rows))
+        yield people, sort_cells(rows, part.owner, model.encoder.resolved), part.owner
 
 # %% ../nbs/55_history_fit.ipynb #hf91
 def columns_without_missing(model: FittedHistories) -> list:

@@ -361,8 +361,8 @@ def watch_history_bound(tape: Tape, original):
     "`bound_histories` that tells a tape the windows it keeps; on D′ it keeps those of D."
     row = "row of the table"
 
-    def bound_histories(frame, schema, unit, order_by, k, rng):
-        own = original(frame.assign(**{row: np.arange(len(frame))}), schema, unit, order_by, k, rng)
+    def bound_histories(frame, schema, unit, order_by, k, rng, there=None):
+        own = original(frame.assign(**{row: np.arange(len(frame))}), schema, unit, order_by, k, rng, there)
         check_kept(tape, own.frame[row].to_numpy(), own.unit_index, k)
         if np.bincount(own.unit_index).max() > k:
             tape.fault("histories: a user keeps more rows than max_rows_per_unit")
