@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['MAX_EPSILON', 'RDP_ORDERS', 'PRV_GRID', 'PrivacyBudget', 'Spend', 'gaussian_delta', 'gaussian_epsilon', 'gaussian_mu',
-           'subsampled_pld', 'pld_interval', 'total_mu', 'composed_pld', 'compose_epsilon', 'epsilon_by_prv',
-           'rdp_epsilon', 'epsilon_lower_bound', 'two_totals', 'max_true_positive_rate', 'max_guess_accuracy',
-           'interpolate_sigma', 'calibrate_noise']
+           'gaussian_pld', 'subsampled_pld', 'pld_interval', 'total_mu', 'composed_pld', 'compose_epsilon',
+           'epsilon_by_prv', 'rdp_epsilon', 'epsilon_lower_bound', 'two_totals', 'max_true_positive_rate',
+           'max_guess_accuracy', 'interpolate_sigma', 'calibrate_noise']
 
 # %% ../nbs/01_privacy.ipynb #priv02
 import math
@@ -106,6 +106,20 @@ def gaussian_mu(
 
     return brentq(lambda m: gaussian_epsilon(m, budget.delta) - budget.epsilon, 1e-6, 60.0, xtol=1e-10)
 
+# %% ../nbs/01_privacy.ipynb #gp02
+@lru_cache(maxsize=256)
+def gaussian_pld(
+    noise_multiplier: float,
+    sampling_rate: float,  # chance of a unit to take part; 1: a plain Gaussian
+    interval: float,  # width of the grid of losses, nats
+) -> object:  # dp_accounting's `PrivacyLossDistribution`
+    "Privacy loss distribution of one Gaussian release, pessimistic, zero-out neighbours."
+    from dp_accounting.pld import privacy_loss_distribution as pld
+
+    return pld.from_gaussian_mechanism(
+        noise_multiplier, sampling_prob=sampling_rate, value_discretization_interval=interval, use_connect_dots=True
+    )
+
 # %% ../nbs/01_privacy.ipynb #c018
 @lru_cache(maxsize=256)
 def subsampled_pld(
@@ -115,11 +129,7 @@ def subsampled_pld(
     interval: float,  # width of the grid of losses, nats
 ) -> object:  # dp_accounting's `PrivacyLossDistribution`
     "Privacy loss distribution of `steps` Poisson-subsampled Gaussian releases, pessimistic, zero-out neighbours."
-    from dp_accounting.pld import privacy_loss_distribution as pld
-
-    one = pld.from_gaussian_mechanism(
-        noise_multiplier, sampling_prob=sampling_rate, value_discretization_interval=interval, use_connect_dots=True
-    )
+    one = gaussian_pld(noise_multiplier, sampling_rate, interval)
     return one.self_compose(steps)
 
 
@@ -137,13 +147,11 @@ def composed_pld(
     spends: list,  # of `Spend`, at least one; additive parts of δ are not counted
 ) -> object:  # dp_accounting's `PrivacyLossDistribution`
     "Privacy loss distribution of all `spends` together."
-    from dp_accounting.pld import privacy_loss_distribution as pld
-
     mu, grid = total_mu(spends), pld_interval(spends)
     parts = [s for s in spends if s.sampling_rate < 1]
     plds = [subsampled_pld(s.noise_multiplier, s.sampling_rate, s.steps, grid) for s in parts]
     if mu:
-        plds.append(pld.from_gaussian_mechanism(1 / mu, value_discretization_interval=grid, use_connect_dots=True))
+        plds.append(gaussian_pld(1 / mu, 1.0, grid))
     total = plds[0]
     for p in plds[1:]:
         total = total.compose(p)
@@ -155,7 +163,11 @@ def compose_epsilon(
     delta: float,  # total δ, additive parts included
 ) -> float:  # nats; inf when the additive parts leave no δ
     "Total ε of all `spends` together at a total `delta` (PLD; closed form when nothing is subsampled)."
-    spends = list(spends)
+    return _total_epsilon(tuple(spends), delta)
+
+
+@lru_cache(maxsize=1024)  # a ledger is added up again at each expense
+def _total_epsilon(spends: tuple, delta: float) -> float:
     if not spends:
         return 0.0
     delta = delta - sum(s.delta for s in spends)
