@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['ECHOES', 'LENGTH_CELLS', 'PLACE_CELLS', 'CALENDAR', 'UNIT_GAIN', 'GAP_DRAWS', 'pair_sum', 'inner_products',
            'RowsDense', 'RowsCausalMap', 'Echo', 'Constant', 'one_hots', 'place_features', 'echo_features',
-           'HistoryConfig', 'HistoryNetwork', 'set_history_marginals', 'place_shares', 'centred', 'row_features',
-           'row_logits', 'Batch', 'unpack_histories', 'shown_codes', 'unit_one_hots', 'batch_features', 'field_losses',
-           'history_loss', 'draw_codes', 'draw_units', 'Drawing', 'draw_first_days', 'applies', 'move_clocks',
-           'RowDraw', 'breaking_codes', 'place_rows', 'draw_clock', 'draw_row', 'draw_histories']
+           'HistoryConfig', 'HistoryNetwork', 'place_shares', 'floored_shares', 'set_history_marginals', 'centred',
+           'row_features', 'row_logits', 'Batch', 'unpack_histories', 'shown_codes', 'unit_one_hots', 'batch_features',
+           'field_losses', 'history_loss', 'draw_codes', 'draw_units', 'draw_first_days', 'Drawing', 'applies',
+           'move_clocks', 'RowDraw', 'breaking_codes', 'place_rows', 'draw_clock', 'draw_row', 'draw_histories']
 
 # %% ../nbs/43_history_model.ipynb #h43003
 import math
@@ -119,7 +119,7 @@ class Echo(nn.Module):
     def summed_gradients(self, a, g, factor):
         return [torch.tensordot(factor, self._unit_gradients(a, g), 1).T]
 
-
+# %% ../nbs/43_history_model.ipynb #hm07
 class Constant(nn.Module):
     "A bias: logits that are the same for all units."
 
@@ -147,7 +147,7 @@ def one_hots(
     place = torch.where(codes >= 0, codes + starts, total)
     return torch.zeros(*codes.shape[:-1], total + 1).scatter_(-1, place, 1.0)[..., :total]
 
-
+# %% ../nbs/43_history_model.ipynb #hm11
 LENGTH_CELLS = torch.tensor([1, 2, 3, 5, 9, 17, 33])  # lower ends, of the number of rows
 PLACE_CELLS = torch.tensor([2, 3, 5, 10])  # upper ends, of the place of a row
 
@@ -214,6 +214,20 @@ class HistoryNetwork(nn.Module):
         self.register_buffer("field", self.echo.members.argmax(1), persistent=False)
 
 # %% ../nbs/43_history_model.ipynb #h43022
+def place_shares(
+    network: HistoryNetwork,
+) -> None:
+    "Have the unit's map take off the shares that the network holds."
+    network.unit_map.centre.set_shares(network.unit_shares)
+
+
+def floored_shares(
+    vectors,  # one probability vector a field
+) -> Tensor:  # (total,)
+    "All fields' shares in one vector, none below 1e-5, so that they have logarithms."
+    return torch.from_numpy(np.concatenate([np.maximum(p, 1e-5) / np.maximum(p, 1e-5).sum() for p in vectors])).float()
+
+
 @torch.no_grad()
 def set_history_marginals(
     network: HistoryNetwork,
@@ -221,19 +235,16 @@ def set_history_marginals(
     rows,  # one a row field
 ) -> None:
     "Start biases at the logarithms of released shares, and take these off the one-hots."
-    floored = lambda of: torch.from_numpy(np.concatenate([np.maximum(p, 1e-5) / np.maximum(p, 1e-5).sum() for p in of])).float()
-    network.unit_shares.copy_(floored(units)), network.row_shares.copy_(floored(rows))
+    network.unit_shares.copy_(floored_shares(units)), network.row_shares.copy_(floored_shares(rows))
     place_shares(network)
     network.unit_bias.bias.copy_(network.unit_shares.log())
     network.row_map.bias.copy_(network.row_shares.log())
 
-
-def place_shares(network: HistoryNetwork) -> None:
-    "Have the unit's map take off the shares that the network holds."
-    network.unit_map.centre.set_shares(network.unit_shares)
-
 # %% ../nbs/43_history_model.ipynb #h43023
-def centred(network: HistoryNetwork, hot: Tensor) -> Tensor:
+def centred(
+    network: HistoryNetwork,
+    hot: Tensor,  # (…, total) one-hots of rows
+) -> Tensor:
     "One-hots of rows less the released shares, 0 where no code applies."
     applies = (hot @ network.echo.members) @ network.echo.members.T
     return hot - network.row_shares * applies
@@ -304,7 +315,13 @@ def unpack_histories(network: HistoryNetwork, packed: Tensor) -> Batch:
     return Batch(head[:, :g], flags[:, 0], flags[:, 1], counts, body[..., :-2], body[..., -2], body[..., -1])
 
 # %% ../nbs/43_history_model.ipynb #h43027
-def shown_codes(network: HistoryNetwork, rows: Tensor, day: Tensor, second: Tensor, there: Tensor) -> Tensor:
+def shown_codes(
+    network: HistoryNetwork,
+    rows: Tensor,  # (…, row fields)
+    day: Tensor,  # (…)
+    second: Tensor,  # (…) of the day
+    there: Tensor,  # (…) whether there is such a row
+) -> Tensor:  # (…, row fields)
     "Codes as later draws see them: with the weekday and the hour that a row has, drawn or implied."
     if network.coder.clock is None:
         return rows
@@ -315,8 +332,11 @@ def shown_codes(network: HistoryNetwork, rows: Tensor, day: Tensor, second: Tens
             rows[..., j] = torch.where(there, value, -1)
     return rows
 
-
-def unit_one_hots(network: HistoryNetwork, units: Tensor) -> Tensor:
+# %% ../nbs/43_history_model.ipynb #hm26
+def unit_one_hots(
+    network: HistoryNetwork,
+    units: Tensor,  # (…, unit fields)
+) -> Tensor:  # (…, total)
     "Unit codes as one-hots less the released shares."
     return one_hots(units, network.coder.unit_sizes) - network.unit_shares
 
@@ -347,8 +367,12 @@ def field_losses(
     parts = logits.split(list(sizes), -1)
     return sum(F.cross_entropy(p, c, ignore_index=-1, reduction="none") for p, c in zip(parts, codes.unbind(-1)))
 
-
-def history_loss(network: HistoryNetwork, packed: Tensor, noise=None) -> tuple:  # (B,) losses; taps
+# %% ../nbs/43_history_model.ipynb #hm33
+def history_loss(
+    network: HistoryNetwork,
+    packed: Tensor,  # (B, …) of `pack_histories`
+    noise=None,  # unused: other networks draw latents
+) -> tuple:  # (B,) losses; taps
     "Loss of each unit: its codes, and its rows over the root of their number."
     b, coder = unpack_histories(network, packed), network.coder
     starts = torch.tensor([0, *np.cumsum(coder.unit_sizes)[:-1]])
@@ -366,11 +390,14 @@ def history_loss(network: HistoryNetwork, packed: Tensor, noise=None) -> tuple: 
 HistoryNetwork.forward = history_loss
 
 # %% ../nbs/43_history_model.ipynb #h43038
-def draw_codes(logits: Tensor, rng: np.random.Generator) -> Tensor:  # (n, codes) → (n,)
+def draw_codes(
+    logits: Tensor,  # (n, codes)
+    rng: np.random.Generator,
+) -> Tensor:  # (n,)
     "A code a row: the largest of its logits with Gumbel noise."
     return (logits + torch.from_numpy(rng.gumbel(size=logits.shape).astype(np.float32))).argmax(-1)
 
-
+# %% ../nbs/43_history_model.ipynb #hm37
 def draw_units(
     network: HistoryNetwork,
     n: int,
@@ -393,6 +420,17 @@ def draw_units(
     return torch.stack(codes, 1)
 
 # %% ../nbs/43_history_model.ipynb #h43040
+def draw_first_days(
+    clock: Clock,
+    start: np.ndarray,  # (n, start fields) codes
+    rng: np.random.Generator,
+) -> np.ndarray:  # (n,) days since the origin
+    "A day for each unit's first row, from its code and, where days are grouped in weeks, its weekday."
+    if clock.weeks:
+        return start[:, 0] * clock.span + rng.integers(0, clock.span // 7, len(start)) * 7 + start[:, 1]
+    return start[:, 0] * clock.span + rng.integers(0, clock.span, len(start))
+
+# %% ../nbs/43_history_model.ipynb #hm42
 class Drawing:
     "Users while their rows are drawn: their clocks, the row before, and counts of all rows so far."
 
@@ -418,22 +456,24 @@ class Drawing:
         places, day = place_features(place, yes, left, self.least[who]), torch.from_numpy(self.day[who])
         return row_logits(self.network, *row_features(self.network, self.own[who], places, day, self.before[who], self.count[who]))[0]
 
-
-def draw_first_days(clock: Clock, start: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    "A day for each unit's first row, from its code and, where days are grouped in weeks, its weekday."
-    if clock.weeks:
-        return start[:, 0] * clock.span + rng.integers(0, clock.span // 7, len(start)) * 7 + start[:, 1]
-    return start[:, 0] * clock.span + rng.integers(0, clock.span, len(start))
-
 # %% ../nbs/43_history_model.ipynb #h43041
-def applies(clock: Clock, part: str, t: int, gaps: np.ndarray) -> np.ndarray:  # (n,) bool
+def applies(
+    clock: Clock,
+    part: str,  # 'gap', 'weekday' or 'hour'
+    t: int,  # number of the row, from 0
+    gaps: np.ndarray,  # (n,) codes of the gaps, -1 in a first row
+) -> np.ndarray:  # (n,) bool
     "Whether a part of the clock is drawn in row t, given the codes of the gaps."
     if part == "gap":
         return np.full(len(gaps), t > 0)
     return is_weeks(clock, gaps) if part == "weekday" else (gaps < 0) | (gaps >= len(clock.within))
 
-
-def move_clocks(drawing: Drawing, who: np.ndarray, codes: np.ndarray) -> tuple:  # (n,) day and second of each
+# %% ../nbs/43_history_model.ipynb #hm48
+def move_clocks(
+    drawing,  # `Drawing`, with the days and seconds of the rows before
+    who: np.ndarray,  # (n,) users that have such a row
+    codes: np.ndarray,  # (n, row fields)
+) -> tuple:  # (n,) day and second of each
     "Where the clocks of `who` move by their gaps, weekdays and hours."
     clock, rng = drawing.network.coder.clock, drawing.rng
     gaps, day, second = codes[:, 0], drawing.day[who], drawing.second[who]
@@ -512,7 +552,9 @@ def place_rows(row: RowDraw) -> None:
     drawing.day[who], drawing.second[who] = day, second
 
 # %% ../nbs/43_history_model.ipynb #h43043
-def draw_clock(row: RowDraw) -> None:
+def draw_clock(
+    row: RowDraw,  # its codes and its clocks change
+) -> None:
     "Gap, weekday and hour of a row; then the clocks move, and what they show is told where it was not drawn."
     network, who, clock = row.drawing.network, row.who, row.drawing.network.coder.clock
     everyone = np.arange(len(who))
@@ -528,7 +570,7 @@ def draw_clock(row: RowDraw) -> None:
         rows = {"gap": everyone[:0], "weekday": everyone}.get(part, np.flatnonzero(row.codes[:, j].numpy() < 0))
         row.tell(j, rows, shown[rows, j])
 
-
+# %% ../nbs/43_history_model.ipynb #hm54
 def draw_row(drawing: Drawing, t: int, who: np.ndarray, blocked: Tensor = None) -> Tensor:  # (n, row fields)
     "Row t of the users `who`: the clock, then column after column."
     row, coder = RowDraw(drawing, t, who, blocked), drawing.network.coder

@@ -132,9 +132,11 @@ def draft_two_tables(
     if both := [n for n in own if n in other]:
         raise InputError(f"units: column {both[0]!r} is in both tables; drop it from one of them")
     of_units = {n: replace(c, per="unit") if c.is_modelled else Ignore() for n, c in own.items()}
-    marks = tuple(n for n in [*own.from_data, *other.from_data] if n in other or own[n].is_modelled)
-    columns = {unit: Id(ANY_ID), **of_units, **other.columns}
-    return replace(other, columns=columns, from_data=marks, notes=own.notes | other.notes, choices=own.choices | other.choices)
+    marks = tuple(n for n in [*own.from_data, *other.from_data] if n != unit and (n in other or own[n].is_modelled))
+    columns = {**of_units, **other.columns, unit: Id(ANY_ID)}
+    columns = {unit: columns.pop(unit), **columns}
+    notes = {n: lines for n, lines in (own.notes | other.notes).items() if n != unit}  # whose row it is was said
+    return replace(other, columns=columns, from_data=marks, notes=notes, choices=own.choices | other.choices)
 
 # %% ../nbs/33_two_tables.ipynb #tw27
 TwoTables = namedtuple("TwoTables", "units rows")
