@@ -38,9 +38,9 @@ GENERATOR, FORKED, GRID = (Chapter("02_noise", c) for c in (("nois03", "sg02"), 
 WINDOWS = Chapter("32_histories", ("h32004", "hi01", "hi06", "h32017"))
 RULES = Chapter("34_order_rules", ("r34004", "r34006", "r34025", "r34117", "r34045"))
 RULED_USERS = Chapter("55_history_fit", ("h55004i", "h55004", "hp01", "hp06", "hp08", "h55009", "hp18", "h55013", "or55b"))
-RULED = Chapter("43_history_model", ("h43004", "h43031", "h43032", "h43046", "or43d", "or43f"))
+RULED = Chapter("43_history_model", ("h43004", "h43031", "hm02", "hm13", "hm15", "h43032", "h43046", "or43d", "or43f"))
 EMPTY = Chapter("32_histories", ("h32004", "hi01", "hi06", "h32016", "tt321"))
-NO_ROWS = Chapter("43_history_model", ("h43004", "h43009", "h43031", "h43032", "h43034", "h43036", "tt431"))
+NO_ROWS = Chapter("43_history_model", ("h43004", "h43031", "hm02", "h43009", "hm13", "hm15", "h43032", "h43034", "h43036", "tt431"))
 MASKS = Chapter("51_dp_training", ("dp_t03", "c056", "cl02"))
 CERTIFICATE = Chapter("71_certificate", ("cert03", "ct06", "ce07"))
 DRAWN = "noise = standard_normals(self.rng, len(total), self.device)"
