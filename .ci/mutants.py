@@ -41,8 +41,13 @@ RULED_USERS = Chapter("55_history_fit", ("h55004i", "h55004", "hp01", "hp06", "h
 RULED = Chapter("43_history_model", ("h43004", "h43031", "hm02", "hm13", "hm15", "h43032", "h43046", "or43d", "or43f"))
 EMPTY = Chapter("32_histories", ("h32004", "hi01", "hi06", "h32016", "tt321"))
 NO_ROWS = Chapter("43_history_model", ("h43004", "h43031", "hm02", "h43009", "hm13", "hm15", "h43032", "h43034", "h43036", "tt431"))
+USUAL = Chapter("43_history_model", ("h43004", "tt436"))
 MASKS = Chapter("51_dp_training", ("dp_t03", "c056", "cl02"))
 CERTIFICATE = Chapter("71_certificate", ("cert03", "ct06", "ce07"))
+SHOWN = Chapter("71_certificate", ("cert03", "ct06", "ce07", "tw03"))
+REGISTRY = Chapter("76_registry", ("rg05", "rg10", "rg19"))
+CARD = Chapter("76_registry", ("rg05", "rg10", "rg48", "rg55"))
+HAZARD = Chapter("68_hazards", ("hz05", "hz13", "hz29", "hz34"))
 DRAWN = "noise = standard_normals(self.rng, len(total), self.device)"
 MUTANTS = [  # name, audit that must find it, patches: (module, old text, new text)
     # noise
@@ -109,6 +114,8 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("number of users without rows released as it is", HISTORIES, ("history_fit", "    return released.totals, released.scales", '    name = f"unit {len(coder.unit_fields)}"\n    released.totals[name][0] = float((histories.counts == 0).sum()) if coder.exact > coder.k else released.totals[name][0]\n    return released.totals, released.scales')),
     ("a user with one entry in a table counts twice", MECHANISMS, ("history_tables", "(1.0 / counts[owner], (owner, cells))", "((1.0 + (counts[owner] == 1)) / counts[owner], (owner, cells))"), ("history_tables", "t.sum(1).max() <= 1 + 1e-9)", "True)")),
     ("the line of a user without rows taken for a row", EMPTY, ("histories", "    rows_of = np.bincount(index, there[rows], len(totals)).astype(np.int64)\n", "    rows_of = totals\n")),
+    ("usual norm of rows from the real ones", HISTORIES, ("history_fit", "network.unit_bias.absent = usual_row_norm(network, np.random.default_rng(seed))", "network.unit_bias.absent = float(len(histories.rows))")),
+    ("users without rows clipped by their codes alone", USUAL, ("history_model", "super().squared_norms(a, g) + self.absent *", "super().squared_norms(a, g) + 0 * self.absent *")),
     ("users without rows have no gradient", NO_ROWS, ("history_model", "losses.sum(1) / b.counts.clamp(min=1).sqrt(), taps", "losses.sum(1) / b.counts.sqrt(), taps")),
     # releases
     ("marginals: no shares, each table as if alone", MECHANISMS, ("calibration", "spend.noise_multiplier * k * np.linalg.norm(a) / a", "spend.noise_multiplier * k * np.ones(len(a))")),
@@ -166,6 +173,13 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("additive δ not taken off", LEDGER, ("privacy", "    delta = delta - sum(s.delta for s in spends)\n    if delta <= 0:", "    if delta <= 0:")),
     ("one direction of neighbours only", LEDGER, ("privacy", "    return one.self_compose(steps)", "    return pld.PrivacyLossDistribution(one._pmf_add).self_compose(steps)")),
     ("a certificate's total is not added up again", CERTIFICATE, ("certificate", "    total, upper = compose_epsilon(spends, delta), rdp_epsilon(spends, delta)\n", "    total, upper = self.epsilon_spent, rdp_epsilon(spends, delta)\n"), ("certificate", "    if lower > self.epsilon + 1e-6 or any(", "    lower = min(lower, self.epsilon)\n    if any(")),
+    ("the second accountant is not asked", SHOWN, ("certificate", "    pld, prv, error = two_totals(self.spends, self.delta)\n", "    pld, prv, error = compose_epsilon(self.spends, self.delta), self.epsilon_spent, 0.01\n")),
+    ("a forged total is shown", SHOWN, ("certificate", "    self.check()\n    pld, prv, error", "    pld, prv, error")),
+    ("the registry is told a tenth of δ", REGISTRY, ("registry", '"delta": c.delta}', '"delta": c.delta / 10}')),
+    ("the registry is told what was spent, not what was promised", REGISTRY, ("registry", '{"epsilon": c.epsilon, "delta"', '{"epsilon": c.epsilon_spent, "delta"')),
+    ("a forged certificate gets a card", CARD, ("registry", "    c.totals()\n    about", "    about")),
+    ("a schema taken from the rows counts as public", HAZARD, ("hazards", "    if c.from_data:\n", "    if False:\n")),
+    ("noise of a test counts as noise", HAZARD, ("hazards", '    if "insecure" in c.noise_source:\n', "    if False:\n")),
     # reading
     ("one time with an offset shifts all", FILES, ("cells", "    return instants.mask(aware, moved.clip(*_BETWEEN))", "    return moved.clip(*_BETWEEN)")),
     ("unsigned ids through float", FILES, ("files", 'for sign in ("", "u") for bits in', 'for sign in ("",) for bits in')),

@@ -117,7 +117,7 @@ def fit_once(real: tuple, columns: dict, key: str, k: int, seed: int, **options)
     synth.fit(real[1], units=real[0])
     pair = synth.sample_tables(len(real[0]))
     spent = time.process_time() - start
-    as_numbers = lambda t: t.assign(**{c: t[c].astype(float) for c in t if columns[c]["type"] in ("integer", "float")})
+    as_numbers = lambda t: t.astype({c: float for c in t if columns[c]["type"] in ("integer", "float")})
     return judge(tuple(map(as_numbers, real)), tuple(map(as_numbers, pair)), key) | {"CPU s": spent}
 
 
