@@ -48,6 +48,7 @@ SHOWN = Chapter("71_certificate", ("cert03", "ct06", "ce07", "tw03"))
 REGISTRY = Chapter("76_registry", ("rg05", "rg10", "rg19"))
 CARD = Chapter("76_registry", ("rg05", "rg10", "rg48", "rg55"))
 HAZARD = Chapter("68_hazards", ("hz05", "hz13", "hz29", "hz34"))
+BUDGET = Chapter("15_table_budget", ("tb04", "tb07", "tb09a", "tb11", "tb13a", "tb15", "tb17a", "tb18a", "tb20a", "tb22", "tb23", "tb28a", "tb27a", "tb29a", "tb31a", "tb31c", "tb34", "tb36", "tb37", "tb41"))
 DRAWN = "noise = standard_normals(self.rng, len(total), self.device)"
 MUTANTS = [  # name, audit that must find it, patches: (module, old text, new text)
     # noise
@@ -166,6 +167,18 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("first counts uncharged", REPLAY, ("synthesizer", "make: ledger.release(plan.releases[name], make)\n", "make: make(plan.releases[name]) if name == '1-way marginals' else ledger.release(plan.releases[name], make)\n"), ("synthesizer", "    if missing := [n for n in needed", "    if False and [n for n in needed")),
     ("pair choice uncharged", REPLAY, ("synthesizer", "make: ledger.release(plan.releases[name], make)\n", "make: make(plan.releases[name]) if name.startswith('pair selection') else ledger.release(plan.releases[name], make)\n"), ("synthesizer", "    if missing := [n for n in needed", "    if False and [n for n in needed")),
     ("coverage uncharged", REPLAY, ("preprocessing", 'ledger.release(spends["coverage"], lambda spend: measure_coverage(frame, schema, columns, spend, rng, k))', 'measure_coverage(frame, schema, columns, spends["coverage"], rng, k)')),
+    # the budget of a table
+    ("budget not locked", BUDGET, ("ledger", "            self._held.enter_context(locked(self.path, wait))\n", "")),
+    ("budget asked after the read", BUDGET, ("ledger", "    return make(self.charge(spend))", "    cover, self.cover = self.cover, None\n    made = make(self.charge(spend))\n    self.cover = cover\n    cover and cover(self._spends)\n    return made")),
+    ("refused fit still recorded", BUDGET, ("table_budget", "    known = self.charges.get(key)\n    if known is None or", "    known = self.charges.get(key)\n    journal.append({\"key\": key, \"when\": \"\", \"spends\": [asdict(s) for s in spends], **said})\n    if known is None or")),
+    ("δ of the budget ignored", BUDGET, ("table_budget", "    if delta > self.total.delta:", "    if False:")),
+    ("unit of the budget ignored", BUDGET, ("table_budget", "if c.unit != unit]:", "if False]:")),
+    ("a fit reserves nothing", BUDGET, ("table_budget", "self._enter(journal, known.spends if known else planned)", "self._enter(journal, known.spends if known else [])")),
+    ("a fit that goes on is charged again", BUDGET, ("table_budget", "self.key = ledger.journal.nonce if ledger.journal else secrets.token_hex(8)", "self.key = secrets.token_hex(8)"), ("table_budget", "if known := known_charge(table, ledger.journal):", "if known := None:")),
+    ("an old copy of a fit goes on", BUDGET, ("table_budget", "    if known and known.fit_line not in own.checksums:", "    if False:"), ("table_budget", "    below = own.since(known.fit_line) if known else []", "    below = []")),
+    ("a budget that was put back is believed", BUDGET, ("table_budget", "        if journal.checksums[: len(table.checksums)] != table.checksums:", "        if False:")),
+    ("a broken fit forgets what it read", BUDGET, ("table_budget", '                reservation.end("broke off")', '                ledger._spends = []\n                reservation.end("broke off")')),
+    ("an overtaken fit releases", BUDGET, ("table_budget", "    if self.table.charges[self.key].fit_line != self.fit_line:", "    if False:")),
     # the ledger, its file and its certificate
     ("the ledger takes its last line off", LEDGER, ("ledger", "    (line,) = [i for i, s in enumerate(spends) if replace(s, steps=spend.steps) == spend] or [None]\n", "    line = len(spends) - 1\n"), ("ledger", "    if abs(written - total) > 1e-6 or max(written, total) > budget.epsilon + 1e-6:", "    if False:")),
     ("lost steps taken again uncharged", LEDGER, ("checkpoint", "    for block in super(Checkpoint, self).blocks(spend):\n", "    if int(state['updates']) < self._steps():\n        yield range(int(state['updates']), self._steps())\n    for block in super(Checkpoint, self).blocks(spend):\n")),

@@ -7,10 +7,10 @@ __all__ = ['FOR_WEIGHTS', 'FOR_SAMPLES', 'FOR_CALIBRATION', 'FOR_GAPS', 'STAGE_W
            'SAVED_OPTIONS', 'Estimator', 'DPVAESynthesizer', 'is_whole', 'check_numbers', 'check_unit', 'check_draft',
            'check_named_columns', 'check_history_options', 'check_two_tables', 'name_table', 'public_units',
            'check_id_room', 'read_bounded', 'seeded_generator', 'announce_releases', 'TrainingProgress',
-           'discover_columns', 'learn_table', 'learn_model', 'fit_identity', 'with_units', 'id_columns', 'naming_id',
-           'draw_ids', 'modelled_part', 'table_pieces', 'FreshIds', 'UserPieces', 'check_size', 'read_gaps',
-           'fill_gaps', 'check_declared', 'check_ledger_lines', 'check_pair_tables', 'check_certificate', 'read_body',
-           'read_labels']
+           'discover_columns', 'learn_table', 'learn_model', 'fit_identity', 'open_budget', 'open_ledger', 'with_units',
+           'id_columns', 'naming_id', 'draw_ids', 'modelled_part', 'table_pieces', 'FreshIds', 'UserPieces',
+           'check_size', 'read_gaps', 'fill_gaps', 'check_declared', 'check_ledger_lines', 'check_pair_tables',
+           'check_certificate', 'read_body', 'read_labels']
 
 # %% ../nbs/74_synthesizer.ipynb #synt02
 import inspect
@@ -42,6 +42,7 @@ from .conditions import check_constraints, meets_condition
 from .loading import bound_contributions, read_table
 from .large_tables import bound_chunks, ChunkedTable, is_large, private_folder
 from .satisfiable import check_satisfiable
+from .table_budget import reserved, TableBudget
 from .preprocessing import apply_dtype, TableEncoder
 from .code_matrix import code_matrix
 from .histories import bound_histories, check_history, one_row_each
@@ -432,13 +433,43 @@ def learn_model(
 def fit_identity(
     synth: DPVAESynthesizer,
     plan: Plan,
+    shared: TableBudget = None,  # the budget of the table, if the fit has one
 ) -> dict:  # of what JSON can hold
     "Identity of a fit: a checkpoint resumes only if this is equal. Public values only; no row count."
     options = {n: getattr(synth, n) for n in ("unit", "order_by", "two_tables", "target", "epsilon", "delta")}
     options["workload"] = [list(c) for c in synth.workload]
     planned = asdict(plan.training) | {"releases": [asdict(s) for s in plan.releases.values()]}
-    planned |= {"pairs": plan.pairs, "network": plan.network}
+    planned |= {"pairs": plan.pairs, "network": plan.network, "budget": shared and shared.id}
     return {"dpsynth_version": __version__, "schema": synth.schema.to_dict(), **options, "units": plan.units, **planned}
+
+# %% ../nbs/74_synthesizer.ipynb #tb74b
+def open_budget(
+    synth: DPVAESynthesizer,
+    budget,  # `TableBudget` or its path; None: the fit shares none
+    n_units: int | None,  # public number of units, if it is declared
+    what: str,  # for the file, such as 'fit of sales.csv'
+) -> TableBudget | None:
+    "The budget that a fit shares, as it stands now; refused where there is no room for the fit. Reads no data."
+    if budget is None:
+        return None
+    shared = TableBudget(budget.path if isinstance(budget, TableBudget) else budget)
+    shared.check_room(synth.plan(n_units).spends if n_units else (), what, synth.unit, float(synth.delta))
+    return shared
+
+# %% ../nbs/74_synthesizer.ipynb #tb74e
+def open_ledger(
+    synth: DPVAESynthesizer,
+    plan: Plan,
+    checkpoint,  # a path, or None
+    shared: TableBudget | None,
+    what: str,  # as in `open_budget`
+) -> Ledger:
+    "The ledger of a fit: in memory, or in a file that is made or gone on with."
+    if checkpoint is None:
+        return Ledger(plan.budget)
+    if shared and not Path(f"{checkpoint}.ledger").exists():
+        shared.check_room(plan.spends, what, synth.unit, plan.budget.delta)
+    return Checkpoint(plan, checkpoint, fit_identity(synth, plan, shared))
 
 # %% ../nbs/74_synthesizer.ipynb #tt743
 def with_units(
@@ -463,6 +494,7 @@ def fit(
     trainer=None,  # called with network, training plan and generator in place of `DPTrainer`; may share out the work
     table_name: str = None,  # public name of the table, for the certificate; None: the file's, or what kind of table it is
     stage=None,  # called with a word whenever another part of the fit begins
+    budget=None,  # `TableBudget` or its path: what all uses of the table share; the fit is charged to it first
     units=None,  # a second table, with a row for each unit, those without rows included; `data` then has their rows
 ):  # itself
     """Learn the table. Whatever leaves a trace is charged to the ledger before it is read.
@@ -472,22 +504,26 @@ def fit(
         raise InputError("device: a trainer that is given decides where it computes")
     asked = with_units(self, units)
     trainer, stage = trainer or partial(DPTrainer, device=find_device(device)), stage or (lambda words: None)
-    budget, rng = asked.check(), self.insecure_test_rng or secure_generator()
+    asked.check()
+    rng = self.insecure_test_rng or secure_generator()
     tables = [data] if units is None else [data, units]
     name, kind = " and ".join(name_table(t, table_name) for t in tables[: 1 if table_name else 2]), frame_kind(data)
     labels = {text: label for t in tables for text, label in column_labels(t).items()}
+    shared = open_budget(asked, budget, n_units, f"fit of {name}")
     with ExitStack() as stack:
         stage("reading")
         table, unit_index = read_bounded(asked, data, checkpoint, rng, stack, units)
         stage("planning")
         plan = asked.plan(public_units(n_units, int(unit_index[-1]) + 1))
         check_id_room(self.schema, plan.units)
-        ledger = Ledger(budget) if checkpoint is None else Checkpoint(plan, checkpoint, fit_identity(asked, plan))
-        stack.enter_context(closing(ledger))
+        ledger = stack.enter_context(closing(open_ledger(asked, plan, checkpoint, shared, f"fit of {name}")))
+        charge = stack.enter_context(reserved(shared, ledger, plan.spends, f"fit of {name}", self.unit))
         announce_releases(ledger, stage)
         model = learn_model(asked, table, unit_index, plan, ledger, rng, progress, trainer)
         ledger.confirm()
-    certificate = Certificate.of(ledger, model.encoder, self.unit, self.max_rows_per_unit, plan.units, name, rng, asked.two_tables)
+        place = charge and charge.end()
+    unit = self.unit, self.max_rows_per_unit, plan.units
+    certificate = Certificate.of(ledger, model.encoder, *unit, name, rng, asked.two_tables, place)
     # one call of C, which no signal divides: all of a fit, or nothing of it
     learned = dict(released_=model, plan_=plan, ledger_=ledger, kind_=kind, labels_=labels, certificate=certificate)
     vars(self).update(learned, two_tables=asked.two_tables)
@@ -913,7 +949,7 @@ def check_declared(
     own = {
         "epsilon": float(synth.epsilon), "delta": float(synth.delta), "unit": unit_words(synth.unit, synth.two_tables),
         "max_rows_per_unit": synth.max_rows_per_unit, "adjacency": ADJACENCY, "accountant": ACCOUNTANT,
-        "cross_check": CROSS_CHECK, "from_data": marked, "not_covered": not_covered_lines(marked),
+        "cross_check": CROSS_CHECK, "from_data": marked, "not_covered": not_covered_lines(marked, c.budget is not None),
         "columns": tuple(describe_columns(model.encoder)),
     }
     if wrong := [name for name, value in own.items() if getattr(c, name) != value]:
