@@ -37,12 +37,22 @@ class Chapter(NamedTuple):
 GENERATOR, FORKED, GRID = (Chapter("02_noise", c) for c in (("nois03", "sg02"), ("nois03", "sg04"), ("nois03", "c042",)))
 WINDOWS = Chapter("32_histories", ("h32004", "hi01", "hi06", "h32017"))
 RULES = Chapter("34_order_rules", ("r34004", "r34006", "r34025", "r34117", "r34045"))
+RULED_USERS = Chapter("55_history_fit", ("h55004i", "h55004", "hp01", "hp06", "hp08", "h55009", "hp18", "h55013", "or55b"))
 RULED = Chapter("43_history_model", ("h43004", "h43031", "h43032", "h43046", "or43d", "or43f"))
 EMPTY = Chapter("32_histories", ("h32004", "hi01", "hi06", "h32016", "tt321"))
 NO_ROWS = Chapter("43_history_model", ("h43004", "h43009", "h43031", "h43032", "h43034", "h43036", "tt431"))
 USUAL = Chapter("43_history_model", ("h43004", "tt436"))
 MASKS = Chapter("51_dp_training", ("dp_t03", "c056", "cl02"))
 CERTIFICATE = Chapter("71_certificate", ("cert03", "ct06", "ce07"))
+SHOWN = Chapter("71_certificate", ("cert03", "ct06", "ce07", "tw03"))
+REGISTRY = Chapter("76_registry", ("rg05", "rg10", "rg19"))
+CARD = Chapter("76_registry", ("rg05", "rg10", "rg48", "rg55"))
+HAZARD = Chapter("68_hazards", ("hz05", "hz13", "hz29", "hz34"))
+BUDGET = Chapter("15_table_budget", ("tb04", "tb07", "tb09a", "tb11", "tb13a", "tb15", "tb17a", "tb18a", "tb20a", "tb22", "tb23", "tb28a", "tb27a", "tb29a", "tb31a", "tb31c", "tb34", "tb36", "tb37", "tb41"))
+MEASURED = Chapter("56_answers", ("an6704", "an6706", "an6710", "an6713", "an6716", "an6719", "an6722", "an6724", "an6726", "an6728"))
+MODELLED = Chapter("57_modelled_answers", ("an6804", "an6806", "an6809", "an6813", "an6817", "an6825"))
+QUESTIONS = Chapter("58_questions", ("qu6904", "qu6906", "qu6909", "qu6912", "qu6915", "qu6918", "qu6921", "qu6924", "qu6928", "qu6930", "qu6931", "qu6933", "qu6935"))
+FILE_COUNTS = Chapter("72_model_file", ("mf00i", "mf00", "mf02", "mt01"))
 DRAWN = "noise = standard_normals(self.rng, len(total), self.device)"
 MUTANTS = [  # name, audit that must find it, patches: (module, old text, new text)
     # noise
@@ -101,6 +111,8 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("values sorted across users", RULES, ("order_rules", "np.lexsort((place[rows], owner[rows]))", "np.argsort(place[rows], kind='stable')")),
     ("once forgets all rows but the one before", RULED, ("history_model", "seen = drawing.count[:, drawing", "seen = drawing.before[:, drawing")),
     ("a least gap holds for cells, not for instants", RULED, ("history_model", "day[early], second[early] = move_clocks(drawing, who[early], codes[early])", "break"), ("history_model", "np.divmod(np.maximum(day * DAY + second, earliest), DAY)", "day, second")),
+    ("a weight brings back users who break rules", RULED_USERS, ("history_fit", "take_units(pool, np.flatnonzero(inside)), inside[inside]", "pool, inside")),
+    ("the sampler is not told the order rules", RULED_USERS, ("history_fit", "model.rules)\n", "None)\n")),
     ("users who are stuck are kept", RULED, ("history_model", "    inside = ~drawing.stuck", "    inside = np.ones(n, bool)")),
     # two tables
     ("units joined with rows by place, not by key", HISTORIES, ("two_tables", "    owner = pd.Index(units[unit]).get_indexer(rows[unit])\n", "    owner = pd.factorize(rows[unit])[0][::-1]\n")),
@@ -159,13 +171,32 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("first counts uncharged", REPLAY, ("synthesizer", "make: ledger.release(plan.releases[name], make)\n", "make: make(plan.releases[name]) if name == '1-way marginals' else ledger.release(plan.releases[name], make)\n"), ("synthesizer", "    if missing := [n for n in needed", "    if False and [n for n in needed")),
     ("pair choice uncharged", REPLAY, ("synthesizer", "make: ledger.release(plan.releases[name], make)\n", "make: make(plan.releases[name]) if name.startswith('pair selection') else ledger.release(plan.releases[name], make)\n"), ("synthesizer", "    if missing := [n for n in needed", "    if False and [n for n in needed")),
     ("coverage uncharged", REPLAY, ("preprocessing", 'ledger.release(spends["coverage"], lambda spend: measure_coverage(frame, schema, columns, spend, rng, k))', 'measure_coverage(frame, schema, columns, spends["coverage"], rng, k)')),
+    # the budget of a table
+    ("budget not locked", BUDGET, ("ledger", "            self._held.enter_context(locked(self.path, wait))\n", "")),
+    ("budget asked after the read", BUDGET, ("ledger", "    return make(self.charge(spend))", "    cover, self.cover = self.cover, None\n    made = make(self.charge(spend))\n    self.cover = cover\n    cover and cover(self._spends)\n    return made")),
+    ("refused fit still recorded", BUDGET, ("table_budget", "    known = self.charges.get(key)\n    if known is None or", "    known = self.charges.get(key)\n    journal.append({\"key\": key, \"when\": \"\", \"spends\": [asdict(s) for s in spends], **said})\n    if known is None or")),
+    ("δ of the budget ignored", BUDGET, ("table_budget", "    if delta > self.total.delta:", "    if False:")),
+    ("unit of the budget ignored", BUDGET, ("table_budget", "if c.unit != unit]:", "if False]:")),
+    ("a fit reserves nothing", BUDGET, ("table_budget", "self._enter(journal, known.spends if known else planned)", "self._enter(journal, known.spends if known else [])")),
+    ("a fit that goes on is charged again", BUDGET, ("table_budget", "self.key = ledger.journal.nonce if ledger.journal else secrets.token_hex(8)", "self.key = secrets.token_hex(8)"), ("table_budget", "if known := known_charge(table, ledger.journal):", "if known := None:")),
+    ("an old copy of a fit goes on", BUDGET, ("table_budget", "    if known and known.fit_line not in own.checksums:", "    if False:"), ("table_budget", "    below = own.since(known.fit_line) if known else []", "    below = []")),
+    ("a budget that was put back is believed", BUDGET, ("table_budget", "        if journal.checksums[: len(table.checksums)] != table.checksums:", "        if False:")),
+    ("a broken fit forgets what it read", BUDGET, ("table_budget", '                reservation.end("broke off")', '                ledger._spends = []\n                reservation.end("broke off")')),
+    ("an overtaken fit releases", BUDGET, ("table_budget", "    if self.table.charges[self.key].fit_line != self.fit_line:", "    if False:")),
     # the ledger, its file and its certificate
     ("the ledger takes its last line off", LEDGER, ("ledger", "    (line,) = [i for i, s in enumerate(spends) if replace(s, steps=spend.steps) == spend] or [None]\n", "    line = len(spends) - 1\n"), ("ledger", "    if abs(written - total) > 1e-6 or max(written, total) > budget.epsilon + 1e-6:", "    if False:")),
     ("lost steps taken again uncharged", LEDGER, ("checkpoint", "    for block in super(Checkpoint, self).blocks(spend):\n", "    if int(state['updates']) < self._steps():\n        yield range(int(state['updates']), self._steps())\n    for block in super(Checkpoint, self).blocks(spend):\n")),
     ("blocks charged after they were taken", LEDGER, ("ledger", "        self._enter(replace(spend, steps=len(block)), continues=first > 0)\n        yield block", "        yield block\n        self._enter(replace(spend, steps=len(block)), continues=first > 0)")),
     ("additive δ not taken off", LEDGER, ("privacy", "    delta = delta - sum(s.delta for s in spends)\n    if delta <= 0:", "    if delta <= 0:")),
-    ("one direction of neighbours only", LEDGER, ("privacy", "    return one.self_compose(steps)", "    return pld.PrivacyLossDistribution(one._pmf_add).self_compose(steps)")),
+    ("one direction of neighbours only", LEDGER, ("privacy", "    return one.self_compose(steps)", "    return type(one)(one._pmf_add).self_compose(steps)")),
     ("a certificate's total is not added up again", CERTIFICATE, ("certificate", "    total, upper = compose_epsilon(spends, delta), rdp_epsilon(spends, delta)\n", "    total, upper = self.epsilon_spent, rdp_epsilon(spends, delta)\n"), ("certificate", "    if lower > self.epsilon + 1e-6 or any(", "    lower = min(lower, self.epsilon)\n    if any(")),
+    ("the second accountant is not asked", SHOWN, ("certificate", "    pld, prv, error = two_totals(self.spends, self.delta)\n", "    pld, prv, error = compose_epsilon(self.spends, self.delta), self.epsilon_spent, 0.01\n")),
+    ("a forged total is shown", SHOWN, ("certificate", "    self.check()\n    pld, prv, error", "    pld, prv, error")),
+    ("the registry is told a tenth of δ", REGISTRY, ("registry", '"delta": c.delta}', '"delta": c.delta / 10}')),
+    ("the registry is told what was spent, not what was promised", REGISTRY, ("registry", '{"epsilon": c.epsilon, "delta"', '{"epsilon": c.epsilon_spent, "delta"')),
+    ("a forged certificate gets a card", CARD, ("registry", "    c.totals()\n    about", "    about")),
+    ("a schema taken from the rows counts as public", HAZARD, ("hazards", "    if c.from_data:\n", "    if False:\n")),
+    ("noise of a test counts as noise", HAZARD, ("hazards", '    if "insecure" in c.noise_source:\n', "    if False:\n")),
     # reading
     ("one time with an offset shifts all", FILES, ("cells", "    return instants.mask(aware, moved.clip(*_BETWEEN))", "    return moved.clip(*_BETWEEN)")),
     ("unsigned ids through float", FILES, ("files", 'for sign in ("", "u") for bits in', 'for sign in ("",) for bits in')),
@@ -173,6 +204,16 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("refused where no cell is a declared category", FILES, ("cells", "    if line:\n        warnings.warn(f\"column {name!r}: {line}\"", "    if line and reading.present and not reading.fits:\n        raise InputError(line)\n    if line:\n        warnings.warn(f\"column {name!r}: {line}\"")),
     ("ids compared as typed", FILES, ("loading", "    codes, texts = distinct_texts(frame[unit], missing)\n    if len", "    codes, texts = pd.factorize(frame[unit].astype(str))\n    texts = pd.Series(texts)\n    if len")),
     ("k + 1 rows kept in pieces", FILES, ("large_tables", "kept = np.arange(len(rows)) - first[index] < k", "kept = np.arange(len(rows)) - first[index] <= k")),
+    # answers with error bars
+    ("an interval with the noise of another table", MEASURED, ("answers", "    (counts, noise), n = found, released.rows\n", "    (counts, noise), n = (found[0], min(released.scales.values())), released.rows\n")),
+    ("the noise of summed cells not added up", MEASURED, ("answers", "noise = self.scales[c] * math.sqrt(clique_size(c, self.sizes) / need)", "noise = self.scales[c]")),
+    ("an interval of the population without sampling error", MEASURED, ("answers", "population * self.sampling", "0 * self.sampling")),
+    ("an interval without the model part", MODELLED, ("modelled_answers", "    return Answer(value, left, spread", "    return Answer(value, 0.0, spread")),
+    ("the model taken for exact along its ties", MODELLED, ("modelled_answers", "return ModelError(coarse + doubt,", "return ModelError(0.0 * coarse,")),
+    ("graded measured where no table was released", QUESTIONS, ("questions", "    known = answer.grade in", "    answer = replace(answer, grade='measured')\n    known = answer.grade in")),
+    ("a p-value of an indicative answer", QUESTIONS, ("questions", "    if answer.grade not in (\"measured\", \"modelled\"):\n        return math.nan\n", "")),
+    ("a group that is not there is answered for", MEASURED, ("answers", "STANDS_OUT = 4.0", "STANDS_OUT = -99.0")),
+    ("noise in the file beside another table", FILE_COUNTS, ("model_file", "for name in sorted(names)], np.float64)", "for name in names], np.float64)")),
     ("a draft marks nothing", FILES, ("drafts", "from_data=seen", "from_data=[]")),
 ]
 
