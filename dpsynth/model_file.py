@@ -358,11 +358,12 @@ def unpack_histories_model(
     order_by,  # column that orders the rows of a unit, or None
     k: int,  # rows a unit, at most
     units: int,  # public number of units
+    least_rows: int = 1,  # rows that a unit has at least; 0 where units have a table of their own
 ) -> FittedHistories:
     "The released parts of a model of histories, none of which is believed."
     with reading("the code book"):
         encoder = TableEncoder.from_dict(body["encoder"])
-    coder, groups = HistoryCoder(encoder, order_by, k), group_tensors(tensors)
+    coder, groups = HistoryCoder(encoder, order_by, k, least_rows), group_tensors(tensors)
     network = history_network_from(coder, body["network"], groups["network"])
     sizes = {name: t.shape[1] for name, t in empty_tables(coder).items()}
     tables = groups["tables"]
