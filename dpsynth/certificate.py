@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['NOT_COVERED', 'OUTSIDE_BUDGET', 'ADJACENCY', 'ACCOUNTANT', 'CROSS_CHECK', 'NOT_COVERED_HELP', 'RELEASE_HELP',
-           'RDP_ORDERS', 'MAX_STEPS', 'MIN_NOISE', 'CERTIFICATE_TEMPLATES', 'TABLE_SECTION', 'NOT_PROVEN',
-           'CertificateError', 'not_covered_lines', 'not_covered_help', 'release_help', 'describe_column',
-           'describe_columns', 'Certificate', 'budget_sentence', 'certificate_lines', 'fit_date', 'unit_words',
-           'rdp_epsilon', 'epsilon_lower_bound', 'check_types', 'check_place', 'implied_pairs', 'promise_section',
-           'person_section', 'unit_section', 'known_columns_section', 'software_section', 'spent_section',
-           'not_covered_section', 'verify_section', 'certificate_sections', 'model_digest']
+           'MAX_STEPS', 'MIN_NOISE', 'CERTIFICATE_TEMPLATES', 'TABLE_SECTION', 'NOT_PROVEN', 'CertificateError',
+           'not_covered_lines', 'not_covered_help', 'release_help', 'describe_column', 'describe_columns',
+           'Certificate', 'fit_date', 'unit_words', 'totals_words', 'budget_sentence', 'certificate_lines',
+           'check_types', 'check_place', 'implied_pairs', 'promise_section', 'person_section', 'unit_section',
+           'known_columns_section', 'software_section', 'spent_section', 'not_covered_section', 'verify_section',
+           'certificate_sections', 'model_digest']
 
 # %% ../nbs/71_certificate.ipynb #cert02
 import hashlib
@@ -20,6 +20,7 @@ import re
 from dataclasses import dataclass, fields
 from datetime import date, datetime, timezone
 from functools import lru_cache
+from html import escape
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,11 +29,15 @@ from fastcore.basics import patch
 
 from . import __version__
 from .core import InputError, printable_line
+from .hazards import hazards_section, HAZARDS_STYLE, HAZARDS_TEMPLATE
 from .ledger import Ledger
 from .noise import noise_source
 from .pages import page_environment, render_page, Section
 from .preprocessing import TableEncoder
-from .privacy import compose_epsilon, gaussian_epsilon, max_guess_accuracy, max_true_positive_rate, PrivacyBudget, Spend
+from dpsynth.privacy import (
+    compose_epsilon, epsilon_lower_bound, max_guess_accuracy, max_true_positive_rate, PrivacyBudget, rdp_epsilon, Spend, two_totals,
+)
+
 
 # %% ../nbs/71_certificate.ipynb #c023
 NOT_COVERED = ("operator logs and errors", "evaluate", "raw exploratory analysis", "timing", "uncharged tuning runs")
@@ -145,34 +150,18 @@ class Certificate:
     budget: dict | None = None  # place in the budget of the table, from `budget_place`; None: the fit had none
 
     def __repr__(self):
-        return "\n".join(certificate_lines(self))
+        try:
+            return "\n".join(certificate_lines(self))
+        except CertificateError as error:
+            return f"no certificate: {error}"
 
     def _repr_html_(self):
+        try:
+            sections = certificate_sections(self)[:6]
+        except CertificateError as error:
+            return f"<p>no certificate: {escape(str(error))}</p>"
         env = page_environment(CERTIFICATE_TEMPLATES, cell_style="text-align:left")
-        return env.get_template("cell.html").render(sections=certificate_sections(self)[:6])
-
-# %% ../nbs/71_certificate.ipynb #ct13
-def budget_sentence(
-    place: dict,  # from `budget_place`
-) -> str:
-    "Where a fit stands among all that is charged to the budget of its table."
-    charges = f"charge {place['place']} of {place['charges']} to {place['id']}"
-    return f"{charges}, all together ε = {place['composed']:.4f} of {place['epsilon']:g} at δ = {place['delta']:g} when the fit ended"
-
-
-def certificate_lines(c: Certificate) -> list:
-    "A certificate as lines for a terminal."
-    line = "  {name:18s} σ = {noise_multiplier:9.3f}  q = {sampling_rate:.5f}  steps = {steps:5d}  ε alone = {epsilon_alone:.3f}  {reads}"
-    return [
-        f"({c.epsilon:g}, {c.delta:g})-differentially private for one {c.unit}",
-        f"table: {c.table}, fitted {c.date}, {c.units:,} units of at most {c.max_rows_per_unit} row(s)",
-        f"neighbours: {c.adjacency}; noise: {c.noise_source}",
-        f"spent ε = {c.epsilon_spent:.4f} by {c.accountant}; {c.cross_check}",
-        *(line.format(**release) for release in c.ledger),
-        *([f"budget of the table: {budget_sentence(c.budget)}"] if c.budget else ()),
-        "not covered: " + "; ".join(c.not_covered),
-        f"dpsynth {c.dpsynth_version}",
-    ]
+        return env.get_template("cell.html").render(sections=sections)
 
 # %% ../nbs/71_certificate.ipynb #sc01a
 def fit_date() -> str:
@@ -234,43 +223,6 @@ def spends(self: Certificate) -> tuple:
     "The lines of the ledger as expenses."
     return tuple(Spend(**{f.name: r[f.name] for f in fields(Spend)}) for r in self.ledger)
 
-# %% ../nbs/71_certificate.ipynb #cu14
-RDP_ORDERS = [*range(2, 65), *(2**i for i in range(7, 13))]  # whole ones: at others the series may not converge
-
-
-def rdp_epsilon(
-    spends,  # any number of `Spend`
-    delta: float,  # total δ, additive parts included
-) -> float:  # nats
-    "An upper bound on the total by another way: Rényi differential privacy (Mironov 2017; Mironov, Talwar & Zhang 2019)."
-    from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
-    from dp_accounting.rdp import RdpAccountant
-
-    accountant = RdpAccountant(RDP_ORDERS)
-    for s in spends:
-        event = GaussianDpEvent(s.noise_multiplier)
-        event = event if s.sampling_rate == 1 else PoissonSampledDpEvent(s.sampling_rate, event)
-        accountant.compose(SelfComposedDpEvent(event, s.steps))
-    with np.errstate(all="ignore"):
-        return float(accountant.get_epsilon(delta - sum(s.delta for s in spends)))
-
-# %% ../nbs/71_certificate.ipynb #ct22
-def epsilon_lower_bound(
-    spends,  # any number of `Spend`
-    delta: float,  # total δ
-) -> float:  # nats
-    "A lower bound on the total: what reads every row, in closed form (Balle & Wang 2018), or one sampled line, by a coarse optimistic PLD."
-    from dp_accounting.pld import privacy_loss_distribution as pld
-
-    mu = math.sqrt(sum(s.steps / s.noise_multiplier**2 for s in spends if s.sampling_rate == 1))
-    bounds = [math.inf if mu > 60 else gaussian_epsilon(mu, delta) if mu else 0.0]  # μ of 60 is an ε of 1,800
-    for s in spends:
-        if s.sampling_rate < 1 and bounds[0] < math.inf:
-            rough = {"value_discretization_interval": 0.05, "pessimistic_estimate": False, "use_connect_dots": False}
-            one = pld.from_gaussian_mechanism(s.noise_multiplier, sampling_prob=s.sampling_rate, **rough)
-            bounds.append(float(one.self_compose(s.steps).get_epsilon_for_delta(delta)))
-    return max(bounds)
-
 # %% ../nbs/71_certificate.ipynb #ce06
 MAX_STEPS, MIN_NOISE = 10_000, 0.1  # of a sampled line that is worth a computation; a plan has 3,000 and 0.2 at most and least
 _TOLERANCE = 1e-3  # relative: what versions of an accountant may differ by
@@ -303,6 +255,48 @@ def check(self: Certificate):  # itself
         if _differ(r["epsilon_alone"], s.epsilon_alone(delta)):
             raise CertificateError(f"the line {printable_line(s.name, 40)!r} of its ledger costs another ε than it says")
     return self
+
+# %% ../nbs/71_certificate.ipynb #tw02
+@patch
+def totals(self: Certificate) -> dict:  # pld, prv, prv_error; nats
+    "The total by two accountants, computed now. Refused unless they agree, and the certificate says the same."
+    self.check()
+    pld, prv, error = two_totals(self.spends, self.delta)
+    if not abs(pld - prv) <= 2 * error:
+        raise CertificateError(f"two accountants do not agree about its ledger: ε = {pld:.4g} by PLD, {prv:.4g} by PRV")
+    return {"pld": pld, "prv": prv, "prv_error": error}
+
+
+def totals_words(
+    totals: dict,  # of `Certificate.totals`
+) -> str:
+    "Both totals in words."
+    return f"ε = {totals['pld']:.4f} by PLD (dp-accounting), {totals['prv']:.4f} ± {totals['prv_error']:.4f} by PRV (opacus)"
+
+
+# %% ../nbs/71_certificate.ipynb #ct13
+def budget_sentence(
+    place: dict,  # from `budget_place`
+) -> str:
+    "Where a fit stands among all that is charged to the budget of its table."
+    charges = f"charge {place['place']} of {place['charges']} to {place['id']}"
+    return f"{charges}, all together ε = {place['composed']:.4f} of {place['epsilon']:g} at δ = {place['delta']:g} when the fit ended"
+
+
+def certificate_lines(c: Certificate) -> list:
+    "A certificate as lines for a terminal."
+    line = "  {name:18s} σ = {noise_multiplier:9.3f}  q = {sampling_rate:.5f}  steps = {steps:5d}  ε alone = {epsilon_alone:.3f}  {reads}"
+    return [
+        f"({c.epsilon:g}, {c.delta:g})-differentially private for one {c.unit}",
+        f"table: {c.table}, fitted {c.date}, {c.units:,} units of at most {c.max_rows_per_unit} row(s)",
+        f"neighbours: {c.adjacency}; noise: {c.noise_source}",
+        f"spent ε = {c.epsilon_spent:.4f} by {c.accountant}; {c.cross_check}",
+        f"added up again: {totals_words(c.totals())}",
+        *(line.format(**release) for release in c.ledger),
+        *([f"budget of the table: {budget_sentence(c.budget)}"] if c.budget else ()),
+        "not covered: " + "; ".join(c.not_covered),
+        f"dpsynth {c.dpsynth_version}",
+    ]
 
 # %% ../nbs/71_certificate.ipynb #ct27
 _LEDGER_LINE = {n: (int, float) for n in ("noise_multiplier", "sampling_rate", "delta", "epsilon_alone")}
@@ -398,8 +392,10 @@ def attacker(
 
 # %% ../nbs/71_certificate.ipynb #ct35
 CERTIFICATE_TEMPLATES = {
+    "hazards.html": HAZARDS_TEMPLATE, "hazards.css": HAZARDS_STYLE,
     "certificate.html": """\
 {% extends "page.html" %}
+{% block style %}{% include "hazards.css" %}{% endblock %}
 {% block lead %}
 <p class="soft">{{ file }}, fitted {{ certificate.date }} to {{ certificate.table }}, written by dpsynth {{ certificate.dpsynth_version }}.</p>
 {% endblock %}
@@ -481,7 +477,7 @@ def software_section(c: Certificate) -> Section:
 
 # %% ../nbs/71_certificate.ipynb #ct46
 CERTIFICATE_TEMPLATES["ledger.html"] = """\
-{{ table(*facts.table) }}<p>Together ε = <strong>{{ facts.spent }}</strong> of {{ facts.epsilon }}, by {{ facts.accountant }}; held against {{ facts.cross_check }}. \
+{{ table(*facts.table) }}<p>Together ε = <strong>{{ facts.spent }}</strong> of {{ facts.epsilon }}, by {{ facts.accountant }}; held against {{ facts.cross_check }}. Added up again as this page was made: {{ facts.again }}. \
 The total is below the sum of the last column because losses of many releases rarely all occur at once.</p>
 {% if facts.shared %}<p>The fit was charged to a budget that all uses of the table share: {{ facts.shared }}. The budget's id is random; the certificate
 holds the checksum of its file as it was then, so whoever keeps that file can show that it was not put back (<code>dpsynth budget check</code>).</p>{% endif %}
@@ -496,7 +492,8 @@ def spent_section(c: Certificate) -> Section:
         for r in c.ledger
     ]
     table = "The ledger: every read of the table that left a trace, entered before it was made", header, rows
-    total = dict(spent=f"{c.epsilon_spent:.4f}", epsilon=f"{c.epsilon:g}", accountant=c.accountant, cross_check=c.cross_check, shared=c.budget and budget_sentence(c.budget))
+    total = dict(spent=f"{c.epsilon_spent:.4f}", epsilon=f"{c.epsilon:g}", accountant=c.accountant, cross_check=c.cross_check)
+    total |= dict(again=totals_words(c.totals()), shared=c.budget and budget_sentence(c.budget))
     return Section("ledger", "What was spent", table=table, **total)
 
 # %% ../nbs/71_certificate.ipynb #ct48
@@ -521,7 +518,8 @@ CERTIFICATE_TEMPLATES["verify.html"] = """\
 <p>The certificate is part of the file, so one digest holds for both. Whoever gets the two by different ways can compare:</p>
 <pre tabindex="0"><code>dpsynth certificate {{ facts.file }} --verify {{ facts.digest or "DIGEST" }}</code></pre>
 <p>The same digest comes from <code>sha256sum</code>. dpsynth does not believe the figures in a file: whenever it opens one it
-computes the total again from the ledger, by two ways, and asks for every line that the schema needs. What neither the digest nor
+computes the total again from the ledger, and asks for every line that the schema needs. Before it shows them, a second accountant
+adds up too. What neither the digest nor
 these sums prove:</p><ul>{% for words in facts.not_proven %}<li>{{ words }}</li>{% endfor %}</ul>
 <p>For the first the data owner signs the file with a key of their own, and the documentation has the two commands. The others
 rest on the word of whoever signs. Whether the program does what it says can be tested without any data, on your own machine:</p>
@@ -541,10 +539,11 @@ def certificate_sections(
     c: Certificate,
     by_ledger: bool = False,  # what follows from the ledger too; takes a second
 ) -> list:  # of `Section`
-    "Promise, person, unit, ledger, columns, what is not covered, software."
+    "Promise, person, unit, ledger, columns, what is not covered, software, hazards."
+    spent = spent_section(c)  # first: nothing is made of a certificate that does not add up
     return [
-        promise_section(c), person_section(c, by_ledger), unit_section(c), spent_section(c),
-        known_columns_section(c), not_covered_section(c), software_section(c),
+        promise_section(c), person_section(c, by_ledger), unit_section(c), spent,
+        known_columns_section(c), not_covered_section(c), software_section(c), hazards_section(c),
     ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ __all__ = ['FOR_WEIGHTS', 'FOR_SAMPLES', 'FOR_CALIBRATION', 'FOR_GAPS', 'STAGE_W
            'discover_columns', 'learn_table', 'learn_model', 'fit_identity', 'open_budget', 'open_ledger', 'with_units',
            'id_columns', 'naming_id', 'draw_ids', 'modelled_part', 'table_pieces', 'FreshIds', 'UserPieces',
            'check_size', 'read_gaps', 'fill_gaps', 'check_declared', 'check_ledger_lines', 'check_pair_tables',
-           'check_certificate', 'read_body', 'read_labels']
+           'check_counts', 'check_certificate', 'read_body', 'read_labels']
 
 # %% ../nbs/74_synthesizer.ipynb #synt02
 import inspect
@@ -49,13 +49,14 @@ from .histories import bound_histories, check_history, one_row_each
 from .two_tables import JoinedTables, read_two_tables, split_schema, TwoTables
 from .order_rules import check_order_rules
 from .dp_training import DPTrainer, find_device
-from .calibration import measure_rows_per_unit
+from .calibration import measure_rows_per_unit, release_scales
 from dpsynth.plan import (
     discovery_advice, discovery_needs, duration_words, make_plan, Plan, planned_releases, released_cliques,
 )
 from dpsynth.history_fit import (
     columns_without_missing, draw_user_frames, draw_user_tables, learn_histories, make_history_plan, planned_history_releases,
 )
+from .questions import ask
 from dpsynth.sampling import (
     calibrate_model, draw_pieces, draw_user_ids, field_marginal, first_counts, FittedModel, frame_kind, FRAME_KINDS,
     IMPUTE_DRAWS, impute_with_retries, parse_conditions, repair_rows, rows_at_once, to_kind, train_network,
@@ -919,6 +920,28 @@ def impute(
     filled = self.released_.encoder.apply_dtypes(filled, rng).assign(**{name: ids[name] for name in ids})
     return filled.set_axis(data.index) if isinstance(data, pd.DataFrame) else filled
 
+# %% ../nbs/74_synthesizer.ipynb #aw02
+@patch
+def answer(
+    self: DPVAESynthesizer,
+    statistic: str,  # 'share', 'count' or 'mean'
+    of=None,  # conditions of what is counted (column → value, list or range); the name of a number for a mean
+    where: dict = None,  # conditions of the rows that are looked at
+    by=None,  # a column, or a list of two: an answer for each group
+    between: tuple = None,  # two groups of the column `by`, each a value, list or range: their difference
+    population: bool = False,  # intervals for the population that the rows are a sample of
+) -> pd.DataFrame:  # a row a group: estimate, lower, upper, known, reason; p_value of a difference
+    """What is known of the real table, with 95 % intervals. Post-processing: it costs nothing, as often as you like.
+
+    `known` is measured (one released table has it: the interval holds at every ε), modelled (it holds on average over
+    questions at ε of 1 and more), indicative (never with a p-value), or refused, with the reason."""
+    if not hasattr(self, "released_"):
+        raise InputError("answer: fit or load a model first")
+    if self.learns_histories:
+        raise InputError("answer: a model of histories has no answers with error bars; sample it")
+    return ask(self.released_, statistic, of, where, by, between, population)
+
+
 # %% ../nbs/74_synthesizer.ipynb #wm01
 @patch(as_prop=True)
 def schema_(self: DPVAESynthesizer) -> Schema:
@@ -988,13 +1011,29 @@ def check_pair_tables(
     "Refuse more tables of pairs than the ledger has paid for."
     fields, names = model.encoder.fields, {s.name for s in c.spends}
     declared = set(released_cliques(fields, synth.workload)[0])
-    tables = [clique for clique in model.calibration.targets if len(clique) > 1 and clique not in declared]
+    tables = [clique for clique in model.released.tables if len(clique) > 1 and clique not in declared]
     chosen = {n for n in names if n.startswith("pair marginals")}
     if any(n.replace("marginals", "selection") not in planned for n in chosen):
         return  # all pairs were counted
     paid = [clique for clique in tables if "target pairs" in names and synth.target in {fields[j].column for j in clique}]
     if len(tables) - len(paid) > pairs * len(chosen):
         raise CertificateError("it holds more tables of pairs than its ledger paid for")
+
+# %% ../nbs/74_synthesizer.ipynb #cn02
+def check_counts(
+    synth: DPVAESynthesizer,
+    c: Certificate,
+    model: FittedModel,
+) -> None:
+    "Refuse counts whose noise or whose number of rows is not what the ledger says."
+    released, spends, k = model.released, {s.name: s for s in c.spends}, c.max_rows_per_unit
+    for name, cliques in zip(("workload", "1-way marginals"), released_cliques(model.encoder.fields, synth.workload)):
+        scales = release_scales(cliques, model.encoder.cardinalities, spends[name], k) if cliques else {}
+        if not all(math.isclose(released.scales.get(clique, 0.0), scale) for clique, scale in scales.items()):
+            raise CertificateError("the noise of its counts is not that of its ledger")
+    if (released.rows_noise == 0) != (k == 1) or (k == 1 and released.rows != c.units):
+        raise CertificateError("its number of rows is not that of its units")
+
 
 # %% ../nbs/74_synthesizer.ipynb #sy70
 def check_certificate(
@@ -1012,6 +1051,7 @@ def check_certificate(
     planned, pairs, _ = planned_releases(synth.schema, c.units, budget, *options)
     check_ledger_lines(c, planned)
     check_pair_tables(synth, c, model, planned, pairs)
+    check_counts(synth, c, model)
     return c
 
 # %% ../nbs/74_synthesizer.ipynb #c028k

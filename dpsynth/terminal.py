@@ -313,9 +313,9 @@ def option_type(kind, *names: str, metavar: str = None, callback=None, **said: s
     return Annotated[kind, typer.Option(*names, **shown, **said)]
 
 
-def input_type(metavar: str, help: str):
-    "The type of a command's first word, the path of its input."
-    return Annotated[Path, typer.Argument(metavar=metavar, help=help, show_default=False)]
+def input_type(metavar: str, help: str, kind=Path):
+    "The type of a command's first words, such as the path of its input."
+    return Annotated[kind, typer.Argument(metavar=metavar, help=help, show_default=False)]
 
 # %% ../nbs/90_terminal.ipynb #cg02
 def command_group(name: str, help: str) -> typer.Typer:
