@@ -260,14 +260,14 @@ COARSE = 12  # groups of neighbouring cells
 def coarse_groups(
     coder,  # of an encoder, fitted: a `Discretizer`, or another, or None
 ) -> np.ndarray:  # (codes,) group of each code; None where codes stay as they are
-    "Groups of neighbouring cells of a number, as many cells in each. Frequent values, special ones and missing stay alone."
+    "Groups of neighbouring cells of a number, about as much mass in each. Frequent values, special ones and missing stay alone."
     if not hasattr(coder, "density") or coder.usual <= COARSE:
         return None
-    atoms, cells = len(coder.atoms), len(coder.bins)  # codes of frequent values come first, then cells, then the rest
-    codes = np.arange(coder.fields[0].cardinality)
-    grouped = atoms + (codes - atoms) // -(-cells // COARSE)
-    last = atoms + (cells - 1) // -(-cells // COARSE)
-    return np.where(codes < atoms, codes, np.where(codes < atoms + cells, grouped, last + 1 + codes - atoms - cells))
+    atoms, share = len(coder.atoms), (coder.mass + 1e-9) / (coder.mass + 1e-9).sum()  # of cells, as released
+    middle = np.cumsum(share) - share / 2
+    group = np.unique(np.floor(middle * max(COARSE - atoms, COARSE // 3)), return_inverse=True)[1]
+    rest = np.arange(coder.fields[0].cardinality - coder.usual)  # codes of frequent values come first, then cells, then these
+    return np.concatenate([np.arange(atoms), atoms + group, atoms + group[-1] + 1 + rest])
 
 # %% ../nbs/32_histories.ipynb #hi20
 def draw_fine(
@@ -325,8 +325,7 @@ class HistoryCoder:
         self.groups = field_groups(encoder)
         size = lambda fields: [(encoder.fields[j].name, self.cardinality(j)) for j in fields]
         units = size(self.unit_fields) + [("rows", len(self.lengths))] + list(zip(("start", "start weekday"), start))
-        rows = parts + size(self.row_fields)
-        (self.unit_names, self.unit_sizes), (self.row_names, self.row_sizes) = (map(list, zip(*of)) for of in (units, rows))
+        (self.unit_names, self.unit_sizes), (self.row_names, self.row_sizes) = (map(list, zip(*of)) for of in (units, parts + size(self.row_fields)))
         self.parts = len(parts)  # fields of the clock, which come first in a row
 
     def cardinality(self, j: int) -> int:

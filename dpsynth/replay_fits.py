@@ -503,7 +503,7 @@ def two_tables_gradient_case(rng, tape: Tape) -> None:
     return history_gradient_case(rng, tape, 0)
 
 # %% ../nbs/81_replay_fits.ipynb #c037
-CASE_SHARES = {marginals_case: 0.32, pairs_case: 0.22, prior_case: 0.22, gradient_case: 0.12, history_tables_case: 0.05, history_gradient_case: 0.05, two_tables_case: 0.02, two_tables_gradient_case: 0.02, discovery_case: 0.02}
+CASE_SHARES = {marginals_case: 0.28, pairs_case: 0.22, prior_case: 0.22, gradient_case: 0.12, history_tables_case: 0.05, history_gradient_case: 0.05, two_tables_case: 0.02, two_tables_gradient_case: 0.02, discovery_case: 0.02}
 
 
 def replay_mechanisms(

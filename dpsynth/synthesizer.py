@@ -7,10 +7,10 @@ __all__ = ['FOR_WEIGHTS', 'FOR_SAMPLES', 'FOR_CALIBRATION', 'FOR_GAPS', 'STAGE_W
            'SAVED_OPTIONS', 'Estimator', 'DPVAESynthesizer', 'is_whole', 'check_numbers', 'check_unit', 'check_draft',
            'check_named_columns', 'check_history_options', 'check_two_tables', 'name_table', 'public_units',
            'check_id_room', 'read_bounded', 'seeded_generator', 'announce_releases', 'TrainingProgress',
-           'discover_columns', 'learn_table', 'learn_model', 'fit_identity', 'with_units', 'id_columns', 'naming_id',
-           'draw_ids', 'modelled_part', 'table_pieces', 'FreshIds', 'UserPieces', 'check_size', 'read_gaps',
-           'fill_gaps', 'check_declared', 'check_ledger_lines', 'check_pair_tables', 'check_certificate', 'read_body',
-           'read_labels']
+           'discover_columns', 'learn_table', 'learn_model', 'fit_identity', 'open_budget', 'open_ledger', 'with_units',
+           'id_columns', 'naming_id', 'draw_ids', 'modelled_part', 'table_pieces', 'FreshIds', 'UserPieces',
+           'check_size', 'read_gaps', 'fill_gaps', 'check_declared', 'check_ledger_lines', 'check_pair_tables',
+           'check_counts', 'check_certificate', 'read_body', 'read_labels']
 
 # %% ../nbs/74_synthesizer.ipynb #synt02
 import inspect
@@ -42,19 +42,21 @@ from .conditions import check_constraints, meets_condition
 from .loading import bound_contributions, read_table
 from .large_tables import bound_chunks, ChunkedTable, is_large, private_folder
 from .satisfiable import check_satisfiable
+from .table_budget import reserved, TableBudget
 from .preprocessing import apply_dtype, TableEncoder
 from .code_matrix import code_matrix
 from .histories import bound_histories, check_history, one_row_each
 from .two_tables import JoinedTables, read_two_tables, split_schema, TwoTables
 from .order_rules import check_order_rules
 from .dp_training import DPTrainer, find_device
-from .calibration import measure_rows_per_unit
+from .calibration import measure_rows_per_unit, release_scales
 from dpsynth.plan import (
     discovery_advice, discovery_needs, duration_words, make_plan, Plan, planned_releases, released_cliques,
 )
 from dpsynth.history_fit import (
     columns_without_missing, draw_user_frames, draw_user_tables, learn_histories, make_history_plan, planned_history_releases,
 )
+from .questions import ask
 from dpsynth.sampling import (
     calibrate_model, draw_pieces, draw_user_ids, field_marginal, first_counts, FittedModel, frame_kind, FRAME_KINDS,
     IMPUTE_DRAWS, impute_with_retries, parse_conditions, repair_rows, rows_at_once, to_kind, train_network,
@@ -432,13 +434,43 @@ def learn_model(
 def fit_identity(
     synth: DPVAESynthesizer,
     plan: Plan,
+    shared: TableBudget = None,  # the budget of the table, if the fit has one
 ) -> dict:  # of what JSON can hold
     "Identity of a fit: a checkpoint resumes only if this is equal. Public values only; no row count."
     options = {n: getattr(synth, n) for n in ("unit", "order_by", "two_tables", "target", "epsilon", "delta")}
     options["workload"] = [list(c) for c in synth.workload]
     planned = asdict(plan.training) | {"releases": [asdict(s) for s in plan.releases.values()]}
-    planned |= {"pairs": plan.pairs, "network": plan.network}
+    planned |= {"pairs": plan.pairs, "network": plan.network, "budget": shared and shared.id}
     return {"dpsynth_version": __version__, "schema": synth.schema.to_dict(), **options, "units": plan.units, **planned}
+
+# %% ../nbs/74_synthesizer.ipynb #tb74b
+def open_budget(
+    synth: DPVAESynthesizer,
+    budget,  # `TableBudget` or its path; None: the fit shares none
+    n_units: int | None,  # public number of units, if it is declared
+    what: str,  # for the file, such as 'fit of sales.csv'
+) -> TableBudget | None:
+    "The budget that a fit shares, as it stands now; refused where there is no room for the fit. Reads no data."
+    if budget is None:
+        return None
+    shared = TableBudget(budget.path if isinstance(budget, TableBudget) else budget)
+    shared.check_room(synth.plan(n_units).spends if n_units else (), what, synth.unit, float(synth.delta))
+    return shared
+
+# %% ../nbs/74_synthesizer.ipynb #tb74e
+def open_ledger(
+    synth: DPVAESynthesizer,
+    plan: Plan,
+    checkpoint,  # a path, or None
+    shared: TableBudget | None,
+    what: str,  # as in `open_budget`
+) -> Ledger:
+    "The ledger of a fit: in memory, or in a file that is made or gone on with."
+    if checkpoint is None:
+        return Ledger(plan.budget)
+    if shared and not Path(f"{checkpoint}.ledger").exists():
+        shared.check_room(plan.spends, what, synth.unit, plan.budget.delta)
+    return Checkpoint(plan, checkpoint, fit_identity(synth, plan, shared))
 
 # %% ../nbs/74_synthesizer.ipynb #tt743
 def with_units(
@@ -463,6 +495,7 @@ def fit(
     trainer=None,  # called with network, training plan and generator in place of `DPTrainer`; may share out the work
     table_name: str = None,  # public name of the table, for the certificate; None: the file's, or what kind of table it is
     stage=None,  # called with a word whenever another part of the fit begins
+    budget=None,  # `TableBudget` or its path: what all uses of the table share; the fit is charged to it first
     units=None,  # a second table, with a row for each unit, those without rows included; `data` then has their rows
 ):  # itself
     """Learn the table. Whatever leaves a trace is charged to the ledger before it is read.
@@ -472,22 +505,26 @@ def fit(
         raise InputError("device: a trainer that is given decides where it computes")
     asked = with_units(self, units)
     trainer, stage = trainer or partial(DPTrainer, device=find_device(device)), stage or (lambda words: None)
-    budget, rng = asked.check(), self.insecure_test_rng or secure_generator()
+    asked.check()
+    rng = self.insecure_test_rng or secure_generator()
     tables = [data] if units is None else [data, units]
     name, kind = " and ".join(name_table(t, table_name) for t in tables[: 1 if table_name else 2]), frame_kind(data)
     labels = {text: label for t in tables for text, label in column_labels(t).items()}
+    shared = open_budget(asked, budget, n_units, f"fit of {name}")
     with ExitStack() as stack:
         stage("reading")
         table, unit_index = read_bounded(asked, data, checkpoint, rng, stack, units)
         stage("planning")
         plan = asked.plan(public_units(n_units, int(unit_index[-1]) + 1))
         check_id_room(self.schema, plan.units)
-        ledger = Ledger(budget) if checkpoint is None else Checkpoint(plan, checkpoint, fit_identity(asked, plan))
-        stack.enter_context(closing(ledger))
+        ledger = stack.enter_context(closing(open_ledger(asked, plan, checkpoint, shared, f"fit of {name}")))
+        charge = stack.enter_context(reserved(shared, ledger, plan.spends, f"fit of {name}", self.unit))
         announce_releases(ledger, stage)
         model = learn_model(asked, table, unit_index, plan, ledger, rng, progress, trainer)
         ledger.confirm()
-    certificate = Certificate.of(ledger, model.encoder, self.unit, self.max_rows_per_unit, plan.units, name, rng, asked.two_tables)
+        place = charge and charge.end()
+    unit = self.unit, self.max_rows_per_unit, plan.units
+    certificate = Certificate.of(ledger, model.encoder, *unit, name, rng, asked.two_tables, place)
     # one call of C, which no signal divides: all of a fit, or nothing of it
     learned = dict(released_=model, plan_=plan, ledger_=ledger, kind_=kind, labels_=labels, certificate=certificate)
     vars(self).update(learned, two_tables=asked.two_tables)
@@ -883,6 +920,28 @@ def impute(
     filled = self.released_.encoder.apply_dtypes(filled, rng).assign(**{name: ids[name] for name in ids})
     return filled.set_axis(data.index) if isinstance(data, pd.DataFrame) else filled
 
+# %% ../nbs/74_synthesizer.ipynb #aw02
+@patch
+def answer(
+    self: DPVAESynthesizer,
+    statistic: str,  # 'share', 'count' or 'mean'
+    of=None,  # conditions of what is counted (column → value, list or range); the name of a number for a mean
+    where: dict = None,  # conditions of the rows that are looked at
+    by=None,  # a column, or a list of two: an answer for each group
+    between: tuple = None,  # two groups of the column `by`, each a value, list or range: their difference
+    population: bool = False,  # intervals for the population that the rows are a sample of
+) -> pd.DataFrame:  # a row a group: estimate, lower, upper, known, reason; p_value of a difference
+    """What is known of the real table, with 95 % intervals. Post-processing: it costs nothing, as often as you like.
+
+    `known` is measured (one released table has it: the interval holds at every ε), modelled (it holds on average over
+    questions at ε of 1 and more), indicative (never with a p-value), or refused, with the reason."""
+    if not hasattr(self, "released_"):
+        raise InputError("answer: fit or load a model first")
+    if self.learns_histories:
+        raise InputError("answer: a model of histories has no answers with error bars; sample it")
+    return ask(self.released_, statistic, of, where, by, between, population)
+
+
 # %% ../nbs/74_synthesizer.ipynb #wm01
 @patch(as_prop=True)
 def schema_(self: DPVAESynthesizer) -> Schema:
@@ -913,7 +972,7 @@ def check_declared(
     own = {
         "epsilon": float(synth.epsilon), "delta": float(synth.delta), "unit": unit_words(synth.unit, synth.two_tables),
         "max_rows_per_unit": synth.max_rows_per_unit, "adjacency": ADJACENCY, "accountant": ACCOUNTANT,
-        "cross_check": CROSS_CHECK, "from_data": marked, "not_covered": not_covered_lines(marked),
+        "cross_check": CROSS_CHECK, "from_data": marked, "not_covered": not_covered_lines(marked, c.budget is not None),
         "columns": tuple(describe_columns(model.encoder)),
     }
     if wrong := [name for name, value in own.items() if getattr(c, name) != value]:
@@ -952,13 +1011,29 @@ def check_pair_tables(
     "Refuse more tables of pairs than the ledger has paid for."
     fields, names = model.encoder.fields, {s.name for s in c.spends}
     declared = set(released_cliques(fields, synth.workload)[0])
-    tables = [clique for clique in model.calibration.targets if len(clique) > 1 and clique not in declared]
+    tables = [clique for clique in model.released.tables if len(clique) > 1 and clique not in declared]
     chosen = {n for n in names if n.startswith("pair marginals")}
     if any(n.replace("marginals", "selection") not in planned for n in chosen):
         return  # all pairs were counted
     paid = [clique for clique in tables if "target pairs" in names and synth.target in {fields[j].column for j in clique}]
     if len(tables) - len(paid) > pairs * len(chosen):
         raise CertificateError("it holds more tables of pairs than its ledger paid for")
+
+# %% ../nbs/74_synthesizer.ipynb #cn02
+def check_counts(
+    synth: DPVAESynthesizer,
+    c: Certificate,
+    model: FittedModel,
+) -> None:
+    "Refuse counts whose noise or whose number of rows is not what the ledger says."
+    released, spends, k = model.released, {s.name: s for s in c.spends}, c.max_rows_per_unit
+    for name, cliques in zip(("workload", "1-way marginals"), released_cliques(model.encoder.fields, synth.workload)):
+        scales = release_scales(cliques, model.encoder.cardinalities, spends[name], k) if cliques else {}
+        if not all(math.isclose(released.scales.get(clique, 0.0), scale) for clique, scale in scales.items()):
+            raise CertificateError("the noise of its counts is not that of its ledger")
+    if (released.rows_noise == 0) != (k == 1) or (k == 1 and released.rows != c.units):
+        raise CertificateError("its number of rows is not that of its units")
+
 
 # %% ../nbs/74_synthesizer.ipynb #sy70
 def check_certificate(
@@ -976,6 +1051,7 @@ def check_certificate(
     planned, pairs, _ = planned_releases(synth.schema, c.units, budget, *options)
     check_ledger_lines(c, planned)
     check_pair_tables(synth, c, model, planned, pairs)
+    check_counts(synth, c, model)
     return c
 
 # %% ../nbs/74_synthesizer.ipynb #c028k
