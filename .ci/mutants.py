@@ -35,9 +35,24 @@ class Chapter(NamedTuple):
 
 
 GENERATOR, FORKED, GRID = (Chapter("02_noise", c) for c in (("nois03", "sg02"), ("nois03", "sg04"), ("nois03", "c042",)))
-WINDOWS = Chapter("32_histories", ("h32004", "h32008", "h32016", "h32017"))
+WINDOWS = Chapter("32_histories", ("h32004", "hi01", "hi06", "h32017"))
+RULES = Chapter("34_order_rules", ("r34004", "r34006", "r34025", "r34117", "r34045"))
+RULED_USERS = Chapter("55_history_fit", ("h55004i", "h55004", "hp01", "hp06", "hp08", "h55009", "hp18", "h55013", "or55b"))
+RULED = Chapter("43_history_model", ("h43004", "h43031", "hm02", "hm13", "hm15", "h43032", "h43046", "or43d", "or43f"))
+EMPTY = Chapter("32_histories", ("h32004", "hi01", "hi06", "h32016", "tt321"))
+NO_ROWS = Chapter("43_history_model", ("h43004", "h43031", "hm02", "h43009", "hm13", "hm15", "h43032", "h43034", "h43036", "tt431"))
+USUAL = Chapter("43_history_model", ("h43004", "tt436"))
 MASKS = Chapter("51_dp_training", ("dp_t03", "c056", "cl02"))
 CERTIFICATE = Chapter("71_certificate", ("cert03", "ct06", "ce07"))
+SHOWN = Chapter("71_certificate", ("cert03", "ct06", "ce07", "tw03"))
+REGISTRY = Chapter("76_registry", ("rg05", "rg10", "rg19"))
+CARD = Chapter("76_registry", ("rg05", "rg10", "rg48", "rg55"))
+HAZARD = Chapter("68_hazards", ("hz05", "hz13", "hz29", "hz34"))
+BUDGET = Chapter("15_table_budget", ("tb04", "tb07", "tb09a", "tb11", "tb13a", "tb15", "tb17a", "tb18a", "tb20a", "tb22", "tb23", "tb28a", "tb27a", "tb29a", "tb31a", "tb31c", "tb34", "tb36", "tb37", "tb41"))
+MEASURED = Chapter("56_answers", ("an6704", "an6706", "an6710", "an6713", "an6716", "an6719", "an6722", "an6724", "an6726", "an6728"))
+MODELLED = Chapter("57_modelled_answers", ("an6804", "an6806", "an6809", "an6813", "an6817", "an6825"))
+QUESTIONS = Chapter("58_questions", ("qu6904", "qu6906", "qu6909", "qu6912", "qu6915", "qu6918", "qu6921", "qu6924", "qu6928", "qu6930", "qu6931", "qu6933", "qu6935"))
+FILE_COUNTS = Chapter("72_model_file", ("mf00i", "mf00", "mf02", "mt01"))
 DRAWN = "noise = standard_normals(self.rng, len(total), self.device)"
 MUTANTS = [  # name, audit that must find it, patches: (module, old text, new text)
     # noise
@@ -74,21 +89,39 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("BatchNorm put back", MECHANISMS, ("tabular_vae", "        h = pre.relu()\n        out = self.posterior(h)", "        h = torch.nn.functional.batch_norm(pre, None, None, training=len(pre) > 1).relu() if len(pre) > 1 else pre.relu()\n        out = self.posterior(h)")),
     ("non-finite gradients kept", MECHANISMS, ("dp_training", "if not usable.all():", "if False:")),
     # histories
-    ("window chosen by its content", WINDOWS, ("histories", "    skipped = np.floor(rng.random(units) * (totals - kept + 1)).astype(np.int64) * (order_by is not None)\n", "    skipped = (totals - kept) * (order_by is not None)\n")),
+    ("window chosen by its content", WINDOWS, ("histories", "    skipped = np.floor(rng.random(len(totals)) * (totals - kept + 1)).astype(np.int64) * ordered\n", "    skipped = (totals - kept) * ordered\n")),
     ("k + 1 rows of a history kept", HISTORIES, ("histories", "    kept = np.minimum(totals, k)\n    skipped", "    kept = np.minimum(totals, k + 1)\n    skipped")),
     ("rows of a user clipped as if alone", MECHANISMS, ("history_model", "        return pair_sum(inner_products(g), self.gain**2 * inner_products(a) + 1)", "        return (g.square().sum(2) * (self.gain**2 * a.square().sum(2) + 1)).sum(1)")),
     ("first row of a user left out of the norm", MECHANISMS, ("history_model", "        return pair_sum(inner_products(g), self.gain**2 * inner_products(a) + 1)", "        return pair_sum(inner_products(g[:, 1:]), self.gain**2 * inner_products(a[:, 1:]) + 1)")),
     ("gain of the map within a row left out of the norm", MECHANISMS, ("history_model", "        return self.gain**2 * out + torch.zeros(len(a))", "        return out + torch.zeros(len(a))")),
     ("echoes left out of the norm", MECHANISMS, ("history_model", "return self._unit_gradients(a, g).square().sum((1, 2))", "return 0 * self._unit_gradients(a, g).square().sum((1, 2))")),
     ("bias of a unit left out of the norm", MECHANISMS, ("history_model", "        return g.square().sum(1)\n", "        return 0 * g.square().sum(1)\n")),
-    ("rows weighed by the batch", MECHANISMS, ("history_model", "losses.sum(1) / b.counts.sqrt(), taps", "losses.sum(1) / b.counts.float().mean().sqrt(), taps")),
+    ("rows weighed by the batch", MECHANISMS, ("history_model", "losses.sum(1) / b.counts.clamp(min=1).sqrt(), taps", "losses.sum(1) / b.counts.float().mean().clamp(min=1).sqrt(), taps")),
     ("one-hots of rows centred by the batch", MECHANISMS, ("history_model", "    return hot - network.row_shares * applies", "    return hot - hot.flatten(0, -2).mean(0) * applies")),
     ("a user's total in a table is the number of rows", MECHANISMS, ("history_tables", "sp.csr_matrix((1.0 / counts[owner], (owner, cells)), (users, size))", "sp.csr_matrix((1.0 / np.minimum(counts, 1)[owner], (owner, cells)), (users, size))"), ("history_tables", "t.sum(1).max() <= 1 + 1e-9)", "True)")),
     ("weights of tables longer than 1", MECHANISMS, ("history_tables", "    return a / np.linalg.norm(a)", "    return a / np.linalg.norm(a) * 1.1")),
     ("tables of users uncharged", HISTORIES, ("history_fit", 'ledger.release(plan.releases["history tables"], lambda', '(lambda spend, make: make(spend))(plan.releases["history tables"], lambda'), ("synthesizer", "    if missing := [n for n in needed", "    if False and [n for n in needed")),
-    ("all rows of a user counted as one", HISTORIES, ("synthesizer", "(one_row_each(table, rng), 1) if synth.learns_histories", "(table.frame, 1) if synth.learns_histories")),
+    ("all rows of a user counted as one", HISTORIES, ("synthesizer", "(one_row_each(table, rng, per_unit), 1) if synth.learns_histories", "(table.frame, 1) if synth.learns_histories")),
     ("weights by the real number of users", HISTORIES, ("history_fit", "    released = ReleasedTables(totals, scales, plan.units)", "    released = ReleasedTables(totals, scales, len(histories))")),
     ("shares of rows from the table", HISTORIES, ("history_fit", '    set_history_marginals(network, shares("unit", coder.unit_sizes), shares("row", coder.row_sizes))', '    set_history_marginals(network, [np.bincount(c, minlength=s) / len(c) for c, s in zip(histories.units.T, coder.unit_sizes)], shares("row", coder.row_sizes))')),
+    # order rules
+    ("order rules forgotten in the last row", RULES, ("order_rules", "    out = (rules.once & seen) | (room < left[:, None])\n", "    out = (rules.once & seen) | (room < left[:, None])\n    if not left.any():\n        return out & False\n")),
+    ("a row after the last", RULES, ("order_rules", "(room < left[:, None])", "(room + 1 < left[:, None])")),
+    ("before is met by any row", RULES, ("order_rules", "out[:, b] |= ~seen[:, a]", "out[:, b] |= ~seen.any(1)")),
+    ("values sorted across users", RULES, ("order_rules", "np.lexsort((place[rows], owner[rows]))", "np.argsort(place[rows], kind='stable')")),
+    ("once forgets all rows but the one before", RULED, ("history_model", "seen = drawing.count[:, drawing", "seen = drawing.before[:, drawing")),
+    ("a least gap holds for cells, not for instants", RULED, ("history_model", "day[early], second[early] = move_clocks(drawing, who[early], codes[early])", "break"), ("history_model", "np.divmod(np.maximum(day * DAY + second, earliest), DAY)", "day, second")),
+    ("a weight brings back users who break rules", RULED_USERS, ("history_fit", "take_units(pool, np.flatnonzero(inside)), inside[inside]", "pool, inside")),
+    ("the sampler is not told the order rules", RULED_USERS, ("history_fit", "model.rules)\n", "None)\n")),
+    ("users who are stuck are kept", RULED, ("history_model", "    inside = ~drawing.stuck", "    inside = np.ones(n, bool)")),
+    # two tables
+    ("units joined with rows by place, not by key", HISTORIES, ("two_tables", "    owner = pd.Index(units[unit]).get_indexer(rows[unit])\n", "    owner = pd.factorize(rows[unit])[0][::-1]\n")),
+    ("number of users without rows released as it is", HISTORIES, ("history_fit", "    return released.totals, released.scales", '    name = f"unit {len(coder.unit_fields)}"\n    released.totals[name][0] = float((histories.counts == 0).sum()) if coder.exact > coder.k else released.totals[name][0]\n    return released.totals, released.scales')),
+    ("a user with one entry in a table counts twice", MECHANISMS, ("history_tables", "(1.0 / counts[owner], (owner, cells))", "((1.0 + (counts[owner] == 1)) / counts[owner], (owner, cells))"), ("history_tables", "t.sum(1).max() <= 1 + 1e-9)", "True)")),
+    ("the line of a user without rows taken for a row", EMPTY, ("histories", "    rows_of = np.bincount(index, there[rows], len(totals)).astype(np.int64)\n", "    rows_of = totals\n")),
+    ("usual norm of rows from the real ones", HISTORIES, ("history_fit", "network.unit_bias.absent = usual_row_norm(network, np.random.default_rng(seed))", "network.unit_bias.absent = float(len(histories.rows))")),
+    ("users without rows clipped by their codes alone", USUAL, ("history_model", "super().squared_norms(a, g) + self.absent *", "super().squared_norms(a, g) + 0 * self.absent *")),
+    ("users without rows have no gradient", NO_ROWS, ("history_model", "losses.sum(1) / b.counts.clamp(min=1).sqrt(), taps", "losses.sum(1) / b.counts.sqrt(), taps")),
     # releases
     ("marginals: no shares, each table as if alone", MECHANISMS, ("calibration", "spend.noise_multiplier * k * np.linalg.norm(a) / a", "spend.noise_multiplier * k * np.ones(len(a))")),
     ("marginals: k forgotten", MECHANISMS, ("calibration", "spend.noise_multiplier * k * np.linalg.norm(a) / a", "spend.noise_multiplier * np.linalg.norm(a) / a")),
@@ -114,8 +147,8 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("accountant forgets the releases beside training", NOISE, ("privacy", "    if mu:\n        plds.append(", "    if mu > 1e9:\n        plds.append(")),
     ("accountant counts half of the steps", NOISE, ("privacy", "return one.self_compose(steps)", "return one.self_compose(max(1, steps // 2))")),
     ("user bound not enforced", REPLAY, ("loading", "kept = np.arange(len(index)) - first[index] < k", "kept = np.arange(len(index)) >= 0")),
-    ("sizes from the real number of rows", REPLAY, ("synthesizer", "self.plan(public_units(n_units, int(unit_index[-1]) + 1))", "self.plan(len(table))")),
-    ("exact number of rows in the file", REPLAY, ("synthesizer", "vars(self).update(released_=model,", "vars(self).update(rows_=len(table), released_=model,"), ("synthesizer", '"certificate": self.certificate.to_dict(),', '"certificate": self.certificate.to_dict(), "rows": self.rows_,')),
+    ("sizes from the real number of rows", REPLAY, ("synthesizer", "asked.plan(public_units(n_units, int(unit_index[-1]) + 1))", "asked.plan(len(table))")),
+    ("exact number of rows in the file", REPLAY, ("synthesizer", "vars(self).update(learned,", "vars(self).update(learned, rows_=len(table),"), ("synthesizer", '"certificate": self.certificate.to_dict(),', '"certificate": self.certificate.to_dict(), "rows": self.rows_,')),
     ("real rows in the pool of calibration", REPLAY, ("sampling", "    weights = cal.rake(cal.cells(pool), weights, 4)", "    pool[: len(codes)] = codes[: len(pool)]\n    weights = cal.rake(cal.cells(pool), weights, 4)")),
     ("real posterior sampled at generation", REPLAY, ("sampling", "        yield (mu.double().numpy() - centre)", "        network.real_mu = mu.numpy()\n        yield (mu.double().numpy() - centre)"), ("sampling", "    z = draw_latents(model.network, n, rng, *model.prior)", "    z = draw_latents(model.network, n, rng, *model.prior)\n    z = torch.from_numpy(model.network.real_mu[rng.integers(0, len(model.network.real_mu), n)]).float() if hasattr(model.network, 'real_mu') else z")),
     # noise that is there, but not what it should be
@@ -138,13 +171,32 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("first counts uncharged", REPLAY, ("synthesizer", "make: ledger.release(plan.releases[name], make)\n", "make: make(plan.releases[name]) if name == '1-way marginals' else ledger.release(plan.releases[name], make)\n"), ("synthesizer", "    if missing := [n for n in needed", "    if False and [n for n in needed")),
     ("pair choice uncharged", REPLAY, ("synthesizer", "make: ledger.release(plan.releases[name], make)\n", "make: make(plan.releases[name]) if name.startswith('pair selection') else ledger.release(plan.releases[name], make)\n"), ("synthesizer", "    if missing := [n for n in needed", "    if False and [n for n in needed")),
     ("coverage uncharged", REPLAY, ("preprocessing", 'ledger.release(spends["coverage"], lambda spend: measure_coverage(frame, schema, columns, spend, rng, k))', 'measure_coverage(frame, schema, columns, spends["coverage"], rng, k)')),
+    # the budget of a table
+    ("budget not locked", BUDGET, ("ledger", "            self._held.enter_context(locked(self.path, wait))\n", "")),
+    ("budget asked after the read", BUDGET, ("ledger", "    return make(self.charge(spend))", "    cover, self.cover = self.cover, None\n    made = make(self.charge(spend))\n    self.cover = cover\n    cover and cover(self._spends)\n    return made")),
+    ("refused fit still recorded", BUDGET, ("table_budget", "    known = self.charges.get(key)\n    if known is None or", "    known = self.charges.get(key)\n    journal.append({\"key\": key, \"when\": \"\", \"spends\": [asdict(s) for s in spends], **said})\n    if known is None or")),
+    ("δ of the budget ignored", BUDGET, ("table_budget", "    if delta > self.total.delta:", "    if False:")),
+    ("unit of the budget ignored", BUDGET, ("table_budget", "if c.unit != unit]:", "if False]:")),
+    ("a fit reserves nothing", BUDGET, ("table_budget", "self._enter(journal, known.spends if known else planned)", "self._enter(journal, known.spends if known else [])")),
+    ("a fit that goes on is charged again", BUDGET, ("table_budget", "self.key = ledger.journal.nonce if ledger.journal else secrets.token_hex(8)", "self.key = secrets.token_hex(8)"), ("table_budget", "if known := known_charge(table, ledger.journal):", "if known := None:")),
+    ("an old copy of a fit goes on", BUDGET, ("table_budget", "    if known and known.fit_line not in own.checksums:", "    if False:"), ("table_budget", "    below = own.since(known.fit_line) if known else []", "    below = []")),
+    ("a budget that was put back is believed", BUDGET, ("table_budget", "        if journal.checksums[: len(table.checksums)] != table.checksums:", "        if False:")),
+    ("a broken fit forgets what it read", BUDGET, ("table_budget", '                reservation.end("broke off")', '                ledger._spends = []\n                reservation.end("broke off")')),
+    ("an overtaken fit releases", BUDGET, ("table_budget", "    if self.table.charges[self.key].fit_line != self.fit_line:", "    if False:")),
     # the ledger, its file and its certificate
     ("the ledger takes its last line off", LEDGER, ("ledger", "    (line,) = [i for i, s in enumerate(spends) if replace(s, steps=spend.steps) == spend] or [None]\n", "    line = len(spends) - 1\n"), ("ledger", "    if abs(written - total) > 1e-6 or max(written, total) > budget.epsilon + 1e-6:", "    if False:")),
     ("lost steps taken again uncharged", LEDGER, ("checkpoint", "    for block in super(Checkpoint, self).blocks(spend):\n", "    if int(state['updates']) < self._steps():\n        yield range(int(state['updates']), self._steps())\n    for block in super(Checkpoint, self).blocks(spend):\n")),
     ("blocks charged after they were taken", LEDGER, ("ledger", "        self._enter(replace(spend, steps=len(block)), continues=first > 0)\n        yield block", "        yield block\n        self._enter(replace(spend, steps=len(block)), continues=first > 0)")),
     ("additive δ not taken off", LEDGER, ("privacy", "    delta = delta - sum(s.delta for s in spends)\n    if delta <= 0:", "    if delta <= 0:")),
-    ("one direction of neighbours only", LEDGER, ("privacy", "    return one.self_compose(steps)", "    return pld.PrivacyLossDistribution(one._pmf_add).self_compose(steps)")),
+    ("one direction of neighbours only", LEDGER, ("privacy", "    return one.self_compose(steps)", "    return type(one)(one._pmf_add).self_compose(steps)")),
     ("a certificate's total is not added up again", CERTIFICATE, ("certificate", "    total, upper = compose_epsilon(spends, delta), rdp_epsilon(spends, delta)\n", "    total, upper = self.epsilon_spent, rdp_epsilon(spends, delta)\n"), ("certificate", "    if lower > self.epsilon + 1e-6 or any(", "    lower = min(lower, self.epsilon)\n    if any(")),
+    ("the second accountant is not asked", SHOWN, ("certificate", "    pld, prv, error = two_totals(self.spends, self.delta)\n", "    pld, prv, error = compose_epsilon(self.spends, self.delta), self.epsilon_spent, 0.01\n")),
+    ("a forged total is shown", SHOWN, ("certificate", "    self.check()\n    pld, prv, error", "    pld, prv, error")),
+    ("the registry is told a tenth of δ", REGISTRY, ("registry", '"delta": c.delta}', '"delta": c.delta / 10}')),
+    ("the registry is told what was spent, not what was promised", REGISTRY, ("registry", '{"epsilon": c.epsilon, "delta"', '{"epsilon": c.epsilon_spent, "delta"')),
+    ("a forged certificate gets a card", CARD, ("registry", "    c.totals()\n    about", "    about")),
+    ("a schema taken from the rows counts as public", HAZARD, ("hazards", "    if c.from_data:\n", "    if False:\n")),
+    ("noise of a test counts as noise", HAZARD, ("hazards", '    if "insecure" in c.noise_source:\n', "    if False:\n")),
     # reading
     ("one time with an offset shifts all", FILES, ("cells", "    return instants.mask(aware, moved.clip(*_BETWEEN))", "    return moved.clip(*_BETWEEN)")),
     ("unsigned ids through float", FILES, ("files", 'for sign in ("", "u") for bits in', 'for sign in ("",) for bits in')),
@@ -152,6 +204,16 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("refused where no cell is a declared category", FILES, ("cells", "    if line:\n        warnings.warn(f\"column {name!r}: {line}\"", "    if line and reading.present and not reading.fits:\n        raise InputError(line)\n    if line:\n        warnings.warn(f\"column {name!r}: {line}\"")),
     ("ids compared as typed", FILES, ("loading", "    codes, texts = distinct_texts(frame[unit], missing)\n    if len", "    codes, texts = pd.factorize(frame[unit].astype(str))\n    texts = pd.Series(texts)\n    if len")),
     ("k + 1 rows kept in pieces", FILES, ("large_tables", "kept = np.arange(len(rows)) - first[index] < k", "kept = np.arange(len(rows)) - first[index] <= k")),
+    # answers with error bars
+    ("an interval with the noise of another table", MEASURED, ("answers", "    (counts, noise), n = found, released.rows\n", "    (counts, noise), n = (found[0], min(released.scales.values())), released.rows\n")),
+    ("the noise of summed cells not added up", MEASURED, ("answers", "noise = self.scales[c] * math.sqrt(clique_size(c, self.sizes) / need)", "noise = self.scales[c]")),
+    ("an interval of the population without sampling error", MEASURED, ("answers", "population * self.sampling", "0 * self.sampling")),
+    ("an interval without the model part", MODELLED, ("modelled_answers", "    return Answer(value, left, spread", "    return Answer(value, 0.0, spread")),
+    ("the model taken for exact along its ties", MODELLED, ("modelled_answers", "return ModelError(coarse + doubt,", "return ModelError(0.0 * coarse,")),
+    ("graded measured where no table was released", QUESTIONS, ("questions", "    known = answer.grade in", "    answer = replace(answer, grade='measured')\n    known = answer.grade in")),
+    ("a p-value of an indicative answer", QUESTIONS, ("questions", "    if answer.grade not in (\"measured\", \"modelled\"):\n        return math.nan\n", "")),
+    ("a group that is not there is answered for", MEASURED, ("answers", "STANDS_OUT = 4.0", "STANDS_OUT = -99.0")),
+    ("noise in the file beside another table", FILE_COUNTS, ("model_file", "for name in sorted(names)], np.float64)", "for name in names], np.float64)")),
     ("a draft marks nothing", FILES, ("drafts", "from_data=seen", "from_data=[]")),
 ]
 
@@ -191,7 +253,7 @@ def run_audit(kind) -> list:
     if kind == NOISE:
         return noise_audit.audit_noise(1.0, steps=200).violations
     found, cases = (), replay_fits.scenarios()
-    replayed = [4 * (synth.order_by is not None) for synth, _, _ in cases] if kind == HISTORIES else REPLAYED
+    replayed = [4 * synth.learns_histories for synth, _, _ in cases] if kind == HISTORIES else REPLAYED
     for (synth, table, units), last in zip(cases, replayed):
         if last:
             with replay_fits.count_every_pair():

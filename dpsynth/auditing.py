@@ -52,7 +52,9 @@ def run_audits(
     replayed += replay_files(progress=named("replay on files"))
     ledger = audit_ledger(progress=named("fits that are killed"))
     components, attacks = (EPSILONS[:1], ()) if quick else (EPSILONS, EPSILONS[1:])
-    noise = [audit_noise(e, progress=named(f"noise and sampling at ε = {e:g}")) for e in components]
+    words = lambda epsilon, rows: f"noise and sampling at ε = {epsilon:g}" + ", histories" * (rows > 1)
+    fits = [(epsilon, 1) for epsilon in components] + [(EPSILONS[0], 2)]  # the last one of users with two rows
+    noise = [audit_noise(epsilon, rows=rows, progress=named(words(epsilon, rows))) for epsilon, rows in fits]
     rows = [audit_rows_only(e, progress=named(f"attack on rows at ε = {e:g}")) for e in attacks]
     return {"replay": replayed, "ledger": ledger, "noise": noise, "rows": rows}
 

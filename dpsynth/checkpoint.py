@@ -159,6 +159,17 @@ def recharge_lost_release(
             return noisier
     raise JobError(f"{self.path.name}: '{spend.name}' was lost in crashes and no budget is left to make it again")
 
+# %% ../nbs/73_checkpoint.ipynb #ee02
+@patch
+def expected(
+    self: Checkpoint,
+    entries: list,  # of the ledger
+) -> list:  # of `Spend`
+    "What the ledger will hold at the end: the entries, the releases still to make, and the steps that can be paid for."
+    training, names = affordable_training(self.plan, entries).spend, {s.name for s in entries}
+    ahead = [s for s in self.plan.releases.values() if s.name not in names]
+    return [*(s for s in entries if s.name != training.name), *ahead, training]
+
 # %% ../nbs/73_checkpoint.ipynb #bl02
 @patch
 def blocks(

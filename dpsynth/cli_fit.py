@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['LONGEST_BAR', 'ASSUMED_CODES', 'WorkersOption', 'RayAddressOption', 'training_sentence', 'share_bar',
-           'show_expected_errors', 'show_doubtful', 'show_rows_per_unit', 'show_plan', 'mean_release_error',
-           'narrow_epsilon', 'epsilon_for', 'ray_options', 'fit_with_progress', 'checkpoint_path', 'model_path',
-           'fit_and_save', 'show_discovered', 'show_fit']
+           'show_expected_errors', 'show_doubtful', 'show_rows_per_unit', 'show_plan', 'show_room',
+           'mean_release_error', 'narrow_epsilon', 'epsilon_for', 'ray_options', 'fit_with_progress', 'checkpoint_path',
+           'model_path', 'fit_and_save', 'show_discovered', 'show_fit']
 
 # %% ../nbs/92_cli_fit.ipynb #cli_02
 import math
@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from dpsynth.terminal import (
-    cli_command, DataArgument, DeltaOption, EpsilonOption, option_type, OrderByOption, output_console, output_path,
+    BudgetOption, cli_command, DataArgument, DeltaOption, EpsilonOption, option_type, OrderByOption, output_console, output_path,
     progress_bar, refuse_use, SchemaOption, SeedOption, show_ledger, show_next, show_table, TargetOption,
     UnitOption, UnitRowsOption, WorkloadOption,
 )
@@ -95,6 +95,21 @@ def show_plan(synth, plan) -> None:
     if plan.rows_per_unit > 1 and not synth.learns_histories:  # whose noise does not grow with k
         show_rows_per_unit(synth, plan)
 
+# %% ../nbs/92_cli_fit.ipynb #pb02
+def show_room(
+    plan,
+    path: Path,  # of a budget
+) -> None:
+    "Print what a budget of the table would hold after this fit, or that it has no room for it."
+    from dpsynth.privacy import compose_epsilon
+    from dpsynth.table_budget import TableBudget
+
+    table = TableBudget(path)
+    total = compose_epsilon([*table.expenses(), *plan.spends], table.total.delta)
+    fits = total <= table.total.epsilon and plan.budget.delta <= table.total.delta
+    words = "" if fits else "no room: "
+    print(f"{words}{path.name} would stand at ε = {total:.4f} of {table.total.epsilon:g} at δ = {table.total.delta:g}, now {table.epsilon:.4f}")
+
 # %% ../nbs/92_cli_fit.ipynb #ft18
 def mean_release_error(
     synth,
@@ -148,6 +163,7 @@ def epsilon_for(
 
 # %% ../nbs/92_cli_fit.ipynb #c039
 _N = option_type(int, "--rows", metavar="N", help="Rows of the table; with --unit the number of units.")
+_TwoTables = option_type(bool, "--units", help="Units have a table of their own, as with --units of fit; it is not read.")
 _TargetError = option_type(float | None, "--target-error", metavar="T", help="Say which ε a mean error of T needs.")
 
 
@@ -160,22 +176,28 @@ def _plan(
     unit: UnitOption = None,
     max_rows_per_unit: UnitRowsOption = 1,
     order_by: OrderByOption = None,
+    units: _TwoTables = False,
     workload: WorkloadOption = [],
     target: TargetOption = None,
     target_error: _TargetError = None,
+    budget: BudgetOption = None,
 ):
     """Show what fit would spend. Reads no data.
 
     Prints the ledger, the sizes of the training, and what the noise alone does to the shares of each column;
-    with --target-error the smallest ε that brings the mean of these errors down to it.
+    with --target-error the smallest ε that brings the mean of these errors down to it; with --budget what all
+    uses of the table would cost together.
     """
     options = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "order_by": order_by, "target": target}
+    options["two_tables"] = units
     with progress_bar() as tell:
         tell("planning")
         synth = make_synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
         plan = synth.plan(rows)
     needed = None if target_error is None else epsilon_for(synth, rows, target_error)
     show_plan(synth, plan)
+    if budget:
+        show_room(plan, budget)
     if needed:
         print(f"a mean error of {target_error:g} needs ε = {needed:.3g}")
 
@@ -203,7 +225,7 @@ def ray_options(
 
 # %% ../nbs/92_cli_fit.ipynb #ft26
 def fit_with_progress(
-    synth, data, tell, checkpoint: Path | None = None, device="cpu", shared={}, table_name=None
+    synth, data, tell, checkpoint: Path | None = None, device="cpu", shared={}, table_name=None, units=None, budget=None
 ) -> None:
     "The one call that trains; the bar says which part is at work, and the ε spent so far."
     if shared:
@@ -214,7 +236,9 @@ def fit_with_progress(
         progress=lambda step, total, spent: tell(f"training, ε = {spent:.2f} spent", step, total),
         checkpoint=checkpoint,
         table_name=table_name,
+        budget=budget,
         stage=tell,
+        units=units,
     )
 
 # %% ../nbs/92_cli_fit.ipynb #ft29
@@ -249,11 +273,11 @@ def model_path(
 
 # %% ../nbs/92_cli_fit.ipynb #ft31
 def fit_and_save(
-    synth, data, path: Path, tell, checkpoint: Path | None = None, device="cpu", shared={}, table_name=None
+    synth, data, path: Path, tell, checkpoint: Path | None = None, device="cpu", shared={}, table_name=None, units=None, budget=None
 ) -> None:
     "Train, then write; the file is there when it is complete."
     try:
-        fit_with_progress(synth, data, tell, checkpoint, device, shared, table_name)
+        fit_with_progress(synth, data, tell, checkpoint, device, shared, table_name, units, budget)
     except KeyboardInterrupt:
         if checkpoint:
             raise KeyboardInterrupt(f"interrupted; --resume goes on from {checkpoint.name}") from None
@@ -279,22 +303,28 @@ def show_fit(
     path: Path,  # of the model file
 ) -> None:
     "Print what a fit has spent and learned, where it is, and what comes next."
-    from dpsynth.certificate import model_digest
+    from dpsynth.certificate import budget_sentence, model_digest
     from dpsynth.discovery import list_some
 
     c = synth.certificate
     show_discovered(c)
     show_ledger("Spent", c.ledger, c.epsilon_spent, c)
+    if c.budget:
+        print(f"budget of the table: {budget_sentence(c.budget)}")
     if wasted := getattr(synth.ledger_, "wasted", None):  # only with a checkpoint
         print("spent, and lost in crashes:", ", ".join(f"{name} ({n:,})" for name, n in wasted.items()))
     if names := list_some(printable_line(n, None) for n in synth.without_missing_):
         why = "there are none, or too few to be told from noise at this ε"
         print(f"a sample has no missing cells in {names}: {why}")
     print(f"model and certificate: {out}\nSHA-256: {model_digest(path)}")
-    show_next("dpsynth", "sample", out, "--users" if synth.learns_histories else "-n", synth.plan_.units, "-o", "synthetic.csv")
+    both = ("--units-out", "synthetic_units.csv") if synth.two_tables else ()
+    show_next("dpsynth", "sample", out, "--users" if synth.learns_histories else "-n", synth.plan_.units, "-o", "synthetic.csv", *both)
 
 # %% ../nbs/92_cli_fit.ipynb #c045
 _ModelOut = option_type(Path, "--out", "-o", metavar="MODEL", help="Where to write the model file.")
+_UnitTable = option_type(
+    Path | None, "--units", metavar="FILE", help="A second table, with a row for each unit; DATA has their rows."
+)
 _AcceptDraft = option_type(
     bool, "--accept-draft", help="Fit a schema with types taken from the table; the certificate says so."
 )
@@ -330,6 +360,7 @@ def _fit(
     unit: UnitOption = None,
     max_rows_per_unit: UnitRowsOption = 1,
     order_by: OrderByOption = None,
+    unit_table: _UnitTable = None,
     workload: WorkloadOption = [],
     target: TargetOption = None,
     seed: SeedOption = None,
@@ -341,19 +372,22 @@ def _fit(
     device: _Device = "cpu",
     workers: WorkersOption = None,
     ray_address: RayAddressOption = None,
+    budget: BudgetOption = None,
 ):
     """Train a model within ε and write it with its certificate.
 
     Every read of the table is charged to a ledger first; the ledger is printed. With --checkpoint FILE the
     ledger and what it paid for are files, and after a crash --resume goes on: what was charged stays spent.
-    A table of 64 MiB or more is read in pieces. With --workers the gradients are computed by so many Ray workers.
+    With --budget FILE the fit is charged to a file that all uses of the table share, and refused where that has no
+    room for it. A table of 64 MiB or more is read in pieces. With --units there are two tables: one row for each
+    unit, and DATA with their rows. With --workers the gradients are computed by so many Ray workers.
     """
-    units = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "order_by": order_by}
+    units = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "order_by": order_by, "two_tables": unit_table is not None}
     with progress_bar() as tell:
         tell("starting")
-        path, shared = model_path(out, force, (data, schema)), ray_options(workers, ray_address, device)
-        kept = checkpoint_path(checkpoint, resume, (data, schema, out), path)
+        path, shared = model_path(out, force, (data, schema, unit_table, budget)), ray_options(workers, ray_address, device)
+        kept = checkpoint_path(checkpoint, resume, (data, schema, unit_table, out, budget), path)
         options = {"target": target, "seed": seed, "accept_draft": accept_draft}
         synth = make_synthesizer(schema, workload, epsilon=epsilon, delta=delta, **units, **options)
-        fit_and_save(synth, data, path, tell, kept, device, shared, table_name)
+        fit_and_save(synth, data, path, tell, kept, device, shared, table_name, unit_table, budget)
     show_fit(synth, out, path)

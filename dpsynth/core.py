@@ -108,6 +108,7 @@ def write_atomically(
 @contextmanager
 def locked(
     path,  # the file that is worked on; the lock is the file beside it, with .lock at its end
+    wait: float = 0.0,  # seconds, for another process to let go of it
 ):
     "Hold the lock of a file while the block runs; an `InputError` if another process holds it."
     name, process = Path(path).name, os.getpid()
@@ -115,9 +116,9 @@ def locked(
         raise InputError(f"{name}: cannot be written ({os.strerror(errno.ENOENT)})")
     lock = filelock.FileLock(f"{path}.lock", thread_local=False)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=wait)
     except filelock.Timeout:
-        raise InputError(f"{name}: another process is at work on this fit") from None
+        raise InputError(f"{name}: another process is at work on {'it' if wait else 'this fit'}") from None
     except OSError as error:
         raise InputError(f"{name}: cannot be written ({os.strerror(error.errno)})") from None
     try:

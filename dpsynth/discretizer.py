@@ -255,11 +255,12 @@ def find_atoms(
 class Discretizer:
     "Codes of a bounded number: its atoms, then its bins, then its special values, then missing."
 
-    def __init__(self, name, column, atoms=(), bins=None, density=None):
+    def __init__(self, name, column, atoms=(), bins=None, density=None, mass=None):
         self.name, self.column, self.grid = name, column, FineGrid(column)
         self.nullable = column.nullable
         self.bins = np.arange(self.grid.cells) if bins is None else np.asarray(bins, np.int64)
         self.density = np.ones(self.grid.cells) if density is None else np.asarray(density, float)
+        self.mass = np.ones(len(self.bins)) if mass is None else np.asarray(mass, float)  # released, of each bin
         self.atoms = np.sort(np.asarray(atoms, float))
         k = len(self.atoms) + len(self.bins)
         self.usual, self.special = k, special_positions(column)  # codes of usual values; places of the next
@@ -294,7 +295,7 @@ def fit(
     other = density.copy()
     other[cell[alone]] = 0  # an atom has its own code, unless its bin has nothing else
     density = np.where(np.repeat(np.add.reduceat(other, bins) > 0, cells), other, density)
-    return cls(name, column, atoms, bins, density)
+    return cls(name, column, atoms, bins, density, np.maximum(np.add.reduceat(noisy, bins), 0))
 
 # %% ../nbs/22_discretizer.ipynb #c016b
 @patch
@@ -418,7 +419,7 @@ def far_off(
 # %% ../nbs/22_discretizer.ipynb #c016e
 def is_code_book(coder: Discretizer, state: dict) -> bool:
     "Whether a coder that was made from a state is one that `fit` could have made."
-    grid, atoms, bins, density = coder.grid, coder.atoms, coder.bins, coder.density
+    grid, atoms, bins, density, mass = coder.grid, coder.atoms, coder.bins, coder.density, coder.mass
     return bool(
         len(atoms) <= MAX_ATOMS
         and ((grid.lower <= atoms) & (atoms <= grid.upper)).all()
@@ -432,19 +433,22 @@ def is_code_book(coder: Discretizer, state: dict) -> bool:
         and density.shape == (grid.cells,)
         and np.isfinite(density).all()
         and (density >= 0).all()
+        and mass.shape == bins.shape
+        and np.isfinite(mass).all()
+        and (mass >= 0).all()
     )
 
 # %% ../nbs/22_discretizer.ipynb #dis144
 @patch
 def state(self: Discretizer) -> dict:
-    "Atoms, bins and density as lists of numbers."
-    return {"atoms": self.atoms.tolist(), "bins": self.bins.tolist(), "density": self.density.tolist()}
+    "Atoms, bins, their density and mass as lists of numbers."
+    return {key: getattr(self, key).tolist() for key in ("atoms", "bins", "density", "mass")}
 
 
 @patch(cls_method=True)
 def from_state(cls: Discretizer, name, column, state: dict):
     "The coder with this `state`, which may come from anybody; InputError where it is none."
-    known = column.is_number and set(state) == {"atoms", "bins", "density"}
+    known = column.is_number and set(state) == {"atoms", "bins", "density", "mass"}
     coder = cls(name, column, **state) if known else None
     if not (coder and is_code_book(coder, state)):
         raise InputError(f"column {name!r}: no code book of a number")

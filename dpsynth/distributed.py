@@ -218,8 +218,8 @@ def fit_distributed(
     **options,  # of `DPVAESynthesizer.fit`: n_units, progress, checkpoint
 ) -> DPVAESynthesizer:  # fitted
     "`synth.fit(data)` with the gradients computed by Ray workers: the same mechanism, the same ledger."
-    if synth.learns_histories:
-        raise InputError("workers: a model of histories (order_by, per: unit) is fitted by one process")
+    if synth.learns_histories or options.get("units") is not None:
+        raise InputError("workers: a model of histories (order_by, per: unit, units) is fitted by one process")
     with ray_cluster(workers, address):
         return synth.fit(data, trainer=partial(RayTrainer, workers=workers), **options)
 

@@ -7,7 +7,7 @@ __all__ = ['ROWS_CELLS', 'CALENDAR_CELLS', 'MAX_TABLE', 'MAX_STEPS_TABLE', 'SPAN
            'average_table', 'row_count_cells', 'calendar_codes', 'UserTables', 'add_unit_tables', 'add_row_tables',
            'add_row_pairs', 'add_step_tables', 'add_mixed_tables', 'add_distinct_tables', 'add_gap_tables',
            'span_edges', 'add_span_table', 'user_tables', 'table_weights', 'ReleasedTables', 'release_tables',
-           'table_shares', 'doubtful_lengths', 'users_with_rows', 'distance_beyond_noise', 'dual_objective',
+           'table_shares', 'doubtful_lengths', 'users_present', 'distance_beyond_noise', 'dual_objective',
            'dual_problem', 'weigh_users']
 
 # %% ../nbs/54_history_tables.ipynb #h54003
@@ -41,7 +41,7 @@ CALENDAR_CELLS = 60  # of the public range of days
 def row_count_cells(
     coder: HistoryCoder,
     histories: CodedHistories,
-) -> np.ndarray:  # (users,)
+) -> np.ndarray:  # (users,), -1 without rows
     "The cell of each user's number of rows, read from its code: windows do not hold all rows."
     least = coder.lengths[histories.units[:, len(coder.unit_fields)], 0]
     return np.searchsorted(ROWS_CELLS, least, side="right") - 1
@@ -71,6 +71,7 @@ class UserTables:
         self.coder, self.histories, self.users, self.tables = coder, histories, len(histories), {}
         self.owner, self.position = histories.owner, histories.position
         self.rows_cell = row_count_cells(coder, histories)
+        self.some = np.flatnonzero(histories.counts)  # users that have rows
         self.columns = [(str(j), histories.rows[:, j], s) for j, s in enumerate(coder.row_sizes) if j >= coder.parts]
         self.calendar = calendar_codes(coder, histories)
 
@@ -89,11 +90,12 @@ def add_unit_tables(t: UserTables) -> None:
     "Codes of units alone and in pairs."
     coder, units = t.coder, t.histories.units
     everyone = np.arange(t.users)
+    applies = [np.flatnonzero(codes >= 0) for codes in units.T]  # a unit without rows has no start
     for j, size in enumerate(coder.unit_sizes):
-        t.add(f"unit {j}", units[:, j], size, owner=everyone)
+        t.add(f"unit {j}", units[:, j], size, applies[j], everyone)
     for i, j in combinations(range(len(coder.unit_sizes)), 2):
         if (size := coder.unit_sizes[i] * coder.unit_sizes[j]) <= MAX_TABLE:
-            t.add(f"unit {i} × {j}", units[:, i] * coder.unit_sizes[j] + units[:, j], size, owner=everyone)
+            t.add(f"unit {i} × {j}", units[:, i] * coder.unit_sizes[j] + units[:, j], size, applies[j], everyone)
 
 # %% ../nbs/54_history_tables.ipynb #ht10
 MAX_STEPS_TABLE = 4_000  # cells of a table of a code and the next, or of a column by the number of rows
@@ -148,7 +150,7 @@ def add_distinct_tables(t: UserTables) -> None:
         most = min(size, 8)
         seen = sp.csr_matrix((np.ones(len(codes)), (t.owner, codes)), (t.users, size))
         distinct = np.minimum(np.asarray((seen > 0).sum(1)).ravel(), most) - 1
-        t.add(f"distinct {name}", t.rows_cell * most + distinct, by_rows * most, owner=np.arange(t.users))
+        t.add(f"distinct {name}", t.rows_cell * most + distinct, by_rows * most, t.some, np.arange(t.users))
 
 # %% ../nbs/54_history_tables.ipynb #ht20
 SPAN_CELLS = DAY * np.array([2, 3, 4, 5, 6, 7, 10, 14, 28, 56, 112, 224, 448, 896])  # seconds from first row to last
@@ -179,15 +181,15 @@ def add_span_table(t: UserTables) -> None:
     "Time from first row to last by the number of rows."
     h, edges = t.histories, span_edges(t.coder.clock)
     place = h.day * DAY + h.second if t.coder.clock.instants else h.day
-    span = place[h.offsets[1:] - 1] - place[h.offsets[:-1]]
-    cells = t.rows_cell * len(edges) + np.searchsorted(edges, span, side="right") - 1
-    t.add("span", cells, len(ROWS_CELLS) * len(edges), owner=np.arange(t.users))
+    span = place[h.offsets[1:][t.some] - 1] - place[h.offsets[:-1][t.some]]
+    cells = t.rows_cell[t.some] * len(edges) + np.searchsorted(edges, span, side="right") - 1
+    t.add("span", cells, len(ROWS_CELLS) * len(edges), owner=t.some)
 
 # %% ../nbs/54_history_tables.ipynb #h54012
 def user_tables(
     coder: HistoryCoder,
     histories: CodedHistories,  # at most k rows each
-    codes: np.ndarray = None,  # (rows, fields) of the encoder: for cells of numbers whose codes are groups; synthetic users have none
+    codes: np.ndarray = None,  # (lines, fields) of the encoder: for cells of numbers whose codes are groups; synthetic users have none
 ) -> dict:  # name → (users, cells), no row above a total of 1
     "All tables of the code book. Fields go by number: names of columns have no place in names of tensors."
     t = UserTables(coder, histories)
@@ -197,8 +199,10 @@ def user_tables(
         add_gap_tables(t)
         add_span_table(t)
     if codes is not None:
+        owner = np.repeat(np.arange(t.users), np.maximum(histories.counts, 1))
         for j in coder.groups:
-            t.add(f"cells {j}", codes[:, j], coder.encoder.fields[j].cardinality)
+            lines = np.arange(len(owner)) if j in coder.unit_fields else np.flatnonzero(histories.counts[owner])
+            t.add(f"cells {j}", codes[:, j], coder.encoder.fields[j].cardinality, lines, owner)
     return t.tables
 
 # %% ../nbs/54_history_tables.ipynb #h54017
@@ -254,14 +258,15 @@ def doubtful_lengths(
     "Cells of long histories that may be noise: a spurious one would mean thousands of false rows."
     name = f"unit {len(coder.unit_fields)}"
     noisy, scale = released.totals[name], released.scales[name]
-    return np.array([i for i in range(coder.k, len(noisy)) if noisy[i] < LENGTH_STANDS_OUT * scale], dtype=int)
+    return np.array([i for i in range(coder.exact, len(noisy)) if noisy[i] < LENGTH_STANDS_OUT * scale], dtype=int)
 
 # %% ../nbs/54_history_tables.ipynb #ht32
-def users_with_rows(
+def users_present(
+    pool: dict,  # of `user_tables`, of synthetic users
     released: ReleasedTables,
 ) -> float:
-    "How many users have rows: the public number, or fewer where the least noisy total is 4 standard deviations below it."
-    of_units = [n for n in released.totals if n.startswith("unit ") and "row" not in n]
+    "How many users the data has: the public number, or fewer where the least noisy total is 4 standard deviations below it."
+    of_units = [n for n, t in pool.items() if n.startswith("unit ") and "row" not in n and t.getnnz(1).all()]  # every user counts
     noise = {n: released.scales[n] * len(released.totals[n]) ** 0.5 for n in of_units}
     name = min(noise, key=noise.get)
     total = float(released.totals[name].sum())
@@ -298,7 +303,7 @@ def dual_problem(
     pool: dict,  # of `user_tables`, of synthetic users
     released: ReleasedTables,
     start: np.ndarray,  # (users,) weights of sum 1
-    present: float,  # users with rows
+    present: float,  # users that the data has
 ):  # (users, cells) cells; (cells,) wanted, slack and unit of the multipliers. None: nothing is off by more than noise
     "The tables that the pool is to be weighed by, side by side."
     import scipy.sparse as sp
@@ -326,7 +331,7 @@ def weigh_users(
     from scipy.optimize import minimize  # takes a while to load, and plans need none
 
     start = start / start.sum()
-    if (problem := dual_problem(pool, released, start, users_with_rows(released))) is None:
+    if (problem := dual_problem(pool, released, start, users_present(pool, released))) is None:
         return start
     cells, wanted, slack, unit = problem
     by_table, log_start = cells.T.tocsr(), np.log(np.maximum(start, 1e-300))

@@ -78,12 +78,15 @@ class Journal:
         self,
         path,  # made if need be
         header: dict,  # JSON types: what the fit is; must be what the file begins with
+        new: bool = None,  # whether the file has to be made; False: it must be there; None: either
+        wait: float = 0.0,  # seconds, for a process that holds the lock
     ):
         self.path, self.failed, self._held = Path(path), False, ExitStack()
         try:
-            self._held.enter_context(locked(self.path))
-            self._file = self._held.enter_context(open(self.path, "a+b", buffering=0))  # nothing waits in a buffer
-            self._begin(header)
+            self._held.enter_context(locked(self.path, wait))
+            opener = lambda name, flags: os.open(name, flags & ~os.O_CREAT if new is False else flags, 0o666)
+            self._file = self._held.enter_context(open(self.path, "a+b", buffering=0, opener=opener))  # nothing waits in a buffer
+            self._begin(header, new)
         except OSError as error:
             self.close()
             raise InputError(f"{self.path.name}: cannot be written ({os.strerror(error.errno)})") from None
@@ -91,13 +94,15 @@ class Journal:
             self.close()
             raise
 
-    def _begin(self, header):
+    def _begin(self, header, new):
         "Read what is there and cut off a torn last line; write the header, or compare it."
         self._file.seek(0)
         content = self._file.read()
         self._entries, self.checksums, self.size = read_lines(self.path.name, content)
         if self.size < len(content):
             self._file.truncate(self.size)
+        if new is not None and new == bool(self._entries):
+            raise InputError(f"{self.path.name} {'is there already' if new else 'holds no complete line'}")
         if not self._entries:
             self.append({"nonce": secrets.token_hex(8), **header})
             sync_folder(self.path)
@@ -106,9 +111,18 @@ class Journal:
                 raise InputError(f"{self.path.name}: {key.replace('_', ' ')} is not what this fit began with")
 
     @property
+    def nonce(self) -> str:
+        "A random name of this file, from its header."
+        return self._entries[0]["nonce"]
+
+    @property
     def expenses(self) -> list:
-        "What was entered so far, in order."
-        return self._entries[1:]
+        "What was entered so far, in order; marks are none."
+        return [e for e in self._entries[1:] if "mark" not in e]
+
+    def since(self, checksum: str) -> list:
+        "Entries below the line with this checksum, marks among them; `ValueError` if there is no such line."
+        return self._entries[self.checksums.index(checksum) + 1 :]
 
     def close(self) -> None:
         "Let go of the file and of its lock."
@@ -148,7 +162,7 @@ def read_back(self: Journal) -> list:
     if checksums != self.checksums or size < len(content):
         line = f"{self.path.name} is not what this fit wrote"
         raise JobError(f"{line}: what was spent cannot be told, so nothing is released")
-    return entries[1:]
+    return [e for e in entries[1:] if "mark" not in e]
 
 # %% ../nbs/03_ledger.ipynb #jo13
 def read_expense(
@@ -193,6 +207,7 @@ class Ledger:
         journal: Journal = None,  # the file that is written first; what it holds was spent
     ):
         self.budget, self.journal, self._spends = budget, journal, []
+        self.cover = None  # called with all entries before one is entered: the budget of a whole table (chapter 15)
         for expense in journal.expenses if journal else ():
             self._spends = add_entry(self._spends, *read_expense(journal.path.name, expense))
 
@@ -214,8 +229,10 @@ class Ledger:
             raise BudgetExceeded(f"{line}, above the budget of {limit:g}")
 
     def _enter(self, spend, continues=False):
-        "Into the file first, then into memory."
+        "Into the table's budget, then into the file, then into memory."
         entries = add_entry(self._spends, spend, continues)
+        if self.cover:
+            self.cover(entries)
         if self.journal:
             self.journal.append({**asdict(spend), "continues": continues})
         self._spends = entries
@@ -240,6 +257,12 @@ def release(
 ):  # what `make` returns
     "Charge an expense, then make the release that it pays for."
     return make(self.charge(spend))
+
+
+@patch
+def expected(self: Ledger, entries: list) -> list:
+    "What there will be at the end, as far as is known: the entries."
+    return entries
 
 
 @patch

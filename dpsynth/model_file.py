@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'MAX_FILE_BYTES', 'MEMBER_LIMITS', 'DAMAGE_ERRORS', 'MAX_FIELDS', 'LARGEST_SHAPE', 'TENSOR_GROUPS',
-           'history_tensors', 'model_tensors', 'pack_members', 'no_duplicate_keys', 'bounded_number', 'no_nan',
-           'reading', 'strict_json', 'check_directory', 'read_zip', 'read_manifest', 'read_members', 'network_from',
-           'targets_from', 'group_tensors', 'check_covariance', 'unpack_model', 'history_network_from',
-           'unpack_histories_model']
+           'history_tensors', 'counts_tensors', 'model_tensors', 'pack_members', 'no_duplicate_keys', 'bounded_number',
+           'no_nan', 'reading', 'strict_json', 'check_directory', 'read_zip', 'read_manifest', 'read_members',
+           'network_from', 'tables_from', 'targets_from', 'counts_from', 'group_tensors', 'check_covariance',
+           'unpack_model', 'history_network_from', 'unpack_histories_model']
 
 # %% ../nbs/72_model_file.ipynb #mode02
 import hashlib
@@ -38,11 +38,12 @@ from .history_fit import empty_tables, FittedHistories
 from .history_tables import ReleasedTables
 from .tabular_vae import prior_moments, TabularVAE, VAEConfig
 from .calibration import Calibration, clique_size
+from .answers import ReleasedCounts
 from .sampling import FittedModel, head_order
 from .certificate import check_types
 
 # %% ../nbs/72_model_file.ipynb #c025
-FORMAT = 5
+FORMAT = 6
 MAX_FILE_BYTES = 2**30
 MEMBER_LIMITS = {"manifest.json": 2**16, "model.json": 2**26, "tensors.safetensors": MAX_FILE_BYTES}  # most bytes of each
 
@@ -52,6 +53,16 @@ def history_tensors(
 ) -> dict:
     "Released tables of users, one after another, and their noise."
     return {"tables.totals": np.concatenate(list(model.released.totals.values())), "tables.scales": np.array(list(model.released.scales.values()))}
+
+
+def counts_tensors(
+    released: ReleasedCounts,
+) -> dict:
+    "Noisy counts table by table, the noise of each in the order of their names, and the number of rows."
+    names = {"-".join(map(str, c)): c for c in released.tables}
+    tensors = {f"counts.{name}": np.asarray(released.tables[c], np.float64) for name, c in names.items()}
+    noise = np.array([released.scales[names[name]] for name in sorted(names)], np.float64)
+    return tensors | {"noise.scales": noise, "noise.rows": np.array([released.rows, released.rows_noise], np.float64)}
 
 
 def model_tensors(
@@ -65,7 +76,7 @@ def model_tensors(
     if model.rows_per_unit is not None:
         tensors["units.rows"] = np.asarray(model.rows_per_unit, np.float64)
     targets = {"-".join(map(str, c)): np.asarray(t, np.float64) for c, t in model.calibration.targets.items()}
-    return tensors | {f"targets.{name}": target for name, target in targets.items()}
+    return tensors | {f"targets.{name}": target for name, target in targets.items()} | counts_tensors(model.released)
 
 # %% ../nbs/72_model_file.ipynb #c026
 def pack_members(
@@ -225,25 +236,57 @@ def network_from(
     return network
 
 # %% ../nbs/72_model_file.ipynb #tb02
-def targets_from(
+def tables_from(
     sizes,  # cardinalities
     tensors: dict,  # name like '0-3' → table
+    what: str,  # for messages
 ) -> dict:  # clique → (cells,)
-    "Tables of a calibration: ascending fields, as many cells as these have, none negative; every field covered."
+    "Tables of cliques: ascending fields, as many cells as these have."
     tables = {}
     for name, table in tensors.items():
         clique = tuple(map(int, name.split("-"))) if re.fullmatch(r"[0-9]{1,4}(-[0-9]{1,4})*", name) else ()
         if not clique or list(clique) != sorted(set(clique)) or clique[-1] >= len(sizes):
-            raise InputError("targets: a table of no columns of the schema")
-        if table.dtype != np.float64 or table.shape != (clique_size(clique, sizes),) or (table < 0).any():
-            raise InputError(f"targets {name}: wrong shape or negative")
+            raise InputError(f"{what}: a table of no columns of the schema")
+        if table.dtype != np.float64 or table.shape != (clique_size(clique, sizes),):
+            raise InputError(f"{what} {name}: wrong shape")
         tables[clique] = table
+    return tables
+
+
+def targets_from(
+    sizes,  # cardinalities
+    tensors: dict,  # name like '0-3' → table
+) -> dict:  # clique → (cells,)
+    "Tables of a calibration: none negative; every field covered."
+    tables = tables_from(sizes, tensors, "targets")
+    if any((table < 0).any() for table in tables.values()):
+        raise InputError("targets: a share is negative")
     if {j for c in tables for j in c} != set(range(len(sizes))) or not all(t.sum() > 0 for t in tables.values()):
         raise InputError("targets: a column has none, or a table is empty")
     return tables
 
+# %% ../nbs/72_model_file.ipynb #ct62
+def counts_from(
+    sizes,  # cardinalities
+    tables: dict,  # name like '0-3' → noisy counts
+    noise: dict,  # 'scales' and 'rows' → array
+    targets: dict,  # from `targets_from`
+) -> ReleasedCounts:
+    "Noisy counts and their noise: a positive one for each table, a table for each target, and a number of rows."
+    counts = tables_from(sizes, tables, "counts")
+    if {n: (t.dtype, t.shape) for n, t in noise.items()} != {"scales": (np.float64, (len(counts),)), "rows": (np.float64, (2,))}:
+        raise InputError("noise: wrong names, dtypes or shapes")
+    (rows, rows_noise), scales = noise["rows"].tolist(), noise["scales"]
+    if not (scales > 0).all() or rows < 1 or rows != int(rows) or rows_noise < 0:
+        raise InputError("noise: none, or no number of rows")
+    if missing := set(targets) - set(counts):
+        raise InputError(f"counts: there are none of target {'-'.join(map(str, min(missing)))}")
+    by_name = dict(zip(sorted(tables), scales.tolist()))
+    return ReleasedCounts(tuple(sizes), int(rows), counts, {c: by_name["-".join(map(str, c))] for c in counts}, rows_noise)
+
+
 # %% ../nbs/72_model_file.ipynb #um01
-TENSOR_GROUPS = ("network", "prior", "targets", "units", "tables")
+TENSOR_GROUPS = ("network", "prior", "targets", "counts", "noise", "units", "tables")
 
 
 def group_tensors(tensors: dict) -> dict:  # group → name → array
@@ -286,7 +329,8 @@ def unpack_model(
         raise InputError("rows of users: there are none, or there are some that were not counted")
     if k and (rows.shape != (k,) or (rows < 0).any() or abs(rows.sum() - 1) > 1e-6):
         raise InputError("rows of users: wrong shape, or no distribution")
-    return FittedModel(encoder, order, network, (prior["mean"], prior["covariance"]), Calibration(sizes, targets), rows)
+    released = counts_from(sizes, groups["counts"], groups["noise"], targets)
+    return FittedModel(encoder, order, network, (prior["mean"], prior["covariance"]), Calibration(sizes, targets), rows, released)
 
 # %% ../nbs/72_model_file.ipynb #hm02
 def history_network_from(
@@ -314,16 +358,17 @@ def unpack_histories_model(
     order_by,  # column that orders the rows of a unit, or None
     k: int,  # rows a unit, at most
     units: int,  # public number of units
+    least_rows: int = 1,  # rows that a unit has at least; 0 where units have a table of their own
 ) -> FittedHistories:
     "The released parts of a model of histories, none of which is believed."
     with reading("the code book"):
         encoder = TableEncoder.from_dict(body["encoder"])
-    coder, groups = HistoryCoder(encoder, order_by, k), group_tensors(tensors)
+    coder, groups = HistoryCoder(encoder, order_by, k, least_rows), group_tensors(tensors)
     network = history_network_from(coder, body["network"], groups["network"])
     sizes = {name: t.shape[1] for name, t in empty_tables(coder).items()}
     tables = groups["tables"]
     wanted = {"totals": (sum(sizes.values()),), "scales": (len(sizes),)}
-    if {n: t.shape for n, t in tables.items()} != wanted or any(groups[g] for g in ("prior", "targets", "units")):
+    if {n: t.shape for n, t in tables.items()} != wanted or any(groups[g] for g in ("prior", "targets", "counts", "noise", "units")):
         raise InputError("tables: wrong names or shapes")
     if (tables["scales"] <= 0).any():
         raise InputError("tables: no noise")

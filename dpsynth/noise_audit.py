@@ -27,7 +27,7 @@ from . import dp_training, noise, privacy
 from .privacy import compose_epsilon, Spend
 from .noise import secure_generator
 from .ledger import Ledger
-from .columns import Integer
+from .columns import Categorical, Id, Integer
 from .schema import Schema
 from .synthesizer import DPVAESynthesizer
 from .replay import Diverged, patch_every_alias
@@ -72,11 +72,18 @@ def rate_interval(hits: int, trials: int) -> Interval:
 DIGIT_BASES = (32, 16, 16)  # 8,192 rows, each with codes of its own
 
 
-def numbered_table(units: int) -> tuple:  # schema, frame
-    "A table in which the codes of a row are the digits of its number."
-    digits = np.unravel_index(np.arange(units), DIGIT_BASES)
-    schema = Schema({name: Integer(0, base - 1, nullable=False) for name, base in zip("abc", DIGIT_BASES)})
-    return schema, pd.DataFrame(dict(zip("abc", digits)))
+def numbered_table(
+    units: int,
+    rows: int = 1,  # of each unit; with more than one it has a history
+) -> tuple:  # schema, frame
+    "A table in which the first codes of a unit are the digits of its number."
+    unit, step = np.repeat(np.arange(units), rows), np.tile(np.arange(rows), units)
+    frame = pd.DataFrame(dict(zip("abc", np.unravel_index(unit, DIGIT_BASES))))
+    if rows == 1:
+        return Schema({name: Integer(0, base - 1, nullable=False) for name, base in zip("abc", DIGIT_BASES)}), frame
+    digits = {name: Categorical(list(range(base)), nullable=False, per="unit") for name, base in zip("abc", DIGIT_BASES)}
+    history = {"step": Integer(0, rows - 1, nullable=False), "event": Integer(0, 3, nullable=False)}
+    return Schema({"unit": Id("u####"), **digits, **history}), frame.assign(unit=unit, step=step, event=(unit + step) % 4)
 
 # %% ../nbs/83_noise_audit.ipynb #nf10
 class TracedRelease(NamedTuple):
@@ -148,7 +155,7 @@ def add_noise(
 def add_step(
     self: Trace,
     trainer,  # DPTrainer
-    codes: torch.Tensor,  # (B, 3) of the numbered table
+    codes: torch.Tensor,  # (B, 3 and more) of the numbered table
     output: torch.Tensor,  # (P,) noisy gradient
 ) -> None:
     "One noisy gradient: its noise, and who was in its batch."
@@ -160,7 +167,7 @@ def add_step(
         self._begin(trainer)
     self._look_for_quiet(noise, total)
     self.add_noise(noise[self.free] / trainer.plan.max_grad_norm)
-    self.batches.append(np.ravel_multi_index(codes.numpy().T.astype(np.int64), DIGIT_BASES))
+    self.batches.append(np.ravel_multi_index(codes[:, : len(DIGIT_BASES)].numpy().T.astype(np.int64), DIGIT_BASES))
     if self.progress:
         self.progress(len(self.batches), trainer.plan.steps)
 
@@ -298,7 +305,7 @@ def release_interval(
         if r.function is noise.gaussian_histogram:  # its noise does not depend on the shape
             drawn = r.function(np.zeros((times, *r.shape), np.int64), *how)
         else:
-            drawn = [r.function(np.zeros(r.shape), *how) for _ in range(max(1, times // 5))]
+            drawn = [r.function(np.zeros(r.shape), *how) for _ in range(max(1, times // 2))]
         squares, n = squares + float(np.square(np.asarray(drawn) / scale).sum()), n + np.size(drawn)
     return scale_interval(squares, n, 1 / releases[0].spend.noise_multiplier)
 
@@ -362,9 +369,10 @@ def traced_fit(
     progress=None,
 ) -> tuple:  # fitted copy, its trace
     "Fit a copy of a synthesizer as it ships, and trace what it draws."
-    copy, trace = clone(synth), Trace(len(frame), progress)
+    units = len(frame) if synth.unit is None else frame[synth.unit].nunique()
+    copy, trace = clone(synth), Trace(units, progress)
     if steps:
-        plan = with_few_steps(synth.plan(len(frame)), steps)
+        plan = with_few_steps(synth.plan(units), steps)
         copy.plan = lambda units: plan
     with tracing(trace):
         return copy.fit(frame), trace
@@ -403,10 +411,12 @@ def audit_noise(
     delta: float = 1e-6,
     steps: int = None,  # of training; None: those of the plan
     progress=None,  # called with (steps done, steps in all)
+    rows: int = 1,  # of each unit; with more than one a model of histories is fitted
 ) -> NoiseAudit:
     "Trace a fit as it ships and measure the noise, the sampling and the steps that its ledger claims."
-    schema, frame = numbered_table(math.prod(DIGIT_BASES))
-    synth = DPVAESynthesizer(schema, epsilon=epsilon, delta=delta, seed=0, verbose=False)
+    schema, frame = numbered_table(math.prod(DIGIT_BASES), rows)
+    by_unit = dict(unit="unit", max_rows_per_unit=rows, order_by="step") if rows > 1 else {}
+    synth = DPVAESynthesizer(schema, epsilon=epsilon, delta=delta, seed=0, verbose=False, **by_unit)
     fitted, trace = traced_fit(synth, frame, steps, progress)
     _, repeat = traced_fit(synth, frame, 2)
     audit = measure_trace(fitted, trace, 120_000 if steps is None else 20_000)

@@ -40,15 +40,18 @@ class Plan:
     network: dict  # shape of the network
 
     @property
+    def spends(self) -> list:
+        "Every expense in its order: training before the prior, or last in a model without a latent."
+        before = list(self.releases).index("latent prior") if "latent prior" in self.releases else len(self.releases)
+        releases = list(self.releases.values())
+        return [*releases[:before], self.training.spend, *releases[before:]]
+
+    @property
     def ledger(self) -> Ledger:
         "The ledger that a fit will have written when it is done."
         ledger = Ledger(self.budget)
-        for name, spend in self.releases.items():
-            if name == "latent prior":
-                ledger.charge(self.training.spend)
+        for spend in self.spends:
             ledger.charge(spend)
-        if "latent prior" not in self.releases:  # a model without a latent: training comes last
-            ledger.charge(self.training.spend)
         return ledger
 
     def _head(self) -> str:

@@ -570,7 +570,7 @@ def fit(
     if "coverage" in releases:
         self.covered = check_coverage(self.schema, columns, *paid, more)
     fitted = fit_bins(self.schema, columns, values, *paid)
-    return self._build(Schema(columns, self.schema.constraints), fitted)
+    return self._build(Schema(columns, self.schema.constraints, order_rules=self.schema.order_rules), fitted)
 
 # %% ../nbs/30_preprocessing.ipynb #c038g
 _SAME_KEYS = ("nullable", "pattern", "dtype", "timezone", "ordered", "special", "per")
@@ -583,7 +583,8 @@ def fits_schema(
     "True if two schemas differ only in what can be discovered: bounds and categories."
     form = lambda column: (type(column), *(getattr(column, key, None) for key in _SAME_KEYS))
     forms = [[(name, *form(column)) for name, column in s.items()] for s in (schema, resolved)]
-    return forms[0] == forms[1] and schema.constraints == resolved.constraints and not resolved.discovers
+    rules = [(s.constraints, s.order_rules) for s in (schema, resolved)]
+    return forms[0] == forms[1] and rules[0] == rules[1] and not resolved.discovers
 
 # %% ../nbs/30_preprocessing.ipynb #pp57
 @patch

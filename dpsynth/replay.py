@@ -14,7 +14,6 @@ import math
 import sys
 from contextlib import contextmanager, ExitStack
 from dataclasses import replace
-from functools import lru_cache
 from unittest import mock
 
 import numpy as np
@@ -24,7 +23,6 @@ from fastcore.basics import patch
 from scipy.stats import norm
 
 from . import discovery, dp_training, histories, large_tables, loading, noise, tabular_vae
-from .privacy import compose_epsilon
 from .ledger import Ledger
 
 # %% ../nbs/80_replay.ipynb #c006
@@ -363,8 +361,8 @@ def watch_history_bound(tape: Tape, original):
     "`bound_histories` that tells a tape the windows it keeps; on D′ it keeps those of D."
     row = "row of the table"
 
-    def bound_histories(frame, schema, unit, order_by, k, rng):
-        own = original(frame.assign(**{row: np.arange(len(frame))}), schema, unit, order_by, k, rng)
+    def bound_histories(frame, schema, unit, order_by, k, rng, there=None):
+        own = original(frame.assign(**{row: np.arange(len(frame))}), schema, unit, order_by, k, rng, there)
         check_kept(tape, own.frame[row].to_numpy(), own.unit_index, k)
         if np.bincount(own.unit_index).max() > k:
             tape.fault("histories: a user keeps more rows than max_rows_per_unit")
@@ -492,11 +490,10 @@ def watching(tape: Tape):
     with ExitStack() as stack:
         for original, watched in _WATCHED.items():
             patch_every_alias(stack, original, watched(tape, original))
-        step, entry, cost = dp_training.DPTrainer.noisy_gradient, Ledger.charge, lru_cache(compose_epsilon)
+        step, entry = dp_training.DPTrainer.noisy_gradient, Ledger.charge
         charge = lambda self, spend: (entry(self, spend), tape.charge(spend))[0]
         stack.enter_context(
             mock.patch.object(dp_training.DPTrainer, "noisy_gradient", watch_noisy_gradient(tape, step))
         )
         stack.enter_context(mock.patch.object(Ledger, "charge", charge))
-        patch_every_alias(stack, compose_epsilon, lambda spends, delta: cost(tuple(spends), delta))
         yield tape

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['NOTHING_REPLAYED', 'ODD_UNITS', 'DISCOVER_SCHEMA', 'DECLARED_SCHEMA', 'LOG_SCHEMA', 'CASE_SHARES', 'ReplayReport',
            'edge_case_table', 'with_few_steps', 'prepared_copy', 'fit_traces', 'run_fit', 'compare_traces',
-           'run_or_record_fault', 'replay_neighbours', 'replay_plan', 'replay_fit', 'compare_case', 'random_codes',
-           'marginals_case', 'pairs_case', 'prior_case', 'UnboundedLedger', 'discovery_case', 'wild_model',
-           'random_batch', 'gradient_case', 'random_log', 'random_histories', 'history_tables_case',
-           'history_gradient_case', 'replay_mechanisms', 'heavy_user_table', 'scenarios', 'count_every_pair',
-           'step_counter', 'replay']
+           'run_or_record_fault', 'replay_neighbours', 'part_of_pair', 'replay_plan', 'replay_fit', 'compare_case',
+           'random_codes', 'marginals_case', 'pairs_case', 'prior_case', 'UnboundedLedger', 'discovery_case',
+           'wild_model', 'random_batch', 'gradient_case', 'random_log', 'without_rows', 'random_histories',
+           'history_tables_case', 'history_gradient_case', 'two_tables_case', 'two_tables_gradient_case',
+           'replay_mechanisms', 'heavy_user_table', 'scenarios', 'count_every_pair', 'step_counter', 'replay']
 
 # %% ../nbs/81_replay_fits.ipynb #repl02
 import math
@@ -34,6 +34,7 @@ from .privacy import Spend
 from .columns import Categorical, Datetime, Float, Id, Integer
 from .schema import Schema
 from .tabular_vae import TabularVAE, VAEConfig
+from .two_tables import JoinedTables, split_schema, TwoTables
 from .synthesizer import DPVAESynthesizer
 from .histories import bound_histories, code_histories, HistoryCoder, pack_histories
 from .history_model import HistoryConfig, HistoryNetwork, set_history_marginals
@@ -143,10 +144,12 @@ def fit_traces(
     "Everything that a fit leaves behind, but for its warnings."
     path = Path(folder) / "model.dpsynth"
     synth.save(path)
+    pair = synth.sample_tables(64, seed=1, kind="pandas") if synth.two_tables else ()
     return {
         "the model file": path.read_bytes(),
         "the certificate": repr(synth.certificate),
         "a synthetic table": synth.sample(64, seed=1, kind="pandas").to_csv(),
+        "two synthetic tables": [table.to_csv() for table in pair],
         "what is in the fitted object": sorted(vars(synth)),
     }
 
@@ -159,10 +162,11 @@ def run_fit(
 ) -> dict:  # name → trace
     "Fit a copy of a synthesizer: its traces, or the refusal."
     copy = prepared_copy(synth, plan, tape)
+    rows, units = (data.rows, data.units) if isinstance(data, TwoTables) else (data, None)
     with warnings.catch_warnings(record=True) as caught, tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("always")
         try:
-            copy.fit(data, n_units=plan.units)
+            copy.fit(rows, n_units=plan.units, units=units)
         except (InputError, JobError) as error:
             return {"refusal": type(error).__name__}
         tape.end()
@@ -220,26 +224,40 @@ def replay_neighbours(
                 progress()
     return ReplayReport(len(left_out), 0, tape.reached, tuple(dict.fromkeys(tape.faults)))
 
+# %% ../nbs/81_replay_fits.ipynb #tt810
+def part_of_pair(
+    pair: JoinedTables,  # D
+    schema: Schema,
+    unit: str,
+    stay: np.ndarray,  # (lines,) bool
+) -> TwoTables:  # what `fit` gets
+    "The two tables that some lines came from: whole units."
+    own, other = split_schema(schema, unit)
+    lines = pair.frame[stay]
+    return TwoTables(lines.drop_duplicates(unit)[[*own]], lines[pair.there[stay]][[*other]])
+
 # %% ../nbs/81_replay_fits.ipynb #rf26
 def replay_plan(
     synth: DPVAESynthesizer,
-    frame: pd.DataFrame,  # D
+    frame,  # D: a DataFrame, or `JoinedTables`
     units,  # which units are taken out; None: each
     plan,  # called with the number of units
     progress=None,
 ) -> ReplayReport:
     "`replay_fit` with a plan by number of units."
-    frame = frame.reset_index(drop=True)
+    pair = frame if isinstance(frame, JoinedTables) else None
+    frame = (pair.frame if pair else frame).reset_index(drop=True)
+    make = lambda stay: part_of_pair(pair, synth.schema, synth.unit, stay) if pair else frame[stay]
     owner = frame[synth.unit] if synth.unit else pd.Series(frame.index)
     chosen = owner.unique() if units is None else list(units)
     left_out = [(owner.isna() if pd.isna(unit) else owner == unit).to_numpy() for unit in chosen]
     total = owner.nunique(dropna=False)
-    return replay_neighbours(synth, lambda stay: frame[stay], left_out, plan(total), Tape(), progress)
+    return replay_neighbours(synth, make, left_out, plan(total), Tape(), progress)
 
 
 def replay_fit(
     synth: DPVAESynthesizer,  # its options; it is not fitted itself
-    frame: pd.DataFrame,  # D
+    frame,  # D: a DataFrame; of two tables `JoinedTables`
     units=None,  # which units are taken out, one a neighbour: ids, or row positions where a row is a unit; None: each
     steps: int = None,  # steps of training; None: those of the plan
     progress=None,  # called after each neighbour
@@ -419,20 +437,32 @@ def random_log(rng, users: int, k: int) -> pd.DataFrame:
     return frame[[*LOG_SCHEMA]]
 
 
-def random_histories(rng) -> tuple:  # `HistoryCoder`, `CodedHistories`, their codes, k
-    "Histories of a random log, the last user's last."
+def without_rows(
+    log: pd.DataFrame,
+    bare,  # users that shall have none
+) -> JoinedTables:
+    "The log with a line in place of the rows of some users."
+    gone = log["user"].isin(bare).to_numpy()
+    lines = pd.concat([log[~gone], log[gone].drop_duplicates("user")], ignore_index=True)
+    return JoinedTables(lines, np.arange(len(lines)) < (~gone).sum())
+
+
+def random_histories(rng, least: int = 1) -> tuple:  # `HistoryCoder`, `CodedHistories`, their codes, k
+    "Histories of a random log, the last user's last; with `least` 0 about half of the users have no row."
     users, k = int(rng.integers(2, 12)), int(rng.integers(1, 6))
     order_by = "day" if rng.random() < 0.8 else None
-    bounded = bound_histories(random_log(rng, users, k), LOG_SCHEMA, "user", order_by, k, rng)
+    log = random_log(rng, users, k)
+    lines = without_rows(log, () if least else np.flatnonzero(rng.random(users) < 0.5))
+    bounded = bound_histories(lines.frame, LOG_SCHEMA, "user", order_by, k, rng, lines.there)
     encoder = preprocessing.TableEncoder(LOG_SCHEMA.modelled)
     codes = encoder.transform(bounded.frame)
-    coder = HistoryCoder(encoder, order_by, k)
+    coder = HistoryCoder(encoder, order_by, k, least)
     return coder, code_histories(coder, codes, bounded), codes, k
 
 # %% ../nbs/81_replay_fits.ipynb #hc03
-def history_tables_case(rng, tape: Tape):  # run, numbers of users, users that are left out
+def history_tables_case(rng, tape: Tape, least: int = 1):  # run, numbers of users, users that are left out
     "Noisy averages over the rows of each user."
-    coder, histories, codes, _ = random_histories(rng)
+    coder, histories, codes, _ = random_histories(rng, least)
     tables, spend = user_tables(coder, histories, codes), Spend("history tables", float(rng.uniform(0.3, 30)))
 
     def run(users, noise):
@@ -443,9 +473,9 @@ def history_tables_case(rng, tape: Tape):  # run, numbers of users, users that a
     return run, np.arange(len(histories)), 1
 
 
-def history_gradient_case(rng, tape: Tape) -> None:
+def history_gradient_case(rng, tape: Tape, least: int = 1) -> None:
     "Sum of clipped gradients of whole users with and without one: bounded by C, and different by what the user adds."
-    coder, histories, _, k = random_histories(rng)
+    coder, histories, _, k = random_histories(rng, least)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**31)))
         network = HistoryNetwork(coder, HistoryConfig(hidden=int(rng.choice([0, 5]))))
@@ -462,8 +492,18 @@ def history_gradient_case(rng, tape: Tape) -> None:
     if not float((full - less - alone).norm()) <= 1e-4 * (C + float(less.norm())):
         tape.fault("clipped_gradient_sum: a user changes what other users contribute")
 
+# %% ../nbs/81_replay_fits.ipynb #tt812
+def two_tables_case(rng, tape: Tape):
+    "Noisy averages where users may have no row, the one that is taken out too."
+    return history_tables_case(rng, tape, 0)
+
+
+def two_tables_gradient_case(rng, tape: Tape) -> None:
+    "The sum of clipped gradients where users may have no row."
+    return history_gradient_case(rng, tape, 0)
+
 # %% ../nbs/81_replay_fits.ipynb #c037
-CASE_SHARES = {marginals_case: 0.32, pairs_case: 0.22, prior_case: 0.22, gradient_case: 0.12, history_tables_case: 0.05, history_gradient_case: 0.05, discovery_case: 0.02}
+CASE_SHARES = {marginals_case: 0.28, pairs_case: 0.22, prior_case: 0.22, gradient_case: 0.12, history_tables_case: 0.05, history_gradient_case: 0.05, two_tables_case: 0.02, two_tables_gradient_case: 0.02, discovery_case: 0.02}
 
 
 def replay_mechanisms(
@@ -501,6 +541,7 @@ def scenarios() -> list:  # (synthesizer, table, units that are left out)
     counted = Schema({"user": Id("u######"), **DISCOVER_SCHEMA.columns})  # rows of users are counted
     crossed = make(DECLARED_SCHEMA, workload=[("city", "tariff"), ("city", "age")])
     shared = make(DECLARED_SCHEMA, max_rows_per_unit=3, workload=[("city", "age")], unit="user")
+    pair = without_rows(random_log(np.random.default_rng(1), 40, 4), range(0, 40, 3))
     narrow = make(Schema({"tariff": DECLARED_SCHEMA["tariff"]}))
     return [
         (rows, edge_case_table(48), range(48)),
@@ -514,6 +555,7 @@ def scenarios() -> list:  # (synthesizer, table, units that are left out)
         (shared, heavy_user_table(40, 50), None),
         (make(LOG_SCHEMA, max_rows_per_unit=3, unit="user", order_by="day"), random_log(np.random.default_rng(0), 40, 4), None),
         (narrow, edge_case_table(6_300)[["tariff"]], (0, 6_299)),  # a pool above its least size
+        (make(LOG_SCHEMA, max_rows_per_unit=3, unit="user", order_by="day", two_tables=True), pair, range(40)),
     ]
 
 # %% ../nbs/81_replay_fits.ipynb #rf51

@@ -8,9 +8,7 @@ __all__ = ['error_limits', 'error_bound', 'error_bound_limit', 'mean_separation'
 
 # %% ../nbs/85_rows_audit.ipynb #rows02
 import math
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from unittest.mock import patch
 
 import numpy as np
@@ -22,8 +20,6 @@ from sklearn.base import clone
 from . import privacy
 from .columns import Categorical
 from .noise_audit import ALPHA
-from .privacy import compose_epsilon
-from .replay import patch_every_alias
 from .schema import Schema
 from .synthesizer import DPVAESynthesizer
 from .tabular_vae import TabularVAE
@@ -171,11 +167,8 @@ def audit_rows_only(
     synth = DPVAESynthesizer(schema, epsilon=epsilon, delta=delta, workload=[("cell",)], verbose=False)
     frame = pd.DataFrame({"cell": np.repeat(cells, 30)})
     plan, prepare, seen = attack_plan(synth, len(frame)), against_the_data(TabularVAE.set_marginals), ([], [])
-    with ExitStack() as stack:
-        cost = lru_cache(compose_epsilon)
-        patch_every_alias(stack, compose_epsilon, lambda spends, delta: cost(tuple(spends), delta))
-        for i in range(fits):
-            seen[i % 2].append(attacked_share(synth, frame[i % 2 :], plan, prepare))  # without the first row, every other time
-            if progress:
-                progress(i + 1, fits)
+    for i in range(fits):
+        seen[i % 2].append(attacked_share(synth, frame[i % 2 :], plan, prepare))  # without the first row, every other time
+        if progress:
+            progress(i + 1, fits)
     return judge_rows(*map(np.array, seen), epsilon, plan.ledger.epsilon, delta)

@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['FOR_WEIGHTS', 'FOR_SAMPLES', 'FOR_CALIBRATION', 'FOR_GAPS', 'STAGE_WORDS', 'TRIES_FOR_ROWS', 'NUMBERS', 'WORDS',
            'SAVED_OPTIONS', 'Estimator', 'DPVAESynthesizer', 'is_whole', 'check_numbers', 'check_unit', 'check_draft',
-           'check_named_columns', 'check_history_options', 'name_table', 'public_units', 'check_id_room',
-           'read_bounded', 'seeded_generator', 'announce_releases', 'TrainingProgress', 'discover_columns',
-           'learn_table', 'learn_model', 'fit_identity', 'id_columns', 'naming_id', 'draw_ids', 'modelled_part',
-           'table_pieces', 'FreshIds', 'UserPieces', 'check_size', 'read_gaps', 'fill_gaps', 'check_declared',
-           'check_ledger_lines', 'check_pair_tables', 'check_certificate', 'read_body', 'read_labels']
+           'check_named_columns', 'check_history_options', 'check_two_tables', 'name_table', 'public_units',
+           'check_id_room', 'read_bounded', 'seeded_generator', 'announce_releases', 'TrainingProgress',
+           'discover_columns', 'learn_table', 'learn_model', 'fit_identity', 'open_budget', 'open_ledger', 'with_units',
+           'id_columns', 'naming_id', 'draw_ids', 'modelled_part', 'table_pieces', 'FreshIds', 'UserPieces',
+           'check_size', 'read_gaps', 'fill_gaps', 'check_declared', 'check_ledger_lines', 'check_pair_tables',
+           'check_counts', 'check_certificate', 'read_body', 'read_labels']
 
 # %% ../nbs/74_synthesizer.ipynb #synt02
 import inspect
@@ -41,17 +42,21 @@ from .conditions import check_constraints, meets_condition
 from .loading import bound_contributions, read_table
 from .large_tables import bound_chunks, ChunkedTable, is_large, private_folder
 from .satisfiable import check_satisfiable
+from .table_budget import reserved, TableBudget
 from .preprocessing import apply_dtype, TableEncoder
 from .code_matrix import code_matrix
 from .histories import bound_histories, check_history, one_row_each
+from .two_tables import JoinedTables, read_two_tables, split_schema, TwoTables
+from .order_rules import check_order_rules
 from .dp_training import DPTrainer, find_device
-from .calibration import measure_rows_per_unit
+from .calibration import measure_rows_per_unit, release_scales
 from dpsynth.plan import (
     discovery_advice, discovery_needs, duration_words, make_plan, Plan, planned_releases, released_cliques,
 )
 from dpsynth.history_fit import (
-    columns_without_missing, draw_user_frames, learn_histories, make_history_plan, planned_history_releases,
+    columns_without_missing, draw_user_frames, draw_user_tables, learn_histories, make_history_plan, planned_history_releases,
 )
+from .questions import ask
 from dpsynth.sampling import (
     calibrate_model, draw_pieces, draw_user_ids, field_marginal, first_counts, FittedModel, frame_kind, FRAME_KINDS,
     IMPUTE_DRAWS, impute_with_retries, parse_conditions, repair_rows, rows_at_once, to_kind, train_network,
@@ -114,16 +119,18 @@ class DPVAESynthesizer(Estimator):
         verbose: bool = True,  # a progress bar in `fit`
         accept_draft: bool = False,  # whether to fit a schema that says of columns that they were taken from the table
         insecure_test_rng=None,  # tests only: replaces the cryptographic generator, and the certificate says so
+        two_tables: bool = False,  # whether units have a table of their own, which `fit` gets as `units`
     ):
         self.schema, self.epsilon, self.delta, self.unit = schema, epsilon, delta, unit
         self.max_rows_per_unit, self.order_by, self.workload, self.target = max_rows_per_unit, order_by, workload, target
         self.seed, self.verbose, self.accept_draft, self.insecure_test_rng = seed, verbose, accept_draft, insecure_test_rng
+        self.two_tables = two_tables
 
     @property
     def learns_histories(self) -> bool:
-        "Whether rows of a unit are learned as a history: an order is given, or a column is the same in all of a unit's rows."
+        "Whether rows of a unit are learned as a history: there is an order, a table of units, or a column of the unit."
         several = self.unit is not None and self.max_rows_per_unit > 1
-        return self.order_by is not None or several and any(c.per == "unit" for c in self.schema.modelled.values())
+        return self.order_by is not None or self.two_tables or several and any(c.per == "unit" for c in self.schema.modelled.values())
 
     @property
     def groups_rows(self) -> bool:
@@ -197,6 +204,18 @@ def check_history_options(
     if given := [name for name, value in others.items() if value]:
         raise InputError(f"{given[0]}: a model of histories (order_by, per: unit) has none")
 
+# %% ../nbs/74_synthesizer.ipynb #tt741
+def check_two_tables(
+    schema: Schema,
+    unit,  # column's name, or None
+    two_tables: bool,
+) -> None:
+    "Refuse a table of units without an id that says which rows are whose."
+    if not isinstance(two_tables, bool):
+        raise InputError("two_tables must be true or false")
+    if two_tables and (unit not in schema or schema[unit].type != "id"):
+        raise InputError("units: two tables need unit, an id of the schema that both have (type: id, with a pattern)")
+
 # %% ../nbs/74_synthesizer.ipynb #c028b
 @patch
 def check(self: DPVAESynthesizer) -> PrivacyBudget:
@@ -205,12 +224,14 @@ def check(self: DPVAESynthesizer) -> PrivacyBudget:
         raise InputError("schema must be a dpsynth Schema")
     check_numbers(self.max_rows_per_unit, self.seed)
     check_unit(self.schema, self.unit, self.max_rows_per_unit)
+    check_two_tables(self.schema, self.unit, self.two_tables)
     check_draft(self.schema, self.accept_draft)
     check_constraints(self.schema)
     check_satisfiable(self.schema)
     check_named_columns(self.schema, self.workload, self.target)
     if self.learns_histories:
         check_history_options(self)
+    check_order_rules(self.schema, self.order_by, self.max_rows_per_unit)
     return PrivacyBudget(self.epsilon, self.delta)
 
 # %% ../nbs/74_synthesizer.ipynb #c028c
@@ -222,7 +243,7 @@ def plan(
     "What `fit` will spend on a table of so many units. Reads no data."
     budget = self.check()
     if self.learns_histories:
-        return make_history_plan(self.schema, n_units, budget, self.order_by, self.max_rows_per_unit)
+        return make_history_plan(self.schema, n_units, budget, self.order_by, self.max_rows_per_unit, 1 - self.two_tables)
     return make_plan(self.schema, n_units, budget, self.max_rows_per_unit, self.workload, bool(self.target), self.groups_rows)
 
 # %% ../nbs/74_synthesizer.ipynb #sy16
@@ -267,11 +288,13 @@ def read_bounded(
     checkpoint,  # path beside which pieces of a large table are kept, or None
     rng: np.random.Generator,  # from `secure_generator`
     stack: ExitStack,  # removes the pieces when it closes
+    units=None,  # the table of units, where there are two tables
 ) -> tuple:  # DataFrame, `BoundedHistories` or `ChunkedTable`; (rows,) number of each row's unit
     "At most k rows of each unit, and the unit of each. Spends nothing."
     schema, unit, k = synth.schema, synth.unit, synth.max_rows_per_unit
     if synth.learns_histories:
-        bounded = bound_histories(read_table(data, schema, unit=unit), schema, unit, synth.order_by, k, rng)
+        joined = JoinedTables(read_table(data, schema, unit=unit)) if units is None else read_two_tables(data, units, schema, unit)
+        bounded = bound_histories(joined.frame, schema, unit, synth.order_by, k, rng, joined.there)
         return bounded, bounded.unit_index
     if not is_large(data):
         return bound_contributions(read_table(data, schema, unit=unit), unit, k, rng)
@@ -353,7 +376,8 @@ def discover_columns(
     rng: np.random.Generator,
 ) -> TableEncoder:
     "The encoder of a table, with what was discovered; each release is charged first."
-    cells, most = (one_row_each(table, rng), 1) if synth.learns_histories else (table, plan.rows_per_unit)
+    per_unit = [n for n, c in synth.schema.modelled.items() if c.per == "unit"]
+    cells, most = (one_row_each(table, rng, per_unit), 1) if synth.learns_histories else (table, plan.rows_per_unit)
     needs = lambda: discovery_needs(synth.schema, plan.units, plan.budget, most)[1:]
     return TableEncoder(synth.schema).fit(cells, plan.releases, ledger, rng, most, lambda: discovery_advice(*needs()))
 
@@ -410,13 +434,53 @@ def learn_model(
 def fit_identity(
     synth: DPVAESynthesizer,
     plan: Plan,
+    shared: TableBudget = None,  # the budget of the table, if the fit has one
 ) -> dict:  # of what JSON can hold
     "Identity of a fit: a checkpoint resumes only if this is equal. Public values only; no row count."
-    options = {n: getattr(synth, n) for n in ("unit", "order_by", "target", "epsilon", "delta")}
+    options = {n: getattr(synth, n) for n in ("unit", "order_by", "two_tables", "target", "epsilon", "delta")}
     options["workload"] = [list(c) for c in synth.workload]
     planned = asdict(plan.training) | {"releases": [asdict(s) for s in plan.releases.values()]}
-    planned |= {"pairs": plan.pairs, "network": plan.network}
+    planned |= {"pairs": plan.pairs, "network": plan.network, "budget": shared and shared.id}
     return {"dpsynth_version": __version__, "schema": synth.schema.to_dict(), **options, "units": plan.units, **planned}
+
+# %% ../nbs/74_synthesizer.ipynb #tb74b
+def open_budget(
+    synth: DPVAESynthesizer,
+    budget,  # `TableBudget` or its path; None: the fit shares none
+    n_units: int | None,  # public number of units, if it is declared
+    what: str,  # for the file, such as 'fit of sales.csv'
+) -> TableBudget | None:
+    "The budget that a fit shares, as it stands now; refused where there is no room for the fit. Reads no data."
+    if budget is None:
+        return None
+    shared = TableBudget(budget.path if isinstance(budget, TableBudget) else budget)
+    shared.check_room(synth.plan(n_units).spends if n_units else (), what, synth.unit, float(synth.delta))
+    return shared
+
+# %% ../nbs/74_synthesizer.ipynb #tb74e
+def open_ledger(
+    synth: DPVAESynthesizer,
+    plan: Plan,
+    checkpoint,  # a path, or None
+    shared: TableBudget | None,
+    what: str,  # as in `open_budget`
+) -> Ledger:
+    "The ledger of a fit: in memory, or in a file that is made or gone on with."
+    if checkpoint is None:
+        return Ledger(plan.budget)
+    if shared and not Path(f"{checkpoint}.ledger").exists():
+        shared.check_room(plan.spends, what, synth.unit, plan.budget.delta)
+    return Checkpoint(plan, checkpoint, fit_identity(synth, plan, shared))
+
+# %% ../nbs/74_synthesizer.ipynb #tt743
+def with_units(
+    synth: DPVAESynthesizer,
+    units,  # the table of units, or None
+) -> DPVAESynthesizer:  # itself, or a copy
+    "The synthesizer with the option that says that there is a table of units, where `fit` gets one."
+    if units is None and synth.two_tables:
+        raise InputError("units: two tables were declared (two_tables): give the table of units")
+    return synth if units is None or synth.two_tables else copy(synth).set_params(two_tables=True)
 
 # %% ../nbs/74_synthesizer.ipynb #sy01f
 @patch
@@ -431,29 +495,39 @@ def fit(
     trainer=None,  # called with network, training plan and generator in place of `DPTrainer`; may share out the work
     table_name: str = None,  # public name of the table, for the certificate; None: the file's, or what kind of table it is
     stage=None,  # called with a word whenever another part of the fit begins
+    budget=None,  # `TableBudget` or its path: what all uses of the table share; the fit is charged to it first
+    units=None,  # a second table, with a row for each unit, those without rows included; `data` then has their rows
 ):  # itself
     """Learn the table. Whatever leaves a trace is charged to the ledger before it is read.
 
     A fit that is interrupted leaves this object as it was."""
     if trainer and device != "cpu":
         raise InputError("device: a trainer that is given decides where it computes")
+    asked = with_units(self, units)
     trainer, stage = trainer or partial(DPTrainer, device=find_device(device)), stage or (lambda words: None)
-    budget, rng = self.check(), self.insecure_test_rng or secure_generator()
-    name, kind, labels = name_table(data, table_name), frame_kind(data), column_labels(data)
+    asked.check()
+    rng = self.insecure_test_rng or secure_generator()
+    tables = [data] if units is None else [data, units]
+    name, kind = " and ".join(name_table(t, table_name) for t in tables[: 1 if table_name else 2]), frame_kind(data)
+    labels = {text: label for t in tables for text, label in column_labels(t).items()}
+    shared = open_budget(asked, budget, n_units, f"fit of {name}")
     with ExitStack() as stack:
         stage("reading")
-        table, unit_index = read_bounded(self, data, checkpoint, rng, stack)
+        table, unit_index = read_bounded(asked, data, checkpoint, rng, stack, units)
         stage("planning")
-        plan = self.plan(public_units(n_units, int(unit_index[-1]) + 1))
+        plan = asked.plan(public_units(n_units, int(unit_index[-1]) + 1))
         check_id_room(self.schema, plan.units)
-        ledger = Ledger(budget) if checkpoint is None else Checkpoint(plan, checkpoint, fit_identity(self, plan))
-        stack.enter_context(closing(ledger))
+        ledger = stack.enter_context(closing(open_ledger(asked, plan, checkpoint, shared, f"fit of {name}")))
+        charge = stack.enter_context(reserved(shared, ledger, plan.spends, f"fit of {name}", self.unit))
         announce_releases(ledger, stage)
-        model = learn_model(self, table, unit_index, plan, ledger, rng, progress, trainer)
+        model = learn_model(asked, table, unit_index, plan, ledger, rng, progress, trainer)
         ledger.confirm()
-    certificate = Certificate.of(ledger, model.encoder, self.unit, self.max_rows_per_unit, plan.units, name, rng)
+        place = charge and charge.end()
+    unit = self.unit, self.max_rows_per_unit, plan.units
+    certificate = Certificate.of(ledger, model.encoder, *unit, name, rng, asked.two_tables, place)
     # one call of C, which no signal divides: all of a fit, or nothing of it
-    vars(self).update(released_=model, plan_=plan, ledger_=ledger, kind_=kind, labels_=labels, certificate=certificate)
+    learned = dict(released_=model, plan_=plan, ledger_=ledger, kind_=kind, labels_=labels, certificate=certificate)
+    vars(self).update(learned, two_tables=asked.two_tables)
     return self
 
 # %% ../nbs/74_synthesizer.ipynb #sy42
@@ -585,19 +659,19 @@ def kept(
 ) -> np.ndarray:  # (rows,) bool
     "Rows that meet the conditions."
     column = self.model.encoder.resolved
-    met = [meets_condition(c, column[n].to_number_line(frame[n])) for n, c in self.conditions.items()]
+    met = [meets_condition(c, column[n].to_number_line(frame[n])) for n, c in self.conditions.items() if n in frame]
     return np.logical_and.reduce(met) if met else np.ones(len(frame), bool)
 
 
 @patch
 def select(
     self: UserPieces,
-    frame: pd.DataFrame,  # rows of users that were drawn, at least one
+    frame: pd.DataFrame,  # rows of users that were drawn
     owner: np.ndarray,  # (rows,) number of each row's user, ascending
 ) -> tuple:  # the rows that are taken, and the number of each one's user, from 0
     "Rows that meet the conditions, as many as are wanting. Counts the users that had one."
     keep = self.kept(frame)
-    self.met, self.drawn = self.met + len(np.unique(owner[keep])), self.drawn + int(owner[-1] - owner[0]) + 1
+    self.met, self.drawn = self.met + len(np.unique(owner[keep])), self.drawn + int(np.ptp(owner) + 1 if len(owner) else 0)
     frame, owner = frame[keep].reset_index(drop=True), pd.factorize(owner[keep])[0]
     if self.users is None:
         wanting = self.n - self.rows
@@ -614,13 +688,15 @@ def dressed(
     self: UserPieces,
     frame: pd.DataFrame,
     owner: np.ndarray,  # (rows,) number of each row's user, from 0
+    users: pd.Series = None,  # ids of the users; None: fresh ones
 ) -> pd.DataFrame:
     "Rows with the declared dtypes and fresh ids: one a user, and one a row for other ids."
     out = modelled_part(self.model.encoder).apply_dtypes(frame, self.rng)
     for name in self.ids.columns:
-        of_user = name == self.unit
-        ids = self.ids.take(name, int(owner[-1]) + 1 if of_user else len(frame))
-        cells = ids.iloc[owner if of_user else slice(None)].reset_index(drop=True)
+        if name == self.unit:
+            cells = (self.ids.take(name, int(owner[-1]) + 1) if users is None else users).iloc[owner].reset_index(drop=True)
+        else:
+            cells = self.ids.take(name, len(frame))
         out[name] = apply_dtype(cells, self.schema[name]).to_numpy()
     return out[[name for name in self.schema if name in out]]
 
@@ -638,6 +714,55 @@ def pieces(self: UserPieces):  # yields DataFrames
             if len(frame):
                 self.rows, self.made = self.rows + len(frame), self.made + int(owner[-1]) + 1
                 yield self.dressed(frame, owner)
+            if self.is_enough():
+                break
+
+# %% ../nbs/74_synthesizer.ipynb #tt746
+@patch
+def select_tables(
+    self: UserPieces,
+    users: pd.DataFrame,  # that were drawn
+    rows: pd.DataFrame,  # theirs
+    owner: np.ndarray,  # (rows,) number of each row's user, ascending
+) -> tuple:  # users and rows that are taken, and the number of each row's user, from 0
+    "Users that meet the conditions, as many as are wanting, and those of their rows that do."
+    here, rows_kept = self.kept(users), self.kept(rows)
+    if any(name in rows for name in self.conditions):
+        here = here & np.isin(np.arange(len(users)), owner[rows_kept])
+    self.met, self.drawn = self.met + int(here.sum()), self.drawn + len(users)
+    chosen, number = np.flatnonzero(here)[: self.users - self.made], np.full(len(users), -1)
+    number[chosen] = np.arange(len(chosen))
+    taken = rows_kept & (number[owner] >= 0)
+    return users.iloc[chosen].reset_index(drop=True), rows[taken].reset_index(drop=True), number[owner[taken]]
+
+# %% ../nbs/74_synthesizer.ipynb #tt748
+@patch
+def dressed_tables(
+    self: UserPieces,
+    users: pd.DataFrame,
+    rows: pd.DataFrame,
+    owner: np.ndarray,  # (rows,) number of each row's user, from 0
+) -> TwoTables:
+    "Both tables with the declared dtypes and fresh ids; each key of the second is one of the first."
+    key = self.ids.take(self.unit, len(users))
+    out = modelled_part(self.model.encoder).apply_dtypes(users, self.rng)
+    out[self.unit] = apply_dtype(key, self.schema[self.unit]).to_numpy()
+    return TwoTables(out[[name for name in self.schema if name in out]], self.dressed(rows, owner, key))
+
+
+@patch
+def table_pairs(self: UserPieces):  # yields TwoTables
+    "Users and their rows, until there are as many users as were asked for."
+    empty = 0
+    while not self.is_enough():
+        for part in draw_user_tables(self.model, self.next_count(), self.rng):
+            users, rows, owner = self.select_tables(*part)
+            empty = 0 if len(users) else empty + 1
+            if empty > TRIES_FOR_ROWS:
+                raise InputError("where: the model gives no such rows, or too few to find them")
+            if len(users):
+                self.made += len(users)
+                yield self.dressed_tables(users, rows, owner)
             if self.is_enough():
                 break
 
@@ -704,6 +829,44 @@ def sample(
     kind = kind or self.kind_
     return to_kind(frame.rename(columns=self.labels_) if kind == "pandas" else frame, kind, self.schema)
 
+# %% ../nbs/74_synthesizer.ipynb #tt74b
+@patch
+def sample_table_chunks(
+    self: DPVAESynthesizer,
+    n_units: int,  # users, those without rows included
+    where: dict = None,  # as in `sample`
+    seed: int = None,  # in place of the synthesizer's
+    ids: dict = None,  # as in `sample`
+):  # yields TwoTables
+    "The tables that `sample_tables` makes, in pieces of some thousand users."
+    if not hasattr(self, "released_"):
+        raise InputError("sample: fit or load a model first")
+    if not self.learns_histories:
+        raise InputError("n_units: this model has no histories of users (order_by, units): sample gives rows")
+    check_size(None, n_units)
+    rng = seeded_generator(self.seed if seed is None else seed, FOR_SAMPLES)
+    return UserPieces(self, None, int(n_units), rng, parse_conditions(self.released_.encoder, where), ids).table_pairs()
+
+
+@patch
+def sample_tables(
+    self: DPVAESynthesizer,
+    n_units: int,  # users, those without rows included
+    where: dict = None,  # as in `sample`: on columns of users it chooses users, on others rows and users who have one
+    seed: int = None,  # in place of the synthesizer's
+    kind: str = None,  # 'pandas', 'arrow' or 'polars'; None: that of the table that was fitted
+    ids: dict = None,  # as in `sample`
+) -> TwoTables:  # units and rows, columns and dtypes as in the schema
+    "Two synthetic tables. Post-processing: every key of the rows is in the table of units, where each comes once."
+    if kind not in (None, *FRAME_KINDS):
+        raise InputError(f"kind must be one of {', '.join(FRAME_KINDS)}")
+    parts, made = zip(*self.sample_table_chunks(n_units, where, seed, ids)), []
+    for frames, schema in zip(parts, split_schema(self.schema, self.unit)):
+        frame = pd.concat(frames, ignore_index=True)
+        frame = frame.rename(columns=self.labels_) if (kind or self.kind_) == "pandas" else frame
+        made.append(to_kind(frame, kind or self.kind_, schema))
+    return TwoTables(*made)
+
 # %% ../nbs/74_synthesizer.ipynb #sy60
 def read_gaps(
     schema: Schema,
@@ -757,6 +920,28 @@ def impute(
     filled = self.released_.encoder.apply_dtypes(filled, rng).assign(**{name: ids[name] for name in ids})
     return filled.set_axis(data.index) if isinstance(data, pd.DataFrame) else filled
 
+# %% ../nbs/74_synthesizer.ipynb #aw02
+@patch
+def answer(
+    self: DPVAESynthesizer,
+    statistic: str,  # 'share', 'count' or 'mean'
+    of=None,  # conditions of what is counted (column → value, list or range); the name of a number for a mean
+    where: dict = None,  # conditions of the rows that are looked at
+    by=None,  # a column, or a list of two: an answer for each group
+    between: tuple = None,  # two groups of the column `by`, each a value, list or range: their difference
+    population: bool = False,  # intervals for the population that the rows are a sample of
+) -> pd.DataFrame:  # a row a group: estimate, lower, upper, known, reason; p_value of a difference
+    """What is known of the real table, with 95 % intervals. Post-processing: it costs nothing, as often as you like.
+
+    `known` is measured (one released table has it: the interval holds at every ε), modelled (it holds on average over
+    questions at ε of 1 and more), indicative (never with a p-value), or refused, with the reason."""
+    if not hasattr(self, "released_"):
+        raise InputError("answer: fit or load a model first")
+    if self.learns_histories:
+        raise InputError("answer: a model of histories has no answers with error bars; sample it")
+    return ask(self.released_, statistic, of, where, by, between, population)
+
+
 # %% ../nbs/74_synthesizer.ipynb #wm01
 @patch(as_prop=True)
 def schema_(self: DPVAESynthesizer) -> Schema:
@@ -785,9 +970,9 @@ def check_declared(
     "Refuse a certificate that says something else than the options, the schema and the model."
     marked = tuple(map(printable_line, getattr(synth.schema, "from_data", ())))
     own = {
-        "epsilon": float(synth.epsilon), "delta": float(synth.delta), "unit": unit_words(synth.unit),
+        "epsilon": float(synth.epsilon), "delta": float(synth.delta), "unit": unit_words(synth.unit, synth.two_tables),
         "max_rows_per_unit": synth.max_rows_per_unit, "adjacency": ADJACENCY, "accountant": ACCOUNTANT,
-        "cross_check": CROSS_CHECK, "from_data": marked, "not_covered": not_covered_lines(marked),
+        "cross_check": CROSS_CHECK, "from_data": marked, "not_covered": not_covered_lines(marked, c.budget is not None),
         "columns": tuple(describe_columns(model.encoder)),
     }
     if wrong := [name for name, value in own.items() if getattr(c, name) != value]:
@@ -826,13 +1011,29 @@ def check_pair_tables(
     "Refuse more tables of pairs than the ledger has paid for."
     fields, names = model.encoder.fields, {s.name for s in c.spends}
     declared = set(released_cliques(fields, synth.workload)[0])
-    tables = [clique for clique in model.calibration.targets if len(clique) > 1 and clique not in declared]
+    tables = [clique for clique in model.released.tables if len(clique) > 1 and clique not in declared]
     chosen = {n for n in names if n.startswith("pair marginals")}
     if any(n.replace("marginals", "selection") not in planned for n in chosen):
         return  # all pairs were counted
     paid = [clique for clique in tables if "target pairs" in names and synth.target in {fields[j].column for j in clique}]
     if len(tables) - len(paid) > pairs * len(chosen):
         raise CertificateError("it holds more tables of pairs than its ledger paid for")
+
+# %% ../nbs/74_synthesizer.ipynb #cn02
+def check_counts(
+    synth: DPVAESynthesizer,
+    c: Certificate,
+    model: FittedModel,
+) -> None:
+    "Refuse counts whose noise or whose number of rows is not what the ledger says."
+    released, spends, k = model.released, {s.name: s for s in c.spends}, c.max_rows_per_unit
+    for name, cliques in zip(("workload", "1-way marginals"), released_cliques(model.encoder.fields, synth.workload)):
+        scales = release_scales(cliques, model.encoder.cardinalities, spends[name], k) if cliques else {}
+        if not all(math.isclose(released.scales.get(clique, 0.0), scale) for clique, scale in scales.items()):
+            raise CertificateError("the noise of its counts is not that of its ledger")
+    if (released.rows_noise == 0) != (k == 1) or (k == 1 and released.rows != c.units):
+        raise CertificateError("its number of rows is not that of its units")
+
 
 # %% ../nbs/74_synthesizer.ipynb #sy70
 def check_certificate(
@@ -850,12 +1051,13 @@ def check_certificate(
     planned, pairs, _ = planned_releases(synth.schema, c.units, budget, *options)
     check_ledger_lines(c, planned)
     check_pair_tables(synth, c, model, planned, pairs)
+    check_counts(synth, c, model)
     return c
 
 # %% ../nbs/74_synthesizer.ipynb #c028k
 NUMBERS, WORDS = (int, float), (str, type(None))
 SAVED_OPTIONS = {"epsilon": NUMBERS, "delta": NUMBERS, "unit": WORDS, "max_rows_per_unit": int, "target": WORDS, "order_by": WORDS}
-SAVED_OPTIONS |= {"seed": (int, type(None)), "workload": list, "accept_draft": bool}  # option → types
+SAVED_OPTIONS |= {"seed": (int, type(None)), "workload": list, "accept_draft": bool, "two_tables": bool}  # option → types
 
 
 @patch
@@ -918,7 +1120,8 @@ def load(
         self.check()
         if self.learns_histories:
             units = check_whole("units", body["certificate"].get("units"), 1)
-            self.released_ = unpack_histories_model(body, tensors, self.order_by, self.max_rows_per_unit, units)
+            shape = self.order_by, self.max_rows_per_unit, units, 1 - self.two_tables
+            self.released_ = unpack_histories_model(body, tensors, *shape)
         else:
             self.released_ = unpack_model(body, tensors, self.target, self.max_rows_per_unit if self.groups_rows else 0)
         self.kind_ = FRAME_KINDS[FRAME_KINDS.index(body["table"])]

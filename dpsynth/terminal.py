@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['ISSUES', 'DEBUG_WARNING', 'app', 'PLAIN_TERMINAL', 'MECHANISM_NAMES', 'DataArgument', 'ModelArgument', 'SchemaOption',
-           'EpsilonOption', 'DeltaOption', 'UnitOption', 'UnitRowsOption', 'OrderByOption', 'WorkloadOption',
-           'TargetOption', 'SeedOption', 'code_place', 'explain_error', 'report_error', 'operator_warnings',
-           'CommandGroup', 'refuse_use', 'run_command', 'try_writing', 'output_path', 'writing_folder',
-           'output_console', 'show_table', 'printed', 'show_next', 'show_ledger', 'progress_bar', 'cli_command',
-           'option_type', 'input_type', 'check_seed']
+           'EpsilonOption', 'DeltaOption', 'BudgetOption', 'UnitOption', 'UnitRowsOption', 'OrderByOption',
+           'WorkloadOption', 'TargetOption', 'SeedOption', 'code_place', 'explain_error', 'report_error',
+           'operator_warnings', 'CommandGroup', 'refuse_use', 'run_command', 'try_writing', 'output_path',
+           'writing_folder', 'output_console', 'show_table', 'printed', 'show_next', 'show_ledger', 'progress_bar',
+           'cli_command', 'option_type', 'input_type', 'command_group', 'check_seed']
 
 # %% ../nbs/90_terminal.ipynb #term02
 import inspect
@@ -297,12 +297,12 @@ def progress_bar():  # tell(words, done=0, total=None)
         )
 
 # %% ../nbs/90_terminal.ipynb #c024
-def cli_command(name: str, example: str):
+def cli_command(name: str, example: str, group: typer.Typer = app):
     "Make a function a command; its help is its docstring, paragraph by paragraph, and ends with an example."
 
     def register(function):
         text = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.getdoc(function))
-        return app.command(name, help=text, epilog=f"[bold]Example[/bold]\n\n{example}")(function)
+        return group.command(name, help=text, epilog=f"[bold]Example[/bold]\n\n{example}")(function)
 
     return register
 
@@ -313,9 +313,22 @@ def option_type(kind, *names: str, metavar: str = None, callback=None, **said: s
     return Annotated[kind, typer.Option(*names, **shown, **said)]
 
 
-def input_type(metavar: str, help: str):
-    "The type of a command's first word, the path of its input."
-    return Annotated[Path, typer.Argument(metavar=metavar, help=help, show_default=False)]
+def input_type(metavar: str, help: str, kind=Path):
+    "The type of a command's first words, such as the path of its input."
+    return Annotated[kind, typer.Argument(metavar=metavar, help=help, show_default=False)]
+
+# %% ../nbs/90_terminal.ipynb #cg02
+def command_group(name: str, help: str) -> typer.Typer:
+    "A command that has commands of its own."
+    group = typer.Typer(rich_markup_mode="rich")
+
+    @group.callback(invoke_without_command=True)
+    def show_help(context: typer.Context):
+        if context.invoked_subcommand is None:
+            print(context.get_help())
+
+    app.add_typer(group, name=name, help=help)
+    return group
 
 # %% ../nbs/90_terminal.ipynb #c025
 def check_seed(seed: int | None):
@@ -330,6 +343,7 @@ ModelArgument = input_type("MODEL", "A model file that fit wrote.")
 SchemaOption = option_type(Path, "--schema", metavar="FILE", help="What is public about the table: .yaml or .json.")
 EpsilonOption = option_type(float, "--epsilon", metavar="E", help="The privacy budget ε, above 0, at most 100.")
 DeltaOption = option_type(float, "--delta", metavar="D", help="δ, below 1 / number of units. Default: 1e-6.")
+BudgetOption = option_type(Path | None, "--budget", metavar="FILE", help="Charge a budget that all uses of the table share.")
 UnitOption = option_type(str | None, "--unit", metavar="COLUMN", help="Protect all rows of one user. Without it: each row.")
 UnitRowsOption = option_type(int, "--max-rows-per-unit", metavar="K", help="Rows kept of each unit. Default: 1.")
 OrderByOption = option_type(str | None, "--order-by", metavar="COLUMN", help="Orders a unit's rows: learn their histories.")
