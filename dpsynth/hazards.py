@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['MET', 'IN_PART', 'OWNER', 'NOT_MET', 'LEVELS', 'HAZARDS', 'COUNTED', 'WEAK_EPSILON', 'DISCOVERIES', 'HAZARDS_STYLE',
            'HAZARDS_TEMPLATE', 'Hazard', 'hazard', 'settled', 'size_of_epsilon', 'size_of_delta', 'unit_of_privacy',
-           'number_of_units', 'bounds_from_data', 'randomness', 'checklist', 'hazards_section']
+           'number_of_units', 'bounds_from_data', 'randomness', 'repeated_releases', 'tuning', 'checklist',
+           'hazards_section']
 
 # %% ../nbs/68_hazards.ipynb #hz04
 from collections import Counter
@@ -178,11 +179,27 @@ settled("program", "A forged certificate", "The file says less than was spent.",
         71_certificate: It is checked, not believed
         tests/07_hostile_files: Forged certificates""")  # fmt: skip
 
+# %% ../nbs/68_hazards.ipynb #hz54
+@hazard("ground", "Repeated releases", "Every table about the same people spends an ε of its own, and they add up.", """
+    15_table_budget: The total
+    15_table_budget: Copies of the file""")
+def repeated_releases(c) -> tuple:
+    "Whether all uses of the table are added up."
+    if c.budget:
+        spent = f"{c.budget['charges']} charges to the budget {c.budget['id']} cost ε = {c.budget['composed']:.4g} of {c.budget['epsilon']:g} together"
+        return IN_PART, f"{spent} when the fit ended. Is anything about these people outside it, or charged to a copy of its file?"
+    return OWNER, "How many certificates are there for these people, this year and before? Add their ε up."
+
+
+@hazard("ground", "Tuning", "The best of many fits was chosen by looking at the real rows.", "15_table_budget: The charge of a fit")
+def tuning(c) -> tuple:
+    "Whether other fits on the same people are added up."
+    if c.budget:
+        return IN_PART, "Fits that were charged to the budget are in its total. Was one made outside, or chosen by looking at the real rows?"
+    return OWNER, "How many fits were made, and how was this one chosen? A choice on public data, or before the first fit, costs nothing."
+
+
 # %% ../nbs/68_hazards.ipynb #hz39
-settled("ground", "Repeated releases", "Every table about the same people spends an ε of its own, and they add up.", OWNER,
-        "How many certificates are there for these people, this year and before? Add their ε up.")  # fmt: skip
-settled("ground", "Tuning", "The best of many fits was chosen by looking at the real rows.", OWNER,
-        "How many fits were made, and how was this one chosen? A choice on public data, or before the first fit, costs nothing.")  # fmt: skip
 settled("ground", "Evaluation reports", "Figures that compare with the real table are exact facts about it.", OWNER,
         "Who has the reports of dpsynth evaluate, and plots of the real table? They must not travel with the synthetic one.")  # fmt: skip
 settled("ground", "Usefulness and bias", "Noise blurs small groups most: a conclusion about them may be wrong.", OWNER,
@@ -201,7 +218,7 @@ settled("ground", "Exposure by collection", "The data would do harm even if noth
 
 # %% ../nbs/68_hazards.ipynb #hz44
 def checklist(
-    c,  # a certificate: epsilon, delta, unit, units, max_rows_per_unit, from_data, noise_source, ledger
+    c,  # a certificate: epsilon, delta, unit, units, max_rows_per_unit, from_data, noise_source, ledger, budget
 ) -> list:  # dicts: level, hazard, risk, answer, words, tests
     "Every hazard, and how it stands for one certificate."
     rows = []

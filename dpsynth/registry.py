@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import yaml
 
-from .certificate import Certificate, model_digest, totals_words
+from .certificate import budget_sentence, Certificate, model_digest, totals_words
 from .core import InputError
 from .files import Dialect, read_header
 
@@ -104,6 +104,7 @@ def deployment_facts(c: Certificate) -> dict:
         "release_type": "One release",
         "release_type_details": paragraph(
             f"One model file, fitted {c.date}. Tables that are drawn from it later cost nothing more.",
+            f"Uses of the real table share a budget: {budget_sentence(c.budget)}." if c.budget else "",
             blank("which other releases about the same people there were or will be; each adds an ε of its own"),
         ),
         "data_source_type": "Static",
