@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['CONDITION_SIGN', 'QUESTION_PARTS', 'split_condition', 'ordered_end', 'range_end', 'join_ends', 'split_values',
            'parse_where', 'parse_id_patterns', 'sampled_pieces', 'with_progress', 'sample_in_parts', 'rows_of_pairs',
-           'sample_two_tables', 'outside_quotes', 'split_question', 'without_quotes', 'parse_question', 'answer_lines',
-           'to_json_text', 'read_certified', 'certificate_facts', 'show_certificate', 'write_form', 'certificate_forms',
+           'sample_two_tables', 'outside_quotes', 'split_question', 'without_quotes', 'parse_question', 'to_json_text',
+           'answer_lines', 'read_certified', 'certificate_facts', 'show_certificate', 'write_form', 'certificate_forms',
            'show_proven']
 
 # %% ../nbs/93_cli_sample.ipynb #cli_02
@@ -344,6 +344,11 @@ def parse_question(
     return asked
 
 
+# %% ../nbs/93_cli_sample.ipynb #sa23
+def to_json_text(value: dict) -> str:
+    "JSON as all commands write it: indented, with letters as they are, and no NaN."
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+
 # %% ../nbs/93_cli_sample.ipynb #an08
 _Question = input_type("QUESTION", "Such as 'share of income = >50K where age >= 40 by sex'.", str)
 _Population = option_type(bool, "--population", help="Intervals for the population that the rows are a sample of.")
@@ -375,11 +380,6 @@ def _answer(model: ModelArgument, question: _Question, population: _Population =
     heads = ("", "estimate", "lower", "upper", *(["p-value"] if "p_value" in answers else []), "known", "reason")
     show_table(question, answer_lines(answers), heads, right=range(1, len(heads) - 2))
 
-
-# %% ../nbs/93_cli_sample.ipynb #sa23
-def to_json_text(value: dict) -> str:
-    "JSON as all commands write it: indented, with letters as they are, and no NaN."
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
 
 # %% ../nbs/93_cli_sample.ipynb #c059
 def read_certified(

@@ -789,7 +789,7 @@ def to_number_line(self: Duration, cells) -> np.ndarray:  # (n,) float64, NaN wh
     cells = cells if cells.dtype.kind == "m" else pd.to_timedelta(cells)
     return cells.dt.total_seconds().to_numpy(float, na_value=np.nan)
 
-
+# %% ../nbs/05_columns.ipynb #dn08c
 @patch
 def typed(self: Duration, x: pd.Series) -> pd.Series:  # seconds, NaN where missing
     "Durations of so many seconds, as timedelta64[s]."
@@ -853,7 +853,7 @@ def bounds_of(self: Duration, x: np.ndarray) -> tuple:  # x: (n,) seconds
     "Shortest and longest duration; a constant column has room above."
     return self.outward(x.min(), x.max())
 
-
+# %% ../nbs/05_columns.ipynb #dn13c
 @patch
 def suited(self: Duration, x: np.ndarray) -> Duration:  # x: (n,) seconds
     "The column with the coarsest resolution that writes every cell."

@@ -15,9 +15,6 @@ from itertools import combinations
 
 import numpy as np
 from fastcore.basics import patch
-from scipy.linalg import block_diag, solve_triangular
-from scipy.sparse import csr_matrix
-from scipy.sparse.linalg import eigsh, LinearOperator
 
 from .answers import Answer, fields_of, linearise, Ratio, refusal, ReleasedCounts, STANDS_OUT, TOO_RARE
 from .calibration import clique_cells, clique_size
@@ -56,8 +53,12 @@ AXES, MOST_AXES = 2, 12  # scores a field; axes of the pool that are tried for t
 SCORE_CLIP = 2.5  # scores beyond so many standard deviations count as this many
 
 
-def one_hot(rows: WeightedRows) -> csr_matrix:  # (N, codes of all fields)
+def one_hot(
+    rows: WeightedRows,
+) -> object:  # SciPy's csr_matrix (N, codes of all fields)
     "One column a code, fields one after another."
+    from scipy.sparse import csr_matrix  # takes a while to load, and fits need none
+
     n, fields = rows.codes.shape
     starts = np.cumsum(rows.sizes) - np.array(rows.sizes)
     return csr_matrix((np.ones(n * fields), (rows.codes + starts).ravel(), np.arange(n + 1) * fields), (n, sum(rows.sizes)))
@@ -65,6 +66,8 @@ def one_hot(rows: WeightedRows) -> csr_matrix:  # (N, codes of all fields)
 
 def leading_axes(rows: WeightedRows) -> np.ndarray:  # (axes, codes of all fields), the strongest first
     "Multiple correspondence analysis: axes along which codes of different fields go together (Greenacre 1984, chapter 5)."
+    from scipy.sparse.linalg import eigsh, LinearOperator
+
     hot, w = one_hot(rows), rows.before
     p = hot.T @ w
     root = np.sqrt(np.where(p > 1e-9, p, np.inf))
@@ -264,6 +267,8 @@ def facts_of(
     fields: tuple,
 ) -> Facts:
     "Releases with one of these fields; kept for the next question about them."
+    from scipy.linalg import block_diag
+
     if self.latest[0] != fields:
         functions, values, noise = zip(*release_functions(self, fields))
         w, singles = self.rows.weights, sum(f.shape[1] for f, _ in zip(functions, fields))
@@ -282,6 +287,8 @@ def krige(
     terms,  # of `Ratio`
 ) -> tuple:  # value; variance of its error; variance of one row's part
     "What model and releases together say of a question (Cassel, Särndal & Wretman 1976; Cressie 1993, chapter 3)."
+    from scipy.linalg import solve_triangular
+
     rows, facts = model.rows, model.facts_of(fields_of(terms))
     value, slope = linearise(terms, rows.values, rows.weights)
     slope = slope - rows.weights @ slope
