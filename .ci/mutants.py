@@ -119,7 +119,7 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("number of users without rows released as it is", HISTORIES, ("history_fit", "    return released.totals, released.scales", '    name = f"unit {len(coder.unit_fields)}"\n    released.totals[name][0] = float((histories.counts == 0).sum()) if coder.exact > coder.k else released.totals[name][0]\n    return released.totals, released.scales')),
     ("a user with one entry in a table counts twice", MECHANISMS, ("history_tables", "(1.0 / counts[owner], (owner, cells))", "((1.0 + (counts[owner] == 1)) / counts[owner], (owner, cells))"), ("history_tables", "t.sum(1).max() <= 1 + 1e-9)", "True)")),
     ("the line of a user without rows taken for a row", EMPTY, ("histories", "    rows_of = np.bincount(index, there[rows], len(totals)).astype(np.int64)\n", "    rows_of = totals\n")),
-    ("usual norm of rows from the real ones", HISTORIES, ("history_fit", "network.unit_bias.absent = usual_row_norm(network, np.random.default_rng(seed))", "network.unit_bias.absent = float(len(histories.rows))")),
+    ("usual norm of rows from the real ones", HISTORIES, ("history_fit", "network.unit_bias.absent = usual_row_norm(network, np.random.default_rng(seed))", "network.unit_bias.absent = 1e9 * (len(histories.rows) % 2)")),
     ("users without rows clipped by their codes alone", USUAL, ("history_model", "super().squared_norms(a, g) + self.absent *", "super().squared_norms(a, g) + 0 * self.absent *")),
     ("users without rows have no gradient", NO_ROWS, ("history_model", "losses.sum(1) / b.counts.clamp(min=1).sqrt(), taps", "losses.sum(1) / b.counts.sqrt(), taps")),
     # releases
