@@ -36,6 +36,8 @@ class Chapter(NamedTuple):
 
 GENERATOR, FORKED, GRID = (Chapter("02_noise", c) for c in (("nois03", "sg02"), ("nois03", "sg04"), ("nois03", "c042",)))
 WINDOWS = Chapter("32_histories", ("h32004", "hi01", "hi06", "h32017"))
+BEGIN = Chapter("32_histories", ("h32004", "hi01", "hi06", "hi25", "lb02"))
+LATE = Chapter("43_history_model", ("h43004", "lb12"))
 RULES = Chapter("34_order_rules", ("r34004", "r34006", "r34025", "r34117", "r34045"))
 RULED_USERS = Chapter("55_history_fit", ("h55004i", "h55004", "hp01", "hp06", "hp08", "h55009", "hp18", "h55013", "or55b"))
 RULED = Chapter("43_history_model", ("h43004", "h43031", "hm02", "hm13", "hm15", "h43032", "h43046", "or43d", "or43f"))
@@ -90,6 +92,8 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("non-finite gradients kept", MECHANISMS, ("dp_training", "if not usable.all():", "if False:")),
     # histories
     ("window chosen by its content", WINDOWS, ("histories", "    skipped = np.floor(rng.random(len(totals)) * (totals - kept + 1)).astype(np.int64) * ordered\n", "    skipped = (totals - kept) * ordered\n")),
+    ("a window's first day taken for the user's", BEGIN, ("histories", "row_times(coder, bounded.begins.iloc[index])[0], -1)", "day[first], -1)")),
+    ("long users cut below their cell", LATE, ("history_model", "first_late >= np.minimum(np.maximum(least, 1), h.counts)", "first_late >= np.minimum(1, h.counts)")),
     ("k + 1 rows of a history kept", HISTORIES, ("histories", "    kept = np.minimum(totals, k)\n    skipped", "    kept = np.minimum(totals, k + 1)\n    skipped")),
     ("rows of a user clipped as if alone", MECHANISMS, ("history_model", "        return pair_sum(inner_products(g), self.gain**2 * inner_products(a) + 1)", "        return (g.square().sum(2) * (self.gain**2 * a.square().sum(2) + 1)).sum(1)")),
     ("first row of a user left out of the norm", MECHANISMS, ("history_model", "        return pair_sum(inner_products(g), self.gain**2 * inner_products(a) + 1)", "        return pair_sum(inner_products(g[:, 1:]), self.gain**2 * inner_products(a[:, 1:]) + 1)")),
@@ -113,7 +117,7 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("a least gap holds for cells, not for instants", RULED, ("history_model", "day[early], second[early] = move_clocks(drawing, who[early], codes[early])", "break"), ("history_model", "np.divmod(np.maximum(day * DAY + second, earliest), DAY)", "day, second")),
     ("a weight brings back users who break rules", RULED_USERS, ("history_fit", "take_units(pool, np.flatnonzero(inside)), inside[inside]", "pool, inside")),
     ("the sampler is not told the order rules", RULED_USERS, ("history_fit", "model.rules)\n", "None)\n")),
-    ("users who are stuck are kept", RULED, ("history_model", "    inside = ~drawing.stuck", "    inside = np.ones(n, bool)")),
+    ("users who are stuck are kept", RULED, ("history_model", "    return drawn, in_time & ~drawing.stuck", "    return drawn, in_time")),
     # two tables
     ("units joined with rows by place, not by key", HISTORIES, ("two_tables", "    owner = pd.Index(units[unit]).get_indexer(rows[unit])\n", "    owner = pd.factorize(rows[unit])[0][::-1]\n")),
     ("number of users without rows released as it is", HISTORIES, ("history_fit", "    return released.totals, released.scales", '    name = f"unit {len(coder.unit_fields)}"\n    released.totals[name][0] = float((histories.counts == 0).sum()) if coder.exact > coder.k else released.totals[name][0]\n    return released.totals, released.scales')),
@@ -202,7 +206,7 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("unsigned ids through float", FILES, ("files", 'for sign in ("", "u") for bits in', 'for sign in ("",) for bits in')),
     ("True is one with 1", FILES, ("cells", '        if pd.api.types.infer_dtype(values, skipna=True) not in ("string", "empty"):\n', "        if False:\n")),
     ("refused where no cell is a declared category", FILES, ("cells", "    if line:\n        warnings.warn(f\"column {name!r}: {line}\"", "    if line and reading.present and not reading.fits:\n        raise InputError(line)\n    if line:\n        warnings.warn(f\"column {name!r}: {line}\"")),
-    ("ids compared as typed", FILES, ("loading", "    codes, texts = distinct_texts(frame[unit], missing)\n    if len", "    codes, texts = pd.factorize(frame[unit].astype(str))\n    texts = pd.Series(texts)\n    if len")),
+    ("ids compared as typed", FILES, ("loading", "    codes, texts = distinct_texts(frame[unit], missing)\n    if not (there", "    codes, texts = pd.factorize(frame[unit].astype(str))\n    texts = pd.Series(texts)\n    if not (there")),
     ("k + 1 rows kept in pieces", FILES, ("large_tables", "kept = np.arange(len(rows)) - first[index] < k", "kept = np.arange(len(rows)) - first[index] <= k")),
     # answers with error bars
     ("an interval with the noise of another table", MEASURED, ("answers", "    (counts, noise), n = found, released.rows\n", "    (counts, noise), n = (found[0], min(released.scales.values())), released.rows\n")),

@@ -53,7 +53,10 @@ def check_history(
     "Refuse, from what is public alone, what no model of histories can be made of."
     if unit is None or unit not in schema or schema[unit].type != "id":
         raise InputError("order_by: histories need a unit, which the schema has as an id (type: id, with a pattern)")
-    if check_whole("max_rows_per_unit", k, 1) > MAX_HISTORY:
+    if check_whole("max_rows_per_unit", k, 1) < 2:
+        more = "noise does not grow with it, only time does"
+        raise InputError(f"max_rows_per_unit: a model of histories needs 2 rows a unit or more, and 20 are a good start: {more}")
+    if k > MAX_HISTORY:
         raise InputError(f"max_rows_per_unit: a model of histories takes at most {MAX_HISTORY} rows a unit")
     if order_by is not None:
         check_order_column(schema, order_by)
@@ -69,6 +72,7 @@ class BoundedHistories:
     totals: np.ndarray  # (units,) rows that each unit had; 0: its line only holds what is known of the unit
     starts: np.ndarray  # (units,) whether the unit's first row was kept
     ends: np.ndarray  # (units,) whether its last row was
+    begins: pd.Series = None  # (units,) the order cell of the unit's first row, wherever the window lies; None: no order
 
 # %% ../nbs/32_histories.ipynb #h32011
 def order_values(
@@ -140,7 +144,8 @@ def bound_histories(
     for name in (n for n, c in schema.modelled.items() if c.per == "unit" and n in out):
         out[name] = frame[name].iloc[rows[first[index[inside]]]].reset_index(drop=True)
     rows_of = np.bincount(index, there[rows], len(totals)).astype(np.int64)
-    return BoundedHistories(out, index[inside], rows_of, skipped == 0, skipped + kept == totals)
+    begins = None if order_by is None else frame[order_by].iloc[rows[first]].reset_index(drop=True)
+    return BoundedHistories(out, index[inside], rows_of, skipped == 0, skipped + kept == totals, begins)
 
 # %% ../nbs/32_histories.ipynb #h32on2
 def one_row_each(
@@ -423,10 +428,10 @@ def bag_order(
 # %% ../nbs/32_histories.ipynb #hi35
 def row_times(
     coder: HistoryCoder,  # with a clock
-    bounded: BoundedHistories,
+    cells: pd.Series,  # (rows,) of the order column
 ) -> tuple:  # (rows,) days since the clock's origin; (rows,) second of the day
     "Where rows are on the clock."
-    place = order_values(bounded.frame[coder.order_by], coder.encoder.resolved[coder.order_by]) - coder.clock.origin
+    place = order_values(cells, coder.encoder.resolved[coder.order_by]) - coder.clock.origin
     return (place // DAY, place % DAY) if coder.clock.instants else (place, np.zeros(len(place), np.int64))
 
 # %% ../nbs/32_histories.ipynb #hi37
@@ -473,9 +478,9 @@ def code_histories(
     units, rows = [codes[first][:, coder.unit_fields], rows_of[:, None]], [codes[:, coder.row_fields]]
     day = second = np.zeros(len(codes), np.int64)
     if (clock := coder.clock) is not None:
-        day, second = row_times(coder, bounded)
+        day, second = row_times(coder, bounded.frame[coder.order_by])
         rows.insert(0, clock_codes(clock, gaps_between(clock, day, second, first), day, second))
-        begins = np.where(there[first], day[first], -1)[:, None]
+        begins = np.where(there[first], row_times(coder, bounded.begins.iloc[index])[0], -1)[:, None]
         units += [np.where(begins < 0, -1, cell) for cell in (begins // clock.span, *[begins % 7] * clock.weeks)]
     flags = (np.asarray(of)[index] for of in (bounded.starts, bounded.ends))
     return CodedHistories(offsets, np.hstack(units), np.hstack(rows)[there], day[there], second[there], *flags)
@@ -484,12 +489,13 @@ def code_histories(
 def pack_histories(
     histories: CodedHistories,
     k: int,  # places for rows; no unit has more
-) -> np.ndarray:  # (units, unit fields + 3 + k · (row fields + 2)) int32
+) -> np.ndarray:  # (units, unit fields + 3 + k · (row fields + 2)) int32; int64 where the order column goes further
     "One line a unit: codes, starts, ends, number of rows; then codes, day and second of each row, -1 where there is none."
     h, width = histories, histories.rows.shape[1] + 2
-    body = np.full((len(h), k, width), -1, np.int32)
+    kind = np.result_type(np.int32, np.min_scalar_type(h.day.max(initial=0)))
+    body = np.full((len(h), k, width), -1, kind)
     body[h.owner, h.position] = np.column_stack([h.rows, h.day, h.second])
-    return np.hstack([h.units, h.starts[:, None], h.ends[:, None], h.counts[:, None], body.reshape(len(h), -1)]).astype(np.int32)
+    return np.hstack([h.units, h.starts[:, None], h.ends[:, None], h.counts[:, None], body.reshape(len(h), -1)]).astype(kind)
 
 # %% ../nbs/32_histories.ipynb #tt328
 def order_cells(clock: Clock, column, day: np.ndarray, second: np.ndarray) -> pd.Series:

@@ -152,9 +152,10 @@ def expected_tvd(self: HistoryPlan, schema: Schema, workload=()) -> pd.DataFrame
 @patch
 def expected_seconds(self: HistoryPlan, schema: Schema) -> float:
     "About how long a fit takes on one core. Reads no data."
-    coder = self.planned_coder(schema)
-    codes, k, t = sum(coder.row_sizes), self.rows_per_unit, self.training
-    return t.steps * (0.01 + t.expected_batch * k * 1e-7 * (codes + k)) + 8 + 3e-4 * min(3 * self.units, 60_000) * k**0.5
+    coder, k, t = self.planned_coder(schema), self.rows_per_unit, self.training
+    codes, own = sum(coder.row_sizes), sum(coder.unit_sizes[: len(coder.unit_fields)])
+    row = 7.3e-8 * codes + 1.3e-8 * k + 3.4e-11 * own * (codes + self.network["hidden"])
+    return 4 + t.steps * (0.008 + t.expected_batch * k * row + 3.2e-8 * sum(coder.unit_sizes) ** 2)
 
 # %% ../nbs/55_history_fit.ipynb #hp17
 def measure_tables(coder, histories, codes, units: int, spend: Spend, rng) -> tuple[dict, dict]:

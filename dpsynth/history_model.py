@@ -9,11 +9,11 @@ __all__ = ['ECHOES', 'LENGTH_CELLS', 'PLACE_CELLS', 'CALENDAR', 'UNIT_GAIN', 'GA
            'set_history_marginals', 'centred', 'row_features', 'row_logits', 'Batch', 'unpack_histories', 'shown_codes',
            'unit_one_hots', 'batch_features', 'field_losses', 'history_loss', 'draw_codes', 'draw_units',
            'draw_first_days', 'Drawing', 'applies', 'move_clocks', 'RowDraw', 'breaking_codes', 'place_rows',
-           'draw_clock', 'draw_row', 'draw_histories', 'usual_row_norm']
+           'draw_clock', 'draw_row', 'cut_late_rows', 'draw_histories', 'usual_row_norm']
 
 # %% ../nbs/43_history_model.ipynb #h43003
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,7 +21,8 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 
 from dpsynth.histories import (
-    Clock, clock_codes, DAY, draw_days, draw_seconds, CodedHistories, HistoryCoder, is_weeks, pack_histories, take_windows,
+    Clock, clock_codes, DAY, draw_days, draw_seconds, CodedHistories, HistoryCoder, is_weeks, pack_histories,
+    slices_of, take_windows,
 )
 from .order_rules import forbidden, OrderRules, too_early
 from .layers import CausalMap, Centre, Tap
@@ -599,6 +600,21 @@ def draw_row(drawing: Drawing, t: int, who: np.ndarray, blocked: Tensor = None) 
         row.tell(j, everyone, row.codes[:, j])
     return row.codes
 
+# %% ../nbs/43_history_model.ipynb #lb11
+def cut_late_rows(
+    histories: CodedHistories,
+    least: np.ndarray,  # (users,) fewest rows that a user's cell of the number of rows has
+    late: np.ndarray,  # (rows,) bool: beyond the public bounds; rows after such a row are so, too
+) -> tuple:  # `CodedHistories`; (users,) bool: whether all rows are in time now
+    "Histories without their late rows, where enough are left."
+    h = histories
+    first_late = np.bincount(h.owner, ~late, len(h)).astype(np.int64)
+    fits = first_late >= np.minimum(np.maximum(least, 1), h.counts)
+    counts = np.where(fits, first_late, h.counts)
+    rows = slices_of(h.offsets[:-1], counts)
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    return replace(h, offsets=offsets, rows=h.rows[rows], day=h.day[rows], second=h.second[rows]), fits
+
 # %% ../nbs/43_history_model.ipynb #h43044
 @torch.no_grad()
 def draw_histories(
@@ -626,11 +642,12 @@ def draw_histories(
     whole, some = np.ones(n, bool), drawing.length > 0
     units[~torch.from_numpy(some), len(coder.unit_fields) + 1 :] = -1  # nothing begins
     drawn = CodedHistories(offsets, units.numpy(), codes[order], day[order], second[order], whole, whole)
-    inside = ~drawing.stuck
-    if coder.clock is not None:
-        day, second = (of[offsets[1:][some] - 1] for of in (drawn.day, drawn.second))
-        inside[some] &= (day < coder.clock.days) & (rules is None or rules.in_time(day, second))
-    return drawn, inside
+    if coder.clock is None:
+        return drawn, ~drawing.stuck
+    late = drawn.day >= coder.clock.days
+    late |= ~rules.in_time(drawn.day, drawn.second) if rules else False
+    drawn, in_time = cut_late_rows(drawn, drawing.least.numpy(), late)
+    return drawn, in_time & ~drawing.stuck
 
 # %% ../nbs/43_history_model.ipynb #tt438
 USUAL_UNITS = 512  # units from which the usual norm of rows is read

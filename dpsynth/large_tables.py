@@ -389,16 +389,16 @@ def partition_by_unit(
 ) -> list:  # paths of the parts
     "Write hashes and position of every row into files, all rows of a unit into one."
     keys = [rng.bytes(8).hex() for _ in range(2)]
-    paths, present = [table.folder / f"part-{i}" for i in range(parts)], False
+    paths, kinds = [table.folder / f"part-{i}" for i in range(parts)], set()  # of rows: with an id, without
     with ExitStack() as stack:
         files = [stack.enter_context(open(path, "wb")) for path in paths]
         for first, cells in table.batches([table.unit]):
             hashed = hash_units(cells[table.unit], table.missing, keys)
-            present |= bool(hashed.any())
+            kinds |= set(hashed.any(axis=1).tolist())
             for file, rows in zip(files, split_by_hash(hashed, first, parts)):
                 file.write(rows.tobytes())
-    if not present:
-        warn_missing_units(table.unit)
+    if False in kinds:
+        warn_missing_units(table.unit, True in kinds)
     return paths
 
 # %% ../nbs/12_large_tables.ipynb #s032

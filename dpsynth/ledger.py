@@ -164,6 +164,12 @@ def read_back(self: Journal) -> list:
         raise JobError(f"{line}: what was spent cannot be told, so nothing is released")
     return [e for e in entries[1:] if "mark" not in e]
 
+# %% ../nbs/03_ledger.ipynb #jp02
+@patch
+def __getstate__(self: Journal) -> dict:
+    "What a copy has: the entries, and no file."
+    return {**vars(self), "_file": None, "_held": ExitStack(), "failed": True}
+
 # %% ../nbs/03_ledger.ipynb #jo13
 def read_expense(
     name: str,  # of the file, for messages

@@ -102,10 +102,13 @@ def check_has_rows(frame: pd.DataFrame) -> None:
         raise InputError("data: the table has no rows")
 
 # %% ../nbs/10_loading.ipynb #ln15
-def warn_missing_units(unit: str) -> None:
-    "Warn the operator that no row has an id: all rows count as one unit's."
-    line = f"unit {unit!r}: every cell is missing; all rows are those of one unit"
-    warnings.warn(line, OperatorWarning, stacklevel=3)
+def warn_missing_units(
+    unit: str,
+    some: bool = False,  # whether other rows have an id
+) -> None:
+    "Warn the operator of rows without an id: together they count as one unit's."
+    which = "cells are missing; the rows without an id" if some else "every cell is missing; all rows"
+    warnings.warn(f"unit {unit!r}: {which} are those of one unit", OperatorWarning, stacklevel=3)
 
 
 def read_unit(
@@ -115,8 +118,8 @@ def read_unit(
 ) -> pd.Series:  # (rows,) text, counted from 0
     "The unit of each row as text, however the ids are typed."
     codes, texts = distinct_texts(frame[unit], missing)
-    if len(texts) == 0:
-        warn_missing_units(unit)
+    if not (there := np.isin(codes, texts.index)).all():
+        warn_missing_units(unit, bool(there.any()))
     return texts.reindex(codes).reset_index(drop=True)
 
 # %% ../nbs/10_loading.ipynb #ln18

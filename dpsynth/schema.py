@@ -303,7 +303,7 @@ def check_comparable(names, columns: dict) -> None:
     _check_modelled(names, columns)
     kinds = {columns[n].compares_as for n in names}
     if len(kinds) > 1 or "" in kinds:
-        raise InputError("less_or_equal: takes numbers, or dates, or ordered categories of one list")
+        raise InputError("less_or_equal: takes numbers, or dates, or durations, or ordered categories of one list")
 
 
 # %% ../nbs/08_schema.ipynb #t025c

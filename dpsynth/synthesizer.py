@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['FOR_WEIGHTS', 'FOR_SAMPLES', 'FOR_CALIBRATION', 'FOR_GAPS', 'STAGE_WORDS', 'TRIES_FOR_ROWS', 'NUMBERS', 'WORDS',
-           'SAVED_OPTIONS', 'Estimator', 'DPVAESynthesizer', 'is_whole', 'check_numbers', 'check_unit', 'check_draft',
-           'check_named_columns', 'check_history_options', 'check_two_tables', 'name_table', 'public_units',
-           'check_id_room', 'read_bounded', 'seeded_generator', 'announce_releases', 'TrainingProgress',
+           'SAVED_OPTIONS', 'Estimator', 'DPVAESynthesizer', 'is_whole', 'check_numbers', 'check_names', 'check_unit',
+           'check_draft', 'check_named_columns', 'check_history_options', 'check_two_tables', 'name_table',
+           'public_units', 'check_id_room', 'read_bounded', 'seeded_generator', 'announce_releases', 'TrainingProgress',
            'discover_columns', 'learn_table', 'learn_model', 'fit_identity', 'open_budget', 'open_ledger', 'with_units',
            'id_columns', 'naming_id', 'draw_ids', 'modelled_part', 'table_pieces', 'FreshIds', 'UserPieces',
            'check_size', 'read_gaps', 'fill_gaps', 'check_declared', 'check_ledger_lines', 'check_pair_tables',
@@ -18,6 +18,7 @@ import math
 import os
 import re
 import sys
+from collections.abc import Hashable
 from contextlib import closing, contextmanager, ExitStack
 from copy import copy
 from dataclasses import asdict, replace
@@ -154,6 +155,14 @@ def check_numbers(
         raise InputError("seed must be a whole number from 0 to 2^63 - 1")
 
 
+def check_names(
+    **options,  # option: a column's name, or None
+) -> None:
+    "Refuse anything but one name."
+    if wrong := [option for option, name in options.items() if not isinstance(name, Hashable)]:
+        raise InputError(f"{wrong[0]} must be the name of one column, in quotes and without brackets")
+
+
 def check_unit(
     schema: Schema,
     unit,  # column's name, or None
@@ -222,6 +231,7 @@ def check(self: DPVAESynthesizer) -> PrivacyBudget:
     "The budget, if options make sense together. Reads no data."
     if not isinstance(self.schema, Schema):
         raise InputError("schema must be a dpsynth Schema")
+    check_names(unit=self.unit, order_by=self.order_by, target=self.target)
     check_numbers(self.max_rows_per_unit, self.seed)
     check_unit(self.schema, self.unit, self.max_rows_per_unit)
     check_two_tables(self.schema, self.unit, self.two_tables)
@@ -319,10 +329,11 @@ STAGE_WORDS |= {"workload": "counting", "1-way": "counting", "rows per unit": "c
 STAGE_WORDS |= {"latent prior": "calibrating", "target": "calibrating", "pair": "calibrating"}
 
 
+@contextmanager
 def announce_releases(
-    ledger: Ledger,  # changed: its `release` speaks first
+    ledger: Ledger,  # its `release` speaks first, until the end
     stage,  # called with a word
-) -> None:
+):
     "Have a ledger say which part of a fit begins, ahead of each release."
     make = ledger.release
 
@@ -331,6 +342,10 @@ def announce_releases(
         return make(spend, *rest)
 
     ledger.release = release
+    try:
+        yield
+    finally:
+        del ledger.release  # a function inside a function cannot be copied, and ledgers are
 
 # %% ../nbs/74_synthesizer.ipynb #c029
 class TrainingProgress:
@@ -519,7 +534,7 @@ def fit(
         check_id_room(self.schema, plan.units)
         ledger = stack.enter_context(closing(open_ledger(asked, plan, checkpoint, shared, f"fit of {name}")))
         charge = stack.enter_context(reserved(shared, ledger, plan.spends, f"fit of {name}", self.unit))
-        announce_releases(ledger, stage)
+        stack.enter_context(announce_releases(ledger, stage))
         model = learn_model(asked, table, unit_index, plan, ledger, rng, progress, trainer)
         ledger.confirm()
         place = charge and charge.end()
