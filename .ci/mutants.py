@@ -52,7 +52,7 @@ CARD = Chapter("76_registry", ("rg05", "rg10", "rg48", "rg55"))
 HAZARD = Chapter("68_hazards", ("hz05", "hz13", "hz29", "hz34"))
 BUDGET = Chapter("15_table_budget", ("tb04", "tb07", "tb09a", "tb11", "tb13a", "tb15", "tb17a", "tb18a", "tb20a", "tb22", "tb23", "tb28a", "tb27a", "tb29a", "tb31a", "tb31c", "tb34", "tb36", "tb37", "tb41"))
 MEASURED = Chapter("56_answers", ("an6704", "an6706", "an6710", "an6713", "an6716", "an6719", "an6722", "an6724", "an6726", "an6728"))
-MODELLED = Chapter("57_modelled_answers", ("an6804", "an6806", "an6809", "an6813", "an6817", "an6825"))
+MODELLED = Chapter("57_modelled_answers", ("an6804", "an6806", "an6809", "an6813", "mo09", "mo12", "an6817", "mo15", "mo18", "mo19", "mo22", "mo25", "mo28", "mo29", "mo32", "mo35", "an6825"))
 QUESTIONS = Chapter("58_questions", ("qu6904", "qu6906", "qu6909", "qu6912", "qu6915", "qu6918", "qu6921", "qu6924", "qu6928", "qu6930", "qu6931", "qu6933", "qu6935"))
 FILE_COUNTS = Chapter("72_model_file", ("mf00i", "mf00", "mf02", "mt01"))
 DRAWN = "noise = standard_normals(self.rng, len(total), self.device)"

@@ -129,13 +129,13 @@ TOO_MANY = f"it needs more than {MOST_COLUMNS} columns together"
 
 def answer_terms(
     terms,  # of `Ratio`
-    model,  # with `released` and `error_model`
+    model,  # with `released` and `checked_model`
     inexact: str = "",  # why codes do not decide the question
 ) -> Answer:
     "The answer of a released table, or of the model; refused where both have none."
     if len(fields_of(terms)) > MOST_COLUMNS:
         return refusal(TOO_MANY)
-    answer = measured_answer(terms, model.released) or modelled_answer(terms, model.error_model)
+    answer = measured_answer(terms, model.released) or modelled_answer(terms, model.checked_model)
     known = answer.grade in ("measured", "modelled")
     return replace(answer, grade="indicative", reason=inexact) if inexact and known else answer
 
@@ -211,7 +211,7 @@ NOT_MEASURED = "quantiles have no interval that was tested"
 
 
 def answer_group(
-    model,  # with `released` and `error_model`
+    model,  # with `released` and `checked_model`
     statistic: str,
     function,  # from `read_of`
     where: dict,  # factors of the rows that are looked at
@@ -237,7 +237,7 @@ def group_index(
 
 # %% ../nbs/58_questions.ipynb #qu6929
 def ask(
-    model,  # with `encoder`, `released` and `error_model`
+    model,  # with `encoder`, `released` and `checked_model`
     statistic: str,  # 'share', 'count', 'mean' or 'quantile'
     of=None,  # conditions of what is counted (column → value, list or range); the name of a number for a mean
     where=None,  # conditions of the rows that are looked at

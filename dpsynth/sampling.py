@@ -37,7 +37,7 @@ from dpsynth.calibration import (
     select_pairs, swap_rows, systematic_resample,
 )
 from .answers import code_values, ReleasedCounts
-from .modelled_answers import ErrorModel, field_scores, model_error, WeightedRows
+from .modelled_answers import CheckedModel, field_scores, model_error, WeightedRows
 from .questions import parse_conditions  # noqa: F401  also for the synthesizer
 from .plan import affordable_training, PAIR_ROUNDS, released_cliques
 
@@ -93,7 +93,7 @@ class FittedModel:
         return calibrate_for_any_pool(self)
 
     @cached_property
-    def error_model(self) -> ErrorModel:
+    def checked_model(self) -> CheckedModel:
         "Rows of the model, held against the released counts: what answers with error bars are computed from."
         return hold_against_counts(self)
 
@@ -399,7 +399,7 @@ def multipliers(
 FEWEST_ANSWER_ROWS, MOST_ANSWER_ROWS = 20_000, 60_000  # of the pool that answers are computed from
 
 
-def hold_against_counts(model: FittedModel) -> ErrorModel:
+def hold_against_counts(model: FittedModel) -> CheckedModel:
     "A pool with weights before and after pairs were counted, and the error that the counts show."
     encoder, targets, sizes = model.encoder, model.calibration.targets, model.encoder.cardinalities
     size = int(np.clip(model.released.rows, FEWEST_ANSWER_ROWS, MOST_ANSWER_ROWS))
@@ -411,7 +411,7 @@ def hold_against_counts(model: FittedModel) -> ErrorModel:
     ordered = [code_values(coder) is not None or getattr(column, "ordered", False) for coder, column in resolved]
     rows = WeightedRows(pool, sizes, before, weights)
     scores = field_scores(rows, ordered)
-    return ErrorModel(rows, model.released, scores, model_error(rows, scores, model.released))
+    return CheckedModel(rows, model.released, scores, model_error(rows, scores, model.released))
 
 
 # %% ../nbs/70_sampling.ipynb #s019a
