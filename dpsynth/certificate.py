@@ -7,9 +7,9 @@ __all__ = ['NOT_COVERED', 'OUTSIDE_BUDGET', 'ADJACENCY', 'ACCOUNTANT', 'CROSS_CH
            'MAX_STEPS', 'MIN_NOISE', 'CERTIFICATE_TEMPLATES', 'TABLE_SECTION', 'NOT_PROVEN', 'CertificateError',
            'not_covered_lines', 'not_covered_help', 'release_help', 'describe_column', 'describe_columns',
            'Certificate', 'fit_date', 'unit_words', 'totals_words', 'budget_sentence', 'certificate_lines',
-           'check_types', 'check_place', 'implied_pairs', 'promise_section', 'person_section', 'unit_section',
-           'known_columns_section', 'software_section', 'spent_section', 'not_covered_section', 'verify_section',
-           'certificate_sections', 'model_digest']
+           'check_types', 'check_budget_place', 'implied_pairs', 'promise_section', 'person_section', 'rows_used',
+           'unit_section', 'known_columns_section', 'software_section', 'spent_section', 'not_covered_section',
+           'verify_section', 'certificate_sections', 'model_digest']
 
 # %% ../nbs/71_certificate.ipynb #cert02
 import hashlib
@@ -250,7 +250,7 @@ def check(self: Certificate):  # itself
     if not lower - _TOLERANCE <= total <= 1.1 * upper + 0.01:  # a PLD rounds up: a tenth where ε is small and steps are many
         raise CertificateError("two accountants do not agree about its ledger")
     if self.budget is not None:
-        check_place(self.budget, spends, delta)
+        check_budget_place(self.budget, spends, delta)
     for r, s in zip(self.ledger, spends):
         if _differ(r["epsilon_alone"], s.epsilon_alone(delta)):
             raise CertificateError(f"the line {printable_line(s.name, 40)!r} of its ledger costs another ε than it says")
@@ -351,7 +351,7 @@ def from_dict(cls: Certificate, saved: dict):
 _PLACE = {"id": str, "head": str, "epsilon": (int, float), "delta": (int, float), "composed": (int, float), "place": int, "charges": int, "lines": int}
 
 
-def check_place(
+def check_budget_place(
     place,  # from a file: may be anything
     spends,  # of `Spend`: those of this fit
     delta: float,  # of this fit
@@ -450,13 +450,21 @@ TABLE_SECTION = "{{ table(*facts.table) }}"
 CERTIFICATE_TEMPLATES |= dict.fromkeys(("unit.html", "columns.html", "software.html"), TABLE_SECTION)
 
 
+def rows_used(c: Certificate) -> str:
+    "Which rows of a unit were used, in words."
+    if any(r["name"] == "history tables" for r in c.ledger):
+        rest = "of the others, how many there were and when the first was"
+        return f"at most {c.max_rows_per_unit}, which follow each other where rows have an order; {rest}"
+    return f"at most {c.max_rows_per_unit}; others were dropped at random"
+
+
 def unit_section(c: Certificate) -> Section:
     "The table, and whom the promise protects."
     rows = [
         ["table", f"{c.table}, fitted {c.date}"],
         ["protected", c.unit],
         ["number of units", f"{c.units:,}, public"],
-        ["rows used of each", f"at most {c.max_rows_per_unit}; others were dropped at random"],
+        ["rows used of each", rows_used(c)],
         ["neighbouring tables", f"{c.adjacency}: one of the two lacks the data of one unit"],
     ]
     return Section("unit", "Who is protected", table=("The table and the unit of privacy", ["item", "what"], rows))

@@ -101,11 +101,10 @@ def show_room(
     path: Path,  # of a budget
 ) -> None:
     "Print what a budget of the table would hold after this fit, or that it has no room for it."
-    from dpsynth.privacy import compose_epsilon
     from dpsynth.table_budget import TableBudget
 
     table = TableBudget(path)
-    total = compose_epsilon([*table.expenses(), *plan.spends], table.total.delta)
+    total = table.total_with(plan.spends)
     fits = total <= table.total.epsilon and plan.budget.delta <= table.total.delta
     words = "" if fits else "no room: "
     print(f"{words}{path.name} would stand at ε = {total:.4f} of {table.total.epsilon:g} at δ = {table.total.delta:g}, now {table.epsilon:.4f}")

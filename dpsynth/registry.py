@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import yaml
 
-from .certificate import budget_sentence, Certificate, model_digest, totals_words
+from .certificate import budget_sentence, Certificate, model_digest, rows_used, totals_words
 from .core import InputError
 from .files import Dialect, read_header
 
@@ -85,7 +85,7 @@ def loss_facts(c: Certificate) -> dict:
     tells = f"The best attacker finds at most {best['true_positive_rate']:.3%} of members at 1 % false alarms."
     return {
         "privacy_unit": f"One {c.unit}",
-        "privacy_unit_details": paragraph(near, f"At most {c.max_rows_per_unit} row(s) of each unit were used, drawn at random."),
+        "privacy_unit_details": paragraph(near, f"Rows used of each unit: {rows_used(c)}."),
         "privacy_parameters": {"epsilon": c.epsilon, "delta": c.delta},
         "privacy_parameters_details": paragraph(f"Of ε = {c.epsilon:g}, this was spent: {totals_words(c.totals())}.", tells),
     }

@@ -38,7 +38,6 @@ from dpsynth.calibration import (
 )
 from .answers import code_values, ReleasedCounts
 from .modelled_answers import CheckedModel, field_scores, model_error, WeightedRows
-from .questions import parse_conditions  # noqa: F401  also for the synthesizer
 from .plan import affordable_training, PAIR_ROUNDS, released_cliques
 
 # %% ../nbs/70_sampling.ipynb #c014

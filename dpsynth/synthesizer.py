@@ -57,10 +57,10 @@ from dpsynth.plan import (
 from dpsynth.history_fit import (
     columns_without_missing, draw_user_frames, draw_user_tables, learn_histories, make_history_plan, planned_history_releases,
 )
-from .questions import ask
+from .questions import ask, parse_conditions
 from dpsynth.sampling import (
     calibrate_model, draw_pieces, draw_user_ids, field_marginal, first_counts, FittedModel, frame_kind, FRAME_KINDS,
-    IMPUTE_DRAWS, impute_with_retries, parse_conditions, repair_rows, rows_at_once, to_kind, train_network,
+    IMPUTE_DRAWS, impute_with_retries, repair_rows, rows_at_once, to_kind, train_network,
 )
 from dpsynth.certificate import (
     ACCOUNTANT, ADJACENCY, Certificate, CertificateError, check_types, CROSS_CHECK, describe_columns, not_covered_lines,

@@ -126,10 +126,20 @@ def expenses(
     return [s for c in self.charges.values() if c.key != but for s in c.spends]
 
 
+@patch
+def total_with(
+    self: TableBudget,
+    spends,  # that are to be charged
+    but: str = None,  # key of a charge that is left out
+) -> float:  # nats
+    "ε of all charges and these expenses together, at the budget's δ."
+    return compose_epsilon([*self.expenses(but), *spends], self.total.delta)
+
+
 @patch(as_prop=True)
 def epsilon(self: TableBudget) -> float:
     "ε of all charges together at the budget's δ: reserved or made."
-    return compose_epsilon(self.expenses(), self.total.delta)
+    return self.total_with(())
 
 # %% ../nbs/15_table_budget.ipynb #tb18
 @contextmanager
@@ -161,7 +171,7 @@ def check_room(
         raise InputError(f"unit: {name} protects {of(other[0])}, and {what} would protect {of(unit)}: that does not add up")
     if delta > self.total.delta:
         raise InputError(f"delta: {delta:g} is above the {self.total.delta:g} of {name}")
-    total, limit = compose_epsilon([*self.expenses(key), *spends], self.total.delta), self.total.epsilon
+    total, limit = self.total_with(spends, key), self.total.epsilon
     if total > limit + 1e-9:
         raise BudgetExceeded(f"epsilon: {what} would bring the total of {name} to {total:.3f}, above its {limit:g}")
 

