@@ -20,7 +20,8 @@ from nbdev.quarto import get_config, nbglob, proc_nbs, refresh_quarto_yml
 
 ROOT, SITE, SKIP = Path(__file__).resolve().parent.parent, Path("_docs"), "^[_.]|^tests$"  # folders not shown
 ASKS = r"""(?:<link\b[^>]*href="|\ssrc="|url\(["']?|@import ["'])(?:https?:)?//[^")>]*"""
-STYLE = "<style>:root { color-scheme: light dark } a { color: inherit } pre { overflow: auto } img { max-width: 100% }</style>"
+STYLE = """<style>:root { color-scheme: light dark } a { color: inherit } img { max-width: 100% }
+pre { overflow: auto } pre code { white-space: pre }</style>"""
 
 
 def check_pages(listed) -> list:
