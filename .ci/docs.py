@@ -1,7 +1,8 @@
 """The docs site in _docs/: python .ci/docs.py [--quarto]
 
 nbdev prepares the notebooks and Quarto renders them. Without --quarto, Pandoc, which is inside Quarto, makes a plain
-preview of the same notebooks. Either fails when the sidebar lacks a page, nbdev would drop text of a title cell, a link
+preview of the same notebooks. Beside each PAGE.html lies PAGE.html.md, its text for programs that read, and llms.txt
+lists them (llmstxt.org). Either fails when the sidebar lacks a page, nbdev would drop text of a title cell, a link
 or an anchor leads nowhere, or a page asks another site for something; so does a warning of nbdev's or Pandoc's."""
 
 import os
@@ -53,8 +54,12 @@ def mend(nb):
     return nb
 
 
-def markdown(nb):
-    "A prepared notebook as Quarto hands it to Pandoc, piece by piece."
+def to_html(name) -> str:  # of a notebook
+    return _nbpath2html(Path(name)).as_posix()
+
+
+def markdown(nb, plain: bool = False):
+    "A prepared notebook as Quarto hands it to Pandoc, piece by piece; `plain`: outputs as text, pictures in words."
     for c in nb.cells:
         options = dict(re.findall(r'^#\| *([\w-]+): *"?(.*?)"?$', c.source, re.M))
         if options.get("echo") != "false":
@@ -64,13 +69,14 @@ def markdown(nb):
             kind, body = min(o.get("data", {"text/plain": o.get("text")}).items(), key=lambda kv: kv[0] == "text/plain")
             if kind == "image/png":
                 body = f'```{{=html}}\n<img src="data:image/png;base64,{body}" alt="{options["fig-alt"]}">\n```'
+            if plain and options.get("output") != "asis":
+                kind, body = "text/plain", options.get("fig-alt") or o.get("text") or o["data"].get("text/plain", "")
             body = f"~~~~~~~~\n{body}\n~~~~~~~~" if kind == "text/plain" else body
-            yield body if options.get("output") == "asis" else f":::: {{.cell .cell-output}}\n{body}\n::::"
+            yield body if plain or options.get("output") == "asis" else f":::: {{.cell .cell-output}}\n{body}\n::::"
 
 
 def preview(done, pages, after):
     "The prepared notebooks as plain pages."
-    to_html = lambda name: _nbpath2html(Path(name)).as_posix()  # noqa: E731
     shutil.copytree(done, SITE, ignore=shutil.ignore_patterns("*.ipynb", "*.yml"))
     options = ["--standalone", "--mathml", "--syntax-highlighting=none", "--fail-if-warnings"]
     for name in (p.relative_to(done) for p in done.rglob("*.ipynb")):
@@ -81,6 +87,22 @@ def preview(done, pages, after):
         text = pypandoc.convert_text("\n\n".join(markdown(nbformat.read(done / name, 4))), "html", "markdown", extra)
         text = re.sub(r'href="(?!https?:)([^"#]*\.ipynb)', lambda m: f'href="{to_html(m[1])}', text)
         (SITE / to_html(name)).write_text(text, "utf-8")
+
+
+def copies(done, contents, config):
+    "Each page as Markdown beside it, and the list of all."
+    site, lines = config.doc_host + config.doc_baseurl, [f"# {config.title}", "", f"> {config.description}"]
+    for part in contents:
+        name, pages = (part["section"], part["contents"]) if "section" in part else ("Begin here", [part])
+        lines += ["", f"## {name}", ""]
+        for page in pages:
+            head, _, *rest = markdown(nbformat.read(done / page, 4), plain=True)  # between them nbdev's warning
+            about = yaml.safe_load(head.strip().strip("-"))
+            text = "\n\n".join([f"# {about['title']}", f"> {about['subtitle']}", *rest])
+            text = re.sub(r"\]\((?!\w+:)([^)#\s]*\.ipynb)", lambda m: f"]({to_html(m[1])}.md", text)
+            (SITE / f"{to_html(page)}.md").write_text(text + "\n", "utf-8")
+            lines.append(f"- [{about['title']}]({site}/{to_html(page)}.md): {about['subtitle']}")
+    (SITE / "llms.txt").write_text("\n".join(lines) + "\n", "utf-8")
 
 
 def broken(base: str) -> list:
@@ -101,7 +123,8 @@ def main():
     os.chdir(ROOT)
     os.environ["PYTHONWARNINGS"] = "error:Found cells containing imports"  # nbdev would run the other code too
     quarto, config = yaml.safe_load(Path("_quarto.yml").read_text("utf-8")), get_config()
-    pages = [p for s in quarto["website"]["sidebar"]["contents"] for p in (s["contents"] if "section" in s else [s])]
+    contents = quarto["website"]["sidebar"]["contents"]
+    pages = [p for s in contents for p in (s["contents"] if "section" in s else [s])]
     refresh_quarto_yml()
     done = proc_nbs("nbs", n_workers=2, force=True, skip_folder_re=SKIP)
     for path in done.rglob("*.ipynb"):
@@ -112,6 +135,7 @@ def main():
         shutil.move(done / SITE, SITE)
     else:
         preview(done, pages, quarto["format"]["html"]["include-after-body"]["text"])
+    copies(done, contents, config)
     if bad := check_pages(pages) + broken(config.doc_host + config.doc_baseurl):
         sys.exit("\n".join(bad))
     print(len(pages), "pages in _docs/, no warning, no broken link")
