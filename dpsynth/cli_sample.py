@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['CONDITION_SIGN', 'QUESTION_PARTS', 'split_condition', 'ordered_end', 'range_end', 'join_ends', 'split_values',
            'parse_where', 'parse_id_patterns', 'sampled_pieces', 'with_progress', 'sample_in_parts', 'rows_of_pairs',
-           'sample_two_tables', 'outside_quotes', 'split_question', 'without_quotes', 'parse_question', 'to_json_text',
-           'answer_lines', 'read_certified', 'certificate_facts', 'show_certificate', 'write_form', 'certificate_forms',
-           'show_proven']
+           'sample_two_tables', 'outside_quotes', 'split_question', 'without_quotes', 'joined_conditions',
+           'parse_question', 'to_json_text', 'answer_lines', 'read_certified', 'certificate_facts', 'show_certificate',
+           'write_form', 'certificate_forms', 'show_proven']
 
 # %% ../nbs/93_cli_sample.ipynb #cli_02
 import csv
@@ -313,25 +313,38 @@ def split_question(
     return {"statistic": statistic} | dict(parts)
 
 
-# %% ../nbs/93_cli_sample.ipynb #an05
+# %% ../nbs/93_cli_sample.ipynb #at9302
 def without_quotes(text: str) -> str:
     "A text without the quotes that protected words in it; after `in` they stay, where they protect commas."
     listed = len(outside_quotes(text, ["in"])) > 1
     return re.sub(r'^"([^"]*)"', r"\1", text) if listed else text.replace('"', "")
 
 
+# %% ../nbs/93_cli_sample.ipynb #at9303
+def joined_conditions(
+    text: str,  # such as 'sex = f and age >= 40'
+    schema,
+) -> dict:  # column → value, list of values, or range
+    "Conditions that all hold. Two values of one column never do: at --where they are a choice, here they are refused."
+    parts = [without_quotes(part) for _, part in outside_quotes(text, ["and"], list(schema))]
+    chosen = [name for name, sign, _ in (split_condition(part, schema, "question") for part in parts) if sign in ("=", "in")]
+    if twice := [name for name in chosen if chosen.count(name) > 1]:
+        refuse_use(f"question: column {twice[0]!r}: 'and' asks for two values at once; write {twice[0]} in a, b for either")
+    return parse_where(parts, schema, "question")
+
+
+# %% ../nbs/93_cli_sample.ipynb #an05
 def parse_question(
     text: str,
     schema,
 ) -> dict:  # arguments of `answer`
     "What a question asks for: words, names of columns and conditions; nothing is evaluated."
     parts, names = split_question(text, list(schema)), list(schema)
-    conditions = lambda said: parse_where([without_quotes(c) for _, c in outside_quotes(said, ["and"], names)], schema, "question")
     asked = {"statistic": parts["statistic"]}
     if "of" in parts:
-        asked["of"] = without_quotes(parts["of"]) if parts["statistic"] in ("mean", "quantile") else conditions(parts["of"])
+        asked["of"] = without_quotes(parts["of"]) if parts["statistic"] in ("mean", "quantile") else joined_conditions(parts["of"], schema)
     if "where" in parts:
-        asked["where"] = conditions(parts["where"])
+        asked["where"] = joined_conditions(parts["where"], schema)
     if "by" in parts:
         groups = [without_quotes(name) for _, name in outside_quotes(parts["by"], ["and"], names)]
         asked["by"] = groups[0] if len(groups) == 1 else groups
