@@ -22,7 +22,7 @@ from dpsynth.terminal import (
     input_type, show_next, show_table, writing_folder,
 )
 from .cli_fit import ray_options, RayAddressOption, WorkersOption
-from .core import JobError, write_atomically
+from .core import JobError, printable_line, write_atomically
 
 # %% ../nbs/93_cli_sample.ipynb #c049
 CONDITION_SIGN = re.compile(r"(\s*(?:>=|<=|=|>|<)|\s+in\s)\s*(.*)", re.DOTALL)
@@ -380,7 +380,8 @@ def answer_lines(answers) -> list:
 def _answer(model: ModelArgument, question: _Question, population: _Population = False, as_json: _AnswerJson = False):
     """Answer a question about the real table, with a 95 % interval.
 
-    It costs no privacy: it reads the model file only. Each answer says how it is known: measured (one released table
+    It costs no privacy: it reads the model file only. Where fit had --unit it is about at most
+    --max-rows-per-unit rows of each user, drawn at random. Each answer says how it is known: measured (one released table
     has it), modelled, indicative, or refused.
     """
     from dpsynth.synthesizer import DPVAESynthesizer
@@ -391,7 +392,8 @@ def _answer(model: ModelArgument, question: _Question, population: _Population =
         records = [{k: None if v != v else v for k, v in row.items()} for row in answers.reset_index().to_dict("records")]
         return print(to_json_text({"question": question, "population": population, "answers": records}))
     heads = ("", "estimate", "lower", "upper", *(["p-value"] if "p_value" in answers else []), "known", "reason")
-    show_table(question, answer_lines(answers), heads, right=range(1, len(heads) - 2))
+    note = f"of at most {synth.max_rows_per_unit} row(s) of each {printable_line(synth.unit)!r}, drawn at random" if synth.unit else ""
+    show_table(question, answer_lines(answers), heads, right=range(1, len(heads) - 2), note=note)
 
 
 # %% ../nbs/93_cli_sample.ipynb #c059

@@ -947,6 +947,7 @@ def answer(
 ) -> pd.DataFrame:  # a row a group: estimate, lower, upper, known, reason; p_value of a difference
     """What is known of the real table, with 95 % intervals. Post-processing: it costs nothing, as often as you like.
 
+    With a unit it is about the rows that were learned: at most `max_rows_per_unit` of each, drawn at random.
     `known` is measured (one released table has it: the interval holds at every ε), modelled (it holds on average over
     questions at ε of 1 and more), indicative (never with a p-value), or refused, with the reason."""
     if not hasattr(self, "released_"):
