@@ -54,6 +54,8 @@ BUDGET = Chapter("15_table_budget", ("tb04", "tb07", "tb09a", "tb11", "tb13a", "
 MEASURED = Chapter("56_answers", ("an6704", "an6706", "an6710", "an6713", "an6716", "an6719", "an6722", "an6724", "an6726", "an6728"))
 MODELLED = Chapter("57_modelled_answers", ("an6804", "an6806", "an6809", "an6813", "mo09", "mo12", "an6817", "mo15", "mo18", "mo19", "mo22", "mo25", "mo28", "mo29", "mo32", "mo35", "an6825"))
 QUESTIONS = Chapter("58_questions", ("qu6904", "qu6906", "qu6909", "qu6912", "qu6915", "qu6918", "qu6921", "qu6924", "qu6928", "qu6930", "qu6931", "qu6933", "qu6935"))
+COMPARED = Chapter("09_conditions", ("con102", "dur3"))
+LOCKS = Chapter("00_core", ("core03", "co12"))
 FILE_COUNTS = Chapter("72_model_file", ("mf00i", "mf00", "mf02", "mt01"))
 DRAWN = "noise = standard_normals(self.rng, len(total), self.device)"
 MUTANTS = [  # name, audit that must find it, patches: (module, old text, new text)
@@ -216,6 +218,11 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("the model taken for exact along its ties", MODELLED, ("modelled_answers", "return ModelError(coarse + doubt,", "return ModelError(0.0 * coarse,")),
     ("graded measured where no table was released", QUESTIONS, ("questions", "    known = answer.grade in", "    answer = replace(answer, grade='measured')\n    known = answer.grade in")),
     ("a p-value of an indicative answer", QUESTIONS, ("questions", "    if answer.grade not in (\"measured\", \"modelled\"):\n        return math.nan\n", "")),
+    ("a mean of no rows at all", MEASURED, ("answers", "if bottom @ shares <= STANDS_OUT", "if bottom @ shares < STANDS_OUT")),
+    ("rows at the edge of a bin taken for another bin's", QUESTIONS, ("discretizer", "np.concatenate([low, up(high)]), up", "np.concatenate([low, high]), up")),
+    ("a day that is cut and graded measured", QUESTIONS, ("preprocessing", "(low > lower) & (low % 86_400 != 0) |", "False & (low > lower) |")),
+    ("'> 2' of whole numbers begins at 2", COMPARED, ("conditions", "(np.floor(steps) + 1 if", "(np.floor(steps) if")),
+    ("a link to a budget with a lock of its own", LOCKS, ("core", "os.path.realpath(path)", "str(path)")),
     ("a group that is not there is answered for", MEASURED, ("answers", "STANDS_OUT = 4.0", "STANDS_OUT = -99.0")),
     ("noise in the file beside another table", FILE_COUNTS, ("model_file", "for name in sorted(names)], np.float64)", "for name in names], np.float64)")),
     ("a draft marks nothing", FILES, ("drafts", "from_data=seen", "from_data=[]")),

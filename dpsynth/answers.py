@@ -181,7 +181,7 @@ def measured_answer(
     shares, noise = counts / n, noise / n
     on = lambda function: on_cells(function, fields, released.sizes)
     for bottom in (on(t.bottom) for t in terms if t.bottom is not None):
-        if bottom @ shares < STANDS_OUT * noise * np.linalg.norm(bottom):
+        if bottom @ shares <= STANDS_OUT * noise * np.linalg.norm(bottom):
             return refusal(TOO_RARE)
     value, slope = linearise(terms, on, shares)
     spread = shares @ slope**2 - (shares @ slope) ** 2

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['CONDITION_SIGN', 'QUESTION_PARTS', 'split_condition', 'ordered_end', 'range_end', 'join_ends', 'split_values',
            'parse_where', 'parse_id_patterns', 'sampled_pieces', 'with_progress', 'sample_in_parts', 'rows_of_pairs',
-           'sample_two_tables', 'outside_quotes', 'split_question', 'without_quotes', 'parse_question', 'to_json_text',
-           'answer_lines', 'read_certified', 'certificate_facts', 'show_certificate', 'write_form', 'certificate_forms',
-           'show_proven']
+           'sample_two_tables', 'outside_quotes', 'split_question', 'without_quotes', 'joined_conditions',
+           'parse_question', 'to_json_text', 'answer_lines', 'read_certified', 'certificate_facts', 'show_certificate',
+           'write_form', 'certificate_forms', 'show_proven']
 
 # %% ../nbs/93_cli_sample.ipynb #cli_02
 import csv
@@ -22,7 +22,7 @@ from dpsynth.terminal import (
     input_type, show_next, show_table, writing_folder,
 )
 from .cli_fit import ray_options, RayAddressOption, WorkersOption
-from .core import JobError, write_atomically
+from .core import JobError, printable_line, write_atomically
 
 # %% ../nbs/93_cli_sample.ipynb #c049
 CONDITION_SIGN = re.compile(r"(\s*(?:>=|<=|=|>|<)|\s+in\s)\s*(.*)", re.DOTALL)
@@ -313,25 +313,38 @@ def split_question(
     return {"statistic": statistic} | dict(parts)
 
 
-# %% ../nbs/93_cli_sample.ipynb #an05
+# %% ../nbs/93_cli_sample.ipynb #at9302
 def without_quotes(text: str) -> str:
     "A text without the quotes that protected words in it; after `in` they stay, where they protect commas."
     listed = len(outside_quotes(text, ["in"])) > 1
     return re.sub(r'^"([^"]*)"', r"\1", text) if listed else text.replace('"', "")
 
 
+# %% ../nbs/93_cli_sample.ipynb #at9303
+def joined_conditions(
+    text: str,  # such as 'sex = f and age >= 40'
+    schema,
+) -> dict:  # column → value, list of values, or range
+    "Conditions that all hold. Two values of one column never do: at --where they are a choice, here they are refused."
+    parts = [without_quotes(part) for _, part in outside_quotes(text, ["and"], list(schema))]
+    chosen = [name for name, sign, _ in (split_condition(part, schema, "question") for part in parts) if sign in ("=", "in")]
+    if twice := [name for name in chosen if chosen.count(name) > 1]:
+        refuse_use(f"question: column {twice[0]!r}: 'and' asks for two values at once; write {twice[0]} in a, b for either")
+    return parse_where(parts, schema, "question")
+
+
+# %% ../nbs/93_cli_sample.ipynb #an05
 def parse_question(
     text: str,
     schema,
 ) -> dict:  # arguments of `answer`
     "What a question asks for: words, names of columns and conditions; nothing is evaluated."
     parts, names = split_question(text, list(schema)), list(schema)
-    conditions = lambda said: parse_where([without_quotes(c) for _, c in outside_quotes(said, ["and"], names)], schema, "question")
     asked = {"statistic": parts["statistic"]}
     if "of" in parts:
-        asked["of"] = without_quotes(parts["of"]) if parts["statistic"] in ("mean", "quantile") else conditions(parts["of"])
+        asked["of"] = without_quotes(parts["of"]) if parts["statistic"] in ("mean", "quantile") else joined_conditions(parts["of"], schema)
     if "where" in parts:
-        asked["where"] = conditions(parts["where"])
+        asked["where"] = joined_conditions(parts["where"], schema)
     if "by" in parts:
         groups = [without_quotes(name) for _, name in outside_quotes(parts["by"], ["and"], names)]
         asked["by"] = groups[0] if len(groups) == 1 else groups
@@ -367,7 +380,8 @@ def answer_lines(answers) -> list:
 def _answer(model: ModelArgument, question: _Question, population: _Population = False, as_json: _AnswerJson = False):
     """Answer a question about the real table, with a 95 % interval.
 
-    It costs no privacy: it reads the model file only. Each answer says how it is known: measured (one released table
+    It costs no privacy: it reads the model file only. Where fit had --unit it is about at most
+    --max-rows-per-unit rows of each user, drawn at random. Each answer says how it is known: measured (one released table
     has it), modelled, indicative, or refused.
     """
     from dpsynth.synthesizer import DPVAESynthesizer
@@ -378,7 +392,8 @@ def _answer(model: ModelArgument, question: _Question, population: _Population =
         records = [{k: None if v != v else v for k, v in row.items()} for row in answers.reset_index().to_dict("records")]
         return print(to_json_text({"question": question, "population": population, "answers": records}))
     heads = ("", "estimate", "lower", "upper", *(["p-value"] if "p_value" in answers else []), "known", "reason")
-    show_table(question, answer_lines(answers), heads, right=range(1, len(heads) - 2))
+    note = f"of at most {synth.max_rows_per_unit} row(s) of each {printable_line(synth.unit)!r}, drawn at random" if synth.unit else ""
+    show_table(question, answer_lines(answers), heads, right=range(1, len(heads) - 2), note=note)
 
 
 # %% ../nbs/93_cli_sample.ipynb #c059

@@ -109,6 +109,16 @@ def comparison_end(self: ColumnType, sign: str, text: str):
 
 
 @patch
+def comparison_end(self: NumberColumn, sign: str, text: str):
+    "The same where numbers have so many decimals, or none: `> 2` begins at 3."
+    value, unit = float(text), 10.0 ** (self.digits or 0)
+    if len(sign) == 2 or self.digits is None or not abs(value) * unit < 2**52:
+        return ColumnType.comparison_end(self, sign, text)
+    steps = np.round(value * unit, 6)
+    return float(np.round((np.floor(steps) + 1 if sign[0] == ">" else np.ceil(steps) - 1) / unit, self.digits))
+
+
+@patch
 def comparison_end(self: Datetime, sign: str, text: str):
     "The end of a range that a comparison with a date means; a date is its whole day."
     low, strict = sign[0] == ">", len(sign) == 1

@@ -111,10 +111,10 @@ def locked(
     wait: float = 0.0,  # seconds, for another process to let go of it
 ):
     "Hold the lock of a file while the block runs; an `InputError` if another process holds it."
-    name, process = Path(path).name, os.getpid()
-    if not Path(path).parent.is_dir():  # filelock would make it
+    name, process, real = Path(path).name, os.getpid(), os.path.realpath(path)  # links to one file share its lock
+    if not Path(real).parent.is_dir():  # filelock would make it
         raise InputError(f"{name}: cannot be written ({os.strerror(errno.ENOENT)})")
-    lock = filelock.FileLock(f"{path}.lock", thread_local=False)
+    lock = filelock.FileLock(f"{real}.lock", thread_local=False)
     try:
         lock.acquire(timeout=wait)
     except filelock.Timeout:

@@ -395,6 +395,30 @@ def overlap(self: Discretizer, spans: np.ndarray) -> list:  # a (codes,) vector 
     "How much of each code lies in the spans of a condition, 0 to 1."
     return [self.chance(np.arange(self.fields[0].cardinality)[:, None], spans).sum(1).clip(0, 1)]
 
+# %% ../nbs/22_discretizer.ipynb #at2202
+@patch
+def cuts(self: Discretizer, spans: np.ndarray) -> bool:  # (k, 2) of a condition
+    "Whether an end of a span parts a bin, so that values of one code lie on both sides of it."
+    grid, up = self.grid, lambda x: np.nextafter(x, np.inf)
+    low, high = spans[(spans[:, 0] <= grid.upper) & (spans[:, 1] >= grid.lower)].T
+    edges, atoms = grid.edges[np.append(self.bins, grid.cells)].astype(float), grid.to_steps(self.atoms)
+    if grid.step is None:
+        edges[-1] = up(grid.upper)
+        ends, gap = np.concatenate([low, up(high)]), up
+    else:
+        steps = lambda x: np.round(x / grid.step, 6)
+        ends, gap = np.concatenate([np.ceil(steps(low)), np.floor(steps(high)) + 1]), lambda x: x + 1
+    for end in ends[(ends > edges[0]) & (ends < edges[-1])]:  # the first value above what is left of it
+        i = np.searchsorted(edges, end, side="right") - 1
+        first, last, taken = edges[i], edges[i + 1], set(atoms[(edges[i] <= atoms) & (atoms < edges[i + 1])])
+        while end < last and end in taken:
+            end = gap(end)
+        while first < end and first in taken:
+            first = gap(first)
+        if first < end < last:
+            return True
+    return False
+
 # %% ../nbs/22_discretizer.ipynb #fo01
 FAR_BIN = 3  # times as far from zero as all rows that were counted: of a bin
 WIDE_BOUNDS = 20  # the same of the bounds, so that there are such bins

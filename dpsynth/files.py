@@ -560,7 +560,8 @@ def column_labels(
     "Labels of a DataFrame's columns that are whole numbers. A schema has text for names; a sample may get these back."
     if not isinstance(source, pd.DataFrame):
         return {}
-    return {str(n): int(n) for n in source.columns if isinstance(n, (int, np.integer)) and not isinstance(n, bool)}
+    numbers = [n for n in source.columns if isinstance(n, (int, np.integer)) and not isinstance(n, bool)]
+    return {str(n): int(n) for n in numbers if abs(n) < 10**18}
 
 # %% ../nbs/07_files.ipynb #wr02
 def _is_time_object(values: pd.Series) -> bool:

@@ -129,15 +129,18 @@ def conform(
     unit: str = None,  # column that says whose row it is
     missing: tuple = MISSING_WORDS,  # texts that stand for a missing cell, unless declared as a category
     place=format_row_number,  # number of a row, from 0 → where that is, in words, for warnings
+    empty: bool = False,  # whether it may have no rows
 ) -> pd.DataFrame:  # the schema's columns in its order without ids, then the unit as text
     "The table with the schema's columns and types. What does not read as its type is missing, with a warning."
     frame = keep_declared(frame, schema, unit)
-    check_has_rows(frame)
+    if not empty:
+        check_has_rows(frame)
     typed = {}
     for name, column in schema.modelled.items():
         check_kind_of_dtype(name, frame[name], column)
         typed[name], reading = read_column(frame[name], column, missing, usual=schema.file.notation)
-        warn_column(name, column, reading, place)
+        if len(frame):
+            warn_column(name, column, reading, place)
     if unit is not None:
         typed[unit] = read_unit(frame, unit, missing)
     return pd.DataFrame(typed)

@@ -315,7 +315,7 @@ def modelled_answer(
         return Answer(value, math.nan, math.nan, "indicative", UNKNOWN_ERROR)
     for bottom in (t.bottom for t in terms if t.bottom):
         share, left, _ = krige(model, [Ratio(1, bottom)])
-        if share < STANDS_OUT * math.sqrt(left):
+        if share <= STANDS_OUT * math.sqrt(left):
             return refusal(TOO_RARE)
     value, left, spread = krige(model, terms)
     return Answer(value, left, spread / model.released.rows, "modelled")

@@ -96,6 +96,12 @@ def overlap(
     places = np.arange(self.fields[0].cardinality)
     return [inside_spans(places, spans) * (places <= self.other) * 1.0]
 
+# %% ../nbs/30_preprocessing.ipynb #at3001
+@patch
+def cuts(self: CategoryCoder, spans: np.ndarray) -> bool:  # (k, 2) of a condition
+    "Whether a span parts a code: a category is never parted."
+    return False
+
 # %% ../nbs/30_preprocessing.ipynb #c023
 MAX_DATES = 128  # codes of a date field
 
@@ -249,6 +255,14 @@ def overlap(
         hours, start = np.arange(24), spans[:, :1] // 3600 % 24
         vectors.append(((hours - start) % 24 <= spans[:, 1:] // 3600 - spans[:, :1] // 3600).any(0))
     return [np.concatenate([v, special, [0.0] * self.nullable]) for v in vectors]
+
+# %% ../nbs/30_preprocessing.ipynb #at3004
+@patch
+def cuts(self: DatetimeCoder, spans: np.ndarray) -> bool:  # (k, 2) of a condition, seconds
+    "Whether a span begins or ends inside a day, other than at the bounds."
+    lower, upper = self.column.lower.timestamp(), self.column.upper.timestamp()
+    low, high = spans[(spans[:, 0] <= upper) & (spans[:, 1] >= lower)].T
+    return bool(((low > lower) & (low % 86_400 != 0) | (high < upper) & ((high + 1) % 86_400 != 0)).any())
 
 # %% ../nbs/30_preprocessing.ipynb #pp29
 def arrow_cells(

@@ -42,7 +42,7 @@ def exact_or_why(
     conditions: dict,  # column → `Condition`
 ) -> str:  # empty where the codes decide the conditions
     "Why codes do not decide a condition: it cuts a bin."
-    cut = [n for n, c in conditions.items() if any(((v > 0) & (v < 1)).any() for v in encoder.coders[n].overlap(c.spans))]
+    cut = [n for n, c in conditions.items() if encoder.coders[n].cuts(c.spans)]
     return f"column {cut[0]!r} is kept in bins, and the condition cuts one" if cut else ""
 
 

@@ -18,7 +18,6 @@ import math
 import os
 import re
 import sys
-from collections.abc import Hashable
 from contextlib import closing, contextmanager, ExitStack
 from copy import copy
 from dataclasses import asdict, replace
@@ -159,7 +158,7 @@ def check_names(
     **options,  # option: a column's name, or None
 ) -> None:
     "Refuse anything but one name."
-    if wrong := [option for option, name in options.items() if not isinstance(name, Hashable)]:
+    if wrong := [option for option, name in options.items() if not isinstance(name, (str, type(None)))]:
         raise InputError(f"{wrong[0]} must be the name of one column, in quotes and without brackets")
 
 
@@ -524,7 +523,7 @@ def fit(
     rng = self.insecure_test_rng or secure_generator()
     tables = [data] if units is None else [data, units]
     name, kind = " and ".join(name_table(t, table_name) for t in tables[: 1 if table_name else 2]), frame_kind(data)
-    labels = {text: label for t in tables for text, label in column_labels(t).items()}
+    labels = {text: label for t in tables for text, label in column_labels(t).items() if text in self.schema}
     shared = open_budget(asked, budget, n_units, f"fit of {name}")
     with ExitStack() as stack:
         stage("reading")
@@ -948,6 +947,7 @@ def answer(
 ) -> pd.DataFrame:  # a row a group: estimate, lower, upper, known, reason; p_value of a difference
     """What is known of the real table, with 95 % intervals. Post-processing: it costs nothing, as often as you like.
 
+    With a unit it is about the rows that were learned: at most `max_rows_per_unit` of each, drawn at random.
     `known` is measured (one released table has it: the interval holds at every ε), modelled (it holds on average over
     questions at ε of 1 and more), indicative (never with a p-value), or refused, with the reason."""
     if not hasattr(self, "released_"):

@@ -392,7 +392,7 @@ def check_place(
     self: TableBudget,
     place: dict,  # from `budget_place`, as a certificate has it
 ) -> None:
-    "Refuse this file if a fit has seen later or other lines of it."
+    "Refuse this file if a fit has seen later or other lines of it, and a certificate that says something else of them."
     name, line = self.path.name, place["lines"]
     if place["id"] != self.id:
         raise InputError(f"the certificate names another budget: {place['id']}, not {self.id}")
@@ -400,3 +400,8 @@ def check_place(
         raise InputError(f"{name} is an old copy: it has {len(self.checksums)} lines, and the fit saw {line}")
     if self.checksums[line - 1] != place["head"]:
         raise InputError(f"{name} is a copy that went another way: its line {line} is not the one that the fit saw")
+    then = read_charges(name, self.lines[: line - 1])
+    composed = compose_epsilon([s for c in then.values() for s in c.spends], self.total.delta)
+    said = place["epsilon"], place["delta"], place["charges"]
+    if said != (self.total.epsilon, self.total.delta, len(then)) or abs(place["composed"] - composed) > 1e-6:
+        raise InputError(f"the certificate says something else of {name} than its first {line} lines")

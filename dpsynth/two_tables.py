@@ -54,12 +54,13 @@ def read_part(
     other: Schema,  # of the other one
     unit: str,
     which: str,  # of the two tables, for the refusal
+    empty: bool = False,  # whether it may have no rows
 ) -> pd.DataFrame:  # typed, with the unit as text
     "One of two tables. Raises InputError where it does not fit the schema."
     frame = respell_columns(load_frame(source, own.file, ignored_names(own)), [*own, *other])
     check_place(frame, own, other, unit, which)
     try:
-        return conform(frame, own, unit, MISSING_WORDS, place_in(source, own.file))
+        return conform(frame, own, unit, MISSING_WORDS, place_in(source, own.file), empty)
     except InputError as error:
         raise InputError(f"{which}: {error}") from None
 
@@ -111,8 +112,9 @@ def read_two_tables(
 ) -> JoinedTables:
     "Both tables, typed and joined. Raises InputError where they do not fit the schema or each other."
     of_units, of_rows = split_schema(schema, unit)
-    typed = read_part(units, of_units, of_rows, unit, "table of units"), read_part(rows, of_rows, of_units, unit, "table of rows")
-    return join_tables(*typed, schema, unit)
+    own = read_part(units, of_units, of_rows, unit, "table of units")
+    events = read_part(rows, of_rows, of_units, unit, "table of rows", empty=True)  # whether there is one tells of somebody
+    return join_tables(own, events, schema, unit)
 
 # %% ../nbs/33_two_tables.ipynb #tw31
 ANY_ID = "********"  # hexadecimal digits: room for four thousand million units
