@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['InputError', 'JobError', 'OperatorWarning', 'BudgetExceeded', 'refused', 'printable_line', 'check_whole',
-           'sync_folder', 'write_atomically', 'locked']
+           'check_names', 'sync_folder', 'write_atomically', 'locked']
 
 # %% ../nbs/00_core.ipynb #core02
 import errno
@@ -70,6 +70,14 @@ def check_whole(
         bounds = f"of at least {least}" if most == 2**53 else f"from {least} to {most}"
         raise InputError(f"{name} must be a whole number {bounds}")
     return int(value)
+
+# %% ../nbs/00_core.ipynb #co08n
+def check_names(
+    **options,  # option: a column's name, or None
+) -> None:
+    "Require the name of one column, or none, of each option."
+    if wrong := [option for option, name in options.items() if not isinstance(name, (str, type(None)))]:
+        raise InputError(f"{wrong[0]} must be the name of one column, in quotes and without brackets")
 
 # %% ../nbs/00_core.ipynb #co08
 def sync_folder(

@@ -14,7 +14,6 @@ __all__ = ['LEAST_UNITS', 'METRIC_TOPICS', 'PLACES', 'METRICS', 'stand_ins', 'Ce
            'ks_max']
 
 # %% ../nbs/60_evaluation.ipynb #eval02
-from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from typing import NamedTuple
@@ -24,7 +23,7 @@ import pandas as pd
 from fastcore.basics import patch
 from scipy.special import gammaln
 
-from .core import InputError
+from .core import check_names, InputError
 from dpsynth.columns import (
     Categorical, category_label, is_discover, is_special_position, ListedColumn, special_texts_of,
 )
@@ -248,8 +247,7 @@ def check_history_columns(
     order_by: str | None,  # column that orders a unit's rows
 ) -> None:
     "Refuse a unit that is modelled, and an order that is none."
-    if not (isinstance(unit, Hashable) and isinstance(order_by, Hashable)):
-        raise InputError("unit and order_by must each be the name of one column, in quotes and without brackets")
+    check_names(unit=unit, order_by=order_by)
     if unit in schema.modelled:
         raise InputError(f"unit {unit!r}: also a column of the schema; take it out there, or make it an id")
     if order_by is None:

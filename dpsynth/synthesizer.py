@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['FOR_WEIGHTS', 'FOR_SAMPLES', 'FOR_CALIBRATION', 'FOR_GAPS', 'STAGE_WORDS', 'TRIES_FOR_ROWS', 'NUMBERS', 'WORDS',
-           'SAVED_OPTIONS', 'Estimator', 'DPVAESynthesizer', 'is_whole', 'check_numbers', 'check_names', 'check_unit',
-           'check_draft', 'check_named_columns', 'check_history_options', 'check_two_tables', 'name_table',
-           'public_units', 'check_id_room', 'read_bounded', 'seeded_generator', 'announce_releases', 'TrainingProgress',
+           'SAVED_OPTIONS', 'Estimator', 'DPVAESynthesizer', 'is_whole', 'check_numbers', 'check_unit', 'check_draft',
+           'check_named_columns', 'check_history_options', 'check_two_tables', 'name_table', 'public_units',
+           'check_id_room', 'read_bounded', 'seeded_generator', 'announce_releases', 'TrainingProgress',
            'discover_columns', 'learn_table', 'learn_model', 'fit_identity', 'open_budget', 'open_ledger', 'with_units',
            'id_columns', 'naming_id', 'draw_ids', 'modelled_part', 'table_pieces', 'FreshIds', 'UserPieces',
            'check_size', 'read_gaps', 'fill_gaps', 'check_declared', 'check_ledger_lines', 'check_pair_tables',
@@ -31,7 +31,7 @@ from safetensors.numpy import load as load_tensors
 from tqdm.auto import tqdm
 
 from . import __version__
-from .core import check_whole, InputError, printable_line, write_atomically
+from .core import check_names, check_whole, InputError, printable_line, write_atomically
 from .privacy import compose_epsilon, PrivacyBudget, Spend
 from .noise import secure_generator
 from .ledger import Ledger
@@ -152,14 +152,6 @@ def check_numbers(
         raise InputError("max_rows_per_unit must be a whole number of at least 1")
     if not (seed is None or is_whole(seed) and 0 <= seed < 2**63):
         raise InputError("seed must be a whole number from 0 to 2^63 - 1")
-
-
-def check_names(
-    **options,  # option: a column's name, or None
-) -> None:
-    "Refuse anything but one name."
-    if wrong := [option for option, name in options.items() if not isinstance(name, (str, type(None)))]:
-        raise InputError(f"{wrong[0]} must be the name of one column, in quotes and without brackets")
 
 
 def check_unit(
