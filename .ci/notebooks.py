@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WIDGET = "application/vnd.jupyter.widget-view+json"
 NUMBER = re.compile(r"(\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)")
 RANDOM_ID = re.compile(  # object addresses, ids of styled tables, lines of our modules, digests of models, days of fits
-    r" at 0x[0-9a-fA-F]+|(?<=T_)[0-9a-f]{5}(?![0-9a-f])|(?<=\.py, line )\d+|(?<=SHA-256: )[0-9a-f]{64}|(?<=fitted )\d{4}-\d\d-\d\d|(?<=\"date\": \")\d{4}-\d\d-\d\d"
+    r" at 0x[0-9a-fA-F]+|(?<=T_)[0-9a-f]{5}(?![0-9a-f])|(?<=\.py, line )\d+|(?<=\.py#L)\d+|(?<=SHA-256: )[0-9a-f]{64}|(?<=fitted )\d{4}-\d\d-\d\d|(?<=\"date\": \")\d{4}-\d\d-\d\d"
 )
 # what notebooks import, and, in the last line, what this file imports: a forked process runs it once more
 LIBRARIES = """torch pandas pyarrow.parquet scipy.stats sklearn.ensemble matplotlib.pyplot seaborn opacus opendp.prelude
