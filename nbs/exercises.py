@@ -1,7 +1,7 @@
 """The exercises at the end of the story's chapters: for each a check and a solution, which nobody sees by accident.
 
 `judge("10.1", answer)` says whether an answer is right, `show_solution("10.1")` shows one, folded.
-nbs/tests/21_book.ipynb holds each solution to its check, and no answer, and wrong ones.
+nbs/tests/22_book.ipynb holds each solution to its check, and no answer, and wrong ones.
 """
 
 import inspect
