@@ -55,6 +55,8 @@ MEASURED = Chapter("56_answers", ("an6704", "an6706", "an6710", "an6713", "an671
 MODELLED = Chapter("57_modelled_answers", ("an6804", "an6806", "an6809", "an6813", "mo09", "mo12", "an6817", "mo15", "mo18", "mo19", "mo22", "mo25", "mo28", "mo29", "mo32", "mo35", "an6825"))
 QUESTIONS = Chapter("58_questions", ("qu6904", "qu6906", "qu6909", "qu6912", "qu6915", "qu6918", "qu6921", "qu6924", "qu6928", "qu6930", "qu6931", "qu6933", "qu6935"))
 FILE_COUNTS = Chapter("72_model_file", ("mf00i", "mf00", "mf02", "mt01"))
+QUALITY = Chapter("59_quality", ("ql04", "ql07", "ql17", "ql21", "ql26", "ql30", "ql34", "ql37", "ql40", "ql43", "ql46", "ql48"))
+MODEL_ALONE = Chapter("74_synthesizer", ("synt03", "sy02", "sy14", "sy29", "sy33", "ql74c"))
 DRAWN = "noise = standard_normals(self.rng, len(total), self.device)"
 MUTANTS = [  # name, audit that must find it, patches: (module, old text, new text)
     # noise
@@ -219,6 +221,14 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("a group that is not there is answered for", MEASURED, ("answers", "STANDS_OUT = 4.0", "STANDS_OUT = -99.0")),
     ("noise in the file beside another table", FILE_COUNTS, ("model_file", "for name in sorted(names)], np.float64)", "for name in names], np.float64)")),
     ("a draft marks nothing", FILES, ("drafts", "from_data=seen", "from_data=[]")),
+    # how good the table is
+    ("quality uncharged", REPLAY, ("synthesizer", "make: ledger.release(plan.releases[name], make)\n", "make: make(plan.releases[name]) if name == 'quality' else ledger.release(plan.releases[name], make)\n"), ("synthesizer", "    if missing := [n for n in needed", "    if False and [n for n in needed"), ("certificate", "    if self.quality and ", "    if False and ")),
+    ("quality: half of the sensitivity", MECHANISMS, ("quality", "spend.noise_multiplier, k, rng) / a", "spend.noise_multiplier, k / 2, rng) / a")),
+    ("quality: weights of the sizes longer than 1", MECHANISMS, ("quality", "    return a / np.linalg.norm(a)", "    return a / a.max()")),
+    ("quality by the real number of rows", REPLAY, ("synthesizer", "spend, rng, counts.rows, k))", "spend, rng, len(codes), k))")),
+    ("calibration reads the quality", MODEL_ALONE, ("synthesizer", "    return () if off is None else describe", "    for target in model.calibration.targets.values():\n        target[0] *= 1 + (0 if off is None else float(off[0]))\n    return () if off is None else describe")),
+    ("an interval without the drawing error", QUALITY, ("quality", "return NORMAL_95 * math.hypot(self.noise, self.drawing)", "return NORMAL_95 * self.noise")),
+    ("a sample taken with replacement is as good", QUALITY, ("quality", " * math.sqrt((n - m) / max(n - 1, 1))", "")),
 ]
 
 
