@@ -225,8 +225,8 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("quality uncharged", REPLAY, ("synthesizer", "make: ledger.release(plan.releases[name], make)\n", "make: make(plan.releases[name]) if name == 'quality' else ledger.release(plan.releases[name], make)\n"), ("synthesizer", "    if missing := [n for n in needed", "    if False and [n for n in needed"), ("certificate", "    if self.quality and ", "    if False and ")),
     ("quality: half of the sensitivity", MECHANISMS, ("quality", "spend.noise_multiplier, k, rng) / a", "spend.noise_multiplier, k / 2, rng) / a")),
     ("quality: weights of the sizes longer than 1", MECHANISMS, ("quality", "    return a / np.linalg.norm(a)", "    return a / a.max()")),
-    ("quality by the real number of rows", REPLAY, ("synthesizer", "spend, rng, counts.rows, k))", "spend, rng, len(codes), k))")),
-    ("calibration reads the quality", MODEL_ALONE, ("synthesizer", "    return () if off is None else describe", "    for target in model.calibration.targets.values():\n        target[0] *= 1 + (0 if off is None else float(off[0]))\n    return () if off is None else describe")),
+    ("quality by the real number of rows", REPLAY, ("synthesizer", "spend, rng, counts.rows, k)", "spend, rng, len(codes), k)")),
+    ("calibration reads the quality", MODEL_ALONE, ("synthesizer", "    return tuple(release(\"quality\", compare) or ())", "    off = tuple(release(\"quality\", compare) or ())\n    for target in model.calibration.targets.values():\n        target[0] *= 1 + sum(line[\"distance\"] for line in off)\n    return off")),
     ("an interval without the drawing error", QUALITY, ("quality", "return NORMAL_95 * math.hypot(self.noise, self.drawing)", "return NORMAL_95 * self.noise")),
     ("a sample taken with replacement is as good", QUALITY, ("quality", " * math.sqrt((n - m) / max(n - 1, 1))", "")),
 ]

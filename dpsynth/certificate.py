@@ -18,7 +18,7 @@ import math
 import os
 import platform
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import date, datetime, timezone
 from functools import lru_cache
 from html import escape
@@ -195,7 +195,7 @@ def of(
     rng,  # source of the noise
     two_tables: bool = False,  # whether units have a table of their own
     place: dict = None,  # in the budget of the table, from `budget_place`
-    quality: tuple = (),  # of `MeasuredDistance`
+    quality=(),  # dicts, each a `MeasuredDistance`
 ):
     "The certificate of a ledger as it stands."
     marked = tuple(getattr(encoder.schema, "from_data", ()))
@@ -220,7 +220,7 @@ def of(
         dpsynth_version=__version__,
         software={"Python": platform.python_version(), **{name: version(name) for name in _SOFTWARE}},
         budget=place,
-        quality=tuple(map(asdict, quality)),
+        quality=tuple(quality),
     )
 
 # %% ../nbs/71_certificate.ipynb #ce05

@@ -405,14 +405,18 @@ def measure_quality(
     release,  # called with the name of a release and what makes it: charges, then makes
     rng: np.random.Generator,  # from `secure_generator`
     post: np.random.Generator,  # of post-processing
-) -> tuple:  # of `MeasuredDistance`; empty where the release was lost in a crash
+) -> tuple:  # dicts, each a `MeasuredDistance`; empty where the release was lost in a crash
     "How far tables drawn from a finished model are from the real one. Charged first; only the certificate gets it."
     counts, sizes, sets, k = model.released, model.encoder.cardinalities, compared_sets(model.encoder.fields), plan.rows_per_unit
     draw = lambda: np.concatenate([piece for piece, _ in draw_pieces(model, rows_drawn(counts.rows), post, {})])
     tables = [draw() for _ in range(TABLES)]
-    off = release("quality", lambda spend: release_distances(codes, tables, sets, sizes, spend, rng, counts.rows, k))
-    noise = distance_noise(sets, plan.releases["quality"], counts.rows, k, counts.rows_noise)
-    return () if off is None else describe_distances(off, tables, sets, sizes, noise, counts.rows, post)
+
+    def compare(spend):  # with all that is said of these tables, so that a fit that goes on says the same
+        off = release_distances(codes, tables, sets, sizes, spend, rng, counts.rows, k)
+        noise = distance_noise(sets, spend, counts.rows, k, counts.rows_noise)
+        return [asdict(line) for line in describe_distances(off, tables, sets, sizes, noise, counts.rows, post)]
+
+    return tuple(release("quality", compare) or ())
 
 # %% ../nbs/74_synthesizer.ipynb #sy31
 def learn_table(
@@ -425,7 +429,7 @@ def learn_table(
     rng: np.random.Generator,
     progress,  # as in `fit`
     trainer,  # as in `fit`
-) -> tuple:  # `FittedModel`; how far its tables are off, of `MeasuredDistance`
+) -> tuple:  # `FittedModel`; how far its tables are off, from `measure_quality`
     "The model of a table: counts, training, calibration, and its quality, each charged before it is made."
     k = plan.rows_per_unit
     release = lambda name, make: ledger.release(plan.releases[name], make)
@@ -451,7 +455,7 @@ def learn_model(
     rng: np.random.Generator,
     progress,  # as in `fit`
     trainer,  # as in `fit`
-):  # `FittedModel` or `FittedHistories`; how far its tables are off, of `MeasuredDistance`
+):  # `FittedModel` or `FittedHistories`; how far its tables are off, from `measure_quality`
     "All releases in their order. What takes longer than two minutes is announced."
     if synth.verbose and (seconds := plan.expected_seconds(synth.schema)) > 120:
         words = f"{len(synth.schema.modelled)} columns, {plan.training.steps:,} steps: {duration_words(seconds)} on one core"
