@@ -222,7 +222,7 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("noise in the file beside another table", FILE_COUNTS, ("model_file", "for name in sorted(names)], np.float64)", "for name in names], np.float64)")),
     ("a draft marks nothing", FILES, ("drafts", "from_data=seen", "from_data=[]")),
     # how good the table is
-    ("quality uncharged", REPLAY, ("synthesizer", "make: ledger.release(plan.releases[name], make)\n", "make: make(plan.releases[name]) if name == 'quality' else ledger.release(plan.releases[name], make)\n"), ("synthesizer", "    if missing := [n for n in needed", "    if False and [n for n in needed"), ("certificate", "    if self.quality and ", "    if False and ")),
+    ("quality uncharged", REPLAY, ("synthesizer", "make: ledger.release(plan.releases[name], make)\n", "make: make(plan.releases[name]) if name == 'quality' else ledger.release(plan.releases[name], make)\n"), ("synthesizer", "    if missing := [n for n in needed", "    if False and [n for n in needed"), ("certificate", "    if self.quality and ", "    if False and "), ("synthesizer", "    columns = [line[\"columns\"] for line in c.quality]\n", "    columns = []\n")),
     ("quality: half of the sensitivity", MECHANISMS, ("quality", "spend.noise_multiplier, k, rng) / a", "spend.noise_multiplier, k / 2, rng) / a")),
     ("quality: weights of the sizes longer than 1", MECHANISMS, ("quality", "    return a / np.linalg.norm(a)", "    return a / a.max()")),
     ("quality by the real number of rows", REPLAY, ("synthesizer", "spend, rng, counts.rows, k)", "spend, rng, len(codes), k)")),
