@@ -6,10 +6,11 @@
 __all__ = ['NOT_COVERED', 'OUTSIDE_BUDGET', 'ADJACENCY', 'ACCOUNTANT', 'CROSS_CHECK', 'NOT_COVERED_HELP', 'RELEASE_HELP',
            'MAX_STEPS', 'MIN_NOISE', 'CERTIFICATE_TEMPLATES', 'TABLE_SECTION', 'NOT_PROVEN', 'CertificateError',
            'not_covered_lines', 'not_covered_help', 'release_help', 'describe_column', 'describe_columns',
-           'Certificate', 'fit_date', 'unit_words', 'totals_words', 'budget_sentence', 'certificate_lines',
-           'check_types', 'check_budget_place', 'implied_pairs', 'promise_section', 'person_section', 'rows_used',
-           'unit_section', 'known_columns_section', 'software_section', 'spent_section', 'not_covered_section',
-           'verify_section', 'certificate_sections', 'model_digest']
+           'Certificate', 'fit_date', 'unit_words', 'totals_words', 'quality_lines', 'budget_sentence',
+           'certificate_lines', 'check_types', 'check_distances', 'check_budget_place', 'implied_pairs',
+           'promise_section', 'person_section', 'rows_used', 'unit_section', 'known_columns_section',
+           'software_section', 'spent_section', 'quality_section', 'not_covered_section', 'verify_section',
+           'certificate_sections', 'model_digest']
 
 # %% ../nbs/71_certificate.ipynb #cert02
 import hashlib
@@ -34,6 +35,7 @@ from .ledger import Ledger
 from .noise import noise_source
 from .pages import page_environment, render_page, Section
 from .preprocessing import TableEncoder
+from .quality import MeasuredDistance, percent, SIZE_WORDS
 from dpsynth.privacy import (
     compose_epsilon, epsilon_lower_bound, max_guess_accuracy, max_true_positive_rate, PrivacyBudget, rdp_epsilon, Spend, two_totals,
 )
@@ -90,6 +92,7 @@ RELEASE_HELP = {  # how the name of a release begins: what it reads
     "target": "counts of the target column together with each other column",
     "pair selection": "which pairs of columns the model gets wrong",
     "pair marginals": "counts of those pairs",
+    "quality": "how far finished synthetic tables are from the real one: a figure each for pairs and triples of columns",
 }
 
 
@@ -148,6 +151,7 @@ class Certificate:
     dpsynth_version: str
     software: dict  # name → version: what ran the fit
     budget: dict | None = None  # place in the budget of the table, from `budget_place`; None: the fit had none
+    quality: tuple = ()  # dicts, each a `MeasuredDistance`: how far columns are off, as far as that was measured
 
     def __repr__(self):
         try:
@@ -157,7 +161,7 @@ class Certificate:
 
     def _repr_html_(self):
         try:
-            sections = certificate_sections(self)[:6]
+            sections = certificate_sections(self)[:7]
         except CertificateError as error:
             return f"<p>no certificate: {escape(str(error))}</p>"
         env = page_environment(CERTIFICATE_TEMPLATES, cell_style="text-align:left")
@@ -191,6 +195,7 @@ def of(
     rng,  # source of the noise
     two_tables: bool = False,  # whether units have a table of their own
     place: dict = None,  # in the budget of the table, from `budget_place`
+    quality=(),  # dicts, each a `MeasuredDistance`
 ):
     "The certificate of a ledger as it stands."
     marked = tuple(getattr(encoder.schema, "from_data", ()))
@@ -215,6 +220,7 @@ def of(
         dpsynth_version=__version__,
         software={"Python": platform.python_version(), **{name: version(name) for name in _SOFTWARE}},
         budget=place,
+        quality=tuple(quality),
     )
 
 # %% ../nbs/71_certificate.ipynb #ce05
@@ -251,6 +257,8 @@ def check(self: Certificate):  # itself
         raise CertificateError("two accountants do not agree about its ledger")
     if self.budget is not None:
         check_budget_place(self.budget, spends, delta)
+    if self.quality and "quality" not in {s.name for s in spends}:
+        raise CertificateError("it says how good the table is, and nothing in its ledger paid for that")
     for r, s in zip(self.ledger, spends):
         if _differ(r["epsilon_alone"], s.epsilon_alone(delta)):
             raise CertificateError(f"the line {printable_line(s.name, 40)!r} of its ledger costs another ε than it says")
@@ -274,6 +282,17 @@ def totals_words(
     return f"ε = {totals['pld']:.4f} by PLD (dp-accounting), {totals['prv']:.4f} ± {totals['prv_error']:.4f} by PRV (opacus)"
 
 
+# %% ../nbs/71_certificate.ipynb #qc02
+def quality_lines(c: Certificate) -> list:
+    "How far columns are off, in sentences; or why that is not known."
+    if c.quality:
+        lines = [MeasuredDistance(**line) for line in c.quality]
+        return [f"in synthetic tables of {line.rows_drawn:,} rows {line.words}" for line in lines]
+    names = {r["name"] for r in c.ledger}
+    if "history tables" in names:
+        return ["not measured: a model of histories has no such release yet"]
+    return ["not known: its release was lost in a crash" if "quality" in names else "not measured"]
+
 # %% ../nbs/71_certificate.ipynb #ct13
 def budget_sentence(
     place: dict,  # from `budget_place`
@@ -293,6 +312,7 @@ def certificate_lines(c: Certificate) -> list:
         f"spent ε = {c.epsilon_spent:.4f} by {c.accountant}; {c.cross_check}",
         f"added up again: {totals_words(c.totals())}",
         *(line.format(**release) for release in c.ledger),
+        *(f"quality: {line}" for line in quality_lines(c)),
         *([f"budget of the table: {budget_sentence(c.budget)}"] if c.budget else ()),
         "not covered: " + "; ".join(c.not_covered),
         f"dpsynth {c.dpsynth_version}",
@@ -315,6 +335,22 @@ def check_types(
         if not isinstance(mapping[key], kinds) or isinstance(mapping[key], bool) and kinds is not bool:
             raise InputError(f"{key} has the wrong type")
 
+# %% ../nbs/71_certificate.ipynb #qc05
+_DISTANCE = {f.name: (int, float) if f.type is float else f.type for f in fields(MeasuredDistance)}
+
+
+def check_distances(
+    saved: list,  # from a file: may be of anything
+) -> None:
+    "Refuse what no release of distances has left."
+    for entry in saved:
+        check_types(entry, _DISTANCE)
+    lines = [MeasuredDistance(**entry) for entry in saved]
+    sound = all(0 < d.noise < math.inf and 0 <= d.drawing < math.inf and abs(d.distance) < math.inf for d in lines)
+    sound = sound and all(d.sets >= 1 and d.rows_drawn >= 1 and 1 <= d.worth_least <= d.worth_most for d in lines)
+    if not sound or [d.columns for d in lines] != [size for size in SIZE_WORDS if size in {d.columns for d in lines}]:
+        raise InputError("certificate: no distances of a release")
+
 # %% ../nbs/71_certificate.ipynb #sc01b
 @patch
 def to_dict(self: Certificate) -> dict:
@@ -330,6 +366,7 @@ def _check_lines(saved: dict) -> None:
         made = Spend(**{f.name: entry[f.name] for f in fields(Spend)})
         if made.mechanism != entry["mechanism"] or entry["reads"] != release_help(made.name) or entry["epsilon_alone"] < 0:
             raise InputError("certificate: no line of a ledger")
+    check_distances(saved["quality"])
     for entry in saved["columns"]:
         check_types(entry, _COLUMN_LINE)
 
@@ -504,6 +541,28 @@ def spent_section(c: Certificate) -> Section:
     total |= dict(again=totals_words(c.totals()), shared=c.budget and budget_sentence(c.budget))
     return Section("ledger", "What was spent", table=table, **total)
 
+# %% ../nbs/71_certificate.ipynb #qc08
+CERTIFICATE_TEMPLATES["quality.html"] = """\
+{% if facts.table %}{{ table(*facts.table) }}<p>Off by 1 % means: of a hundred rows, one would have to be changed to make the real and the synthetic
+counts of these columns alike, in the mean over the sets. The last column says how many random rows of the real table would be as far off.
+This was measured once, when the model was finished, on synthetic tables of {{ facts.rows }} rows, and is the line <em>quality</em> above;
+nothing was chosen or corrected by it. The intervals hold the noise of that line, and what one synthetic table differs from the next. A table of
+fewer rows is further off. A mean says nothing about one pair of columns, and small groups are blurred most.</p>
+{% else %}<p>{{ facts.why }}</p>{% endif %}
+"""
+
+
+def quality_section(c: Certificate) -> Section:
+    "How far columns are off, with 95 % intervals; or why that is not known."
+    rows = []
+    for d in [MeasuredDistance(**line) for line in c.quality]:
+        low, high = (percent(end, d.half_width) for end in d.interval())
+        rows.append([f"{d.sets:,} {SIZE_WORDS[d.columns]}", percent(d.distance, d.half_width), f"{low} to {high}", f"{d.worth_least:,} to {d.worth_most:,}"])
+    header = ["mean over", "off by, of the rows", "95 % interval", "as a random sample of"]
+    why = "; ".join(quality_lines(c)).capitalize() + "."
+    drawn = f"{c.quality[0]['rows_drawn']:,}" if rows else ""
+    return Section("quality", "How good the table is", table=("How far synthetic tables are off", header, rows) if rows else None, why=why, rows=drawn)
+
 # %% ../nbs/71_certificate.ipynb #ct48
 CERTIFICATE_TEMPLATES["not-covered.html"] = """\
 <ul>{% for line, words in facts.lines %}<li><strong>{{ line }}</strong>{% if words %}: {{ words }}{% endif %}</li>{% endfor %}</ul>
@@ -547,10 +606,10 @@ def certificate_sections(
     c: Certificate,
     by_ledger: bool = False,  # what follows from the ledger too; takes a second
 ) -> list:  # of `Section`
-    "Promise, person, unit, ledger, columns, what is not covered, software, hazards."
+    "Promise, person, unit, ledger, quality, columns, what is not covered, software, hazards."
     spent = spent_section(c)  # first: nothing is made of a certificate that does not add up
     return [
-        promise_section(c), person_section(c, by_ledger), unit_section(c), spent,
+        promise_section(c), person_section(c, by_ledger), unit_section(c), spent, quality_section(c),
         known_columns_section(c), not_covered_section(c), software_section(c), hazards_section(c),
     ]  # fmt: skip
 

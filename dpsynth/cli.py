@@ -175,6 +175,8 @@ def _demo(out: _Folder = Path("dpsynth-demo"), log: _OnLog = False):
     Writes telemetry.csv (with --log: visits.csv), model.dpsynth, synthetic.csv, metrics.json, certificate.json,
     certificate.html and report.html.
     """
+    from dpsynth.certificate import quality_lines
+
     folder = demo_folder(out)
     with progress_bar() as tell:
         tell("building the table")
@@ -182,6 +184,7 @@ def _demo(out: _Folder = Path("dpsynth-demo"), log: _OnLog = False):
         synth, metrics, synthetic = run_demo(demo, folder, tell)
     c = synth.certificate
     show_ledger("Spent", c.ledger, c.epsilon_spent, c)
+    print(*(f"quality: {line}" for line in quality_lines(c)), "", sep="\n")
     show_metrics(metrics)
     if log:
         show_users(demo.log, synthetic)

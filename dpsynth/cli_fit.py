@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LONGEST_BAR', 'ASSUMED_CODES', 'WorkersOption', 'RayAddressOption', 'training_sentence', 'share_bar',
-           'show_expected_errors', 'show_doubtful', 'show_rows_per_unit', 'show_plan', 'show_room',
+           'show_expected_errors', 'show_doubtful', 'show_rows_per_unit', 'show_precision', 'show_plan', 'show_room',
            'mean_release_error', 'narrow_epsilon', 'epsilon_for', 'ray_options', 'fit_with_progress', 'checkpoint_path',
            'model_path', 'fit_and_save', 'show_discovered', 'show_fit']
 
@@ -85,12 +85,26 @@ def show_rows_per_unit(synth, plan) -> None:
     heads = "rows of a user kept", "TVD if each brings one", "if each brings as many"
     show_table("Mean error of the shares, by the rows of a user that are kept", lines, heads, right=(0, 1, 2))
 
+# %% ../nbs/92_cli_fit.ipynb #ql92b
+def show_precision(synth, plan) -> None:
+    "Print how precisely the certificate will say how far the tables are off."
+    from dpsynth.quality import percent, SIZE_WORDS
+
+    if synth.learns_histories:
+        words = "the certificate will not say how far columns are off: a model of histories has no such release yet"
+    else:
+        halves = plan.quality_precision(synth.schema).items()
+        figures = ", ".join(f"{SIZE_WORDS[size]} to ± {percent(half, half)}" for size, half in halves)
+        words = f"the certificate will say how far columns are off in the mean: {figures} of the rows"
+    output_console().print(f"{words}\n", soft_wrap=True)
+
 # %% ../nbs/92_cli_fit.ipynb #ft15
 def show_plan(synth, plan) -> None:
     "Print a plan: ledger, sizes, what the noise does."
     show_ledger("What fit would spend", plan.ledger.to_list(), plan.ledger.epsilon, plan.budget)
     output_console().print(f"{training_sentence(synth, plan)}\n", soft_wrap=True)
     show_expected_errors(synth, plan)
+    show_precision(synth, plan)
     show_doubtful(synth, plan)
     if plan.rows_per_unit > 1 and not synth.learns_histories:  # whose noise does not grow with k
         show_rows_per_unit(synth, plan)
@@ -302,12 +316,14 @@ def show_fit(
     path: Path,  # of the model file
 ) -> None:
     "Print what a fit has spent and learned, where it is, and what comes next."
-    from dpsynth.certificate import budget_sentence, model_digest
+    from dpsynth.certificate import budget_sentence, model_digest, quality_lines
     from dpsynth.discovery import list_some
 
     c = synth.certificate
     show_discovered(c)
     show_ledger("Spent", c.ledger, c.epsilon_spent, c)
+    for line in quality_lines(c):
+        print(f"quality: {line}")
     if c.budget:
         print(f"budget of the table: {budget_sentence(c.budget)}")
     if wasted := getattr(synth.ledger_, "wasted", None):  # only with a checkpoint

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MET', 'IN_PART', 'OWNER', 'NOT_MET', 'LEVELS', 'HAZARDS', 'COUNTED', 'WEAK_EPSILON', 'DISCOVERIES', 'HAZARDS_STYLE',
            'HAZARDS_TEMPLATE', 'Hazard', 'hazard', 'settled', 'size_of_epsilon', 'size_of_delta', 'unit_of_privacy',
-           'number_of_units', 'bounds_from_data', 'randomness', 'repeated_releases', 'tuning', 'checklist',
-           'hazards_section']
+           'number_of_units', 'bounds_from_data', 'randomness', 'repeated_releases', 'tuning', 'usefulness',
+           'checklist', 'hazards_section']
 
 # %% ../nbs/68_hazards.ipynb #hz04
 from collections import Counter
@@ -202,10 +202,16 @@ def tuning(c) -> tuple:
 # %% ../nbs/68_hazards.ipynb #hz39
 settled("ground", "Evaluation reports", "Figures that compare with the real table are exact facts about it.", OWNER,
         "Who has the reports of dpsynth evaluate, and plots of the real table? They must not travel with the synthetic one.")  # fmt: skip
-settled("ground", "Usefulness and bias", "Noise blurs small groups most: a conclusion about them may be wrong.", OWNER,
-        "This page does not say how good the table is. Which conclusions were compared with the real table, and for which groups?", """
-        66_report: The report
-        explanations/postprocessing: Impose them on samples""")  # fmt: skip
+
+
+@hazard("ground", "Usefulness and bias", "Noise blurs small groups most: a conclusion about them may be wrong.", """
+    59_quality: Does the interval hold?
+    66_report: The report
+    explanations/postprocessing: Impose them on samples""")
+def usefulness(c) -> tuple:
+    "Whether the page says how far the table is off."
+    known = "How far columns are off in the mean stands above; of single groups it says nothing." if c.quality else "This page does not say how good the table is."
+    return OWNER, f"{known} Which conclusions were compared with the real table, and for which groups?"
 
 # %% ../nbs/68_hazards.ipynb #hz41
 settled("ground", "Trust in the curator", "Whoever ran the fit saw every row.", OWNER,

@@ -294,7 +294,7 @@ def noise_flaws(
 # %% ../nbs/83_noise_audit.ipynb #nf31
 def release_interval(
     releases: list,  # `TracedRelease`s of one expense
-    draws: int,  # so many further ones; of vectors a fifth, they are slow
+    draws: int,  # so many further ones; of vectors half as many, and 2,000 vectors at most: they are slow
 ) -> Interval:
     "Noise multiplier of one expense, from further draws of its own releases."
     rng, squares, n = secure_generator(), 0.0, 0
@@ -305,7 +305,7 @@ def release_interval(
         if r.function is noise.gaussian_histogram:  # its noise does not depend on the shape
             drawn = r.function(np.zeros((times, *r.shape), np.int64), *how)
         else:
-            drawn = [r.function(np.zeros(r.shape), *how) for _ in range(max(1, times // 2))]
+            drawn = [r.function(np.zeros(r.shape), *how) for _ in range(int(np.clip(times // 2, 1, 2_000)))]
         squares, n = squares + float(np.square(np.asarray(drawn) / scale).sum()), n + np.size(drawn)
     return scale_interval(squares, n, 1 / releases[0].spend.noise_multiplier)
 

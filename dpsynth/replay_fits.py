@@ -6,10 +6,11 @@
 __all__ = ['NOTHING_REPLAYED', 'ODD_UNITS', 'DISCOVER_SCHEMA', 'DECLARED_SCHEMA', 'LOG_SCHEMA', 'CASE_SHARES', 'ReplayReport',
            'edge_case_table', 'with_few_steps', 'prepared_copy', 'fit_traces', 'run_fit', 'compare_traces',
            'run_or_record_fault', 'replay_neighbours', 'part_of_pair', 'replay_plan', 'replay_fit', 'compare_case',
-           'random_codes', 'marginals_case', 'pairs_case', 'prior_case', 'UnboundedLedger', 'discovery_case',
-           'wild_model', 'random_batch', 'gradient_case', 'random_log', 'without_rows', 'random_histories',
-           'history_tables_case', 'history_gradient_case', 'two_tables_case', 'two_tables_gradient_case',
-           'replay_mechanisms', 'heavy_user_table', 'scenarios', 'count_every_pair', 'step_counter', 'replay']
+           'random_codes', 'marginals_case', 'pairs_case', 'quality_case', 'prior_case', 'UnboundedLedger',
+           'discovery_case', 'wild_model', 'random_batch', 'gradient_case', 'random_log', 'without_rows',
+           'random_histories', 'history_tables_case', 'history_gradient_case', 'two_tables_case',
+           'two_tables_gradient_case', 'replay_mechanisms', 'heavy_user_table', 'scenarios', 'count_every_pair',
+           'step_counter', 'replay']
 
 # %% ../nbs/81_replay_fits.ipynb #repl02
 import math
@@ -27,7 +28,7 @@ import pandas as pd
 import torch
 from sklearn.base import clone
 
-from . import calibration, discovery, dp_training, preprocessing
+from . import calibration, discovery, dp_training, preprocessing, quality
 from . import plan as planning
 from .core import InputError, JobError, OperatorWarning
 from .privacy import Spend
@@ -326,6 +327,20 @@ def pairs_case(rng, tape: Tape):  # run, codes, rows of the unit
 
     return run, codes, mine
 
+# %% ../nbs/81_replay_fits.ipynb #ql81b
+def quality_case(rng, tape: Tape):  # run, codes, rows of the unit
+    "Noisy mean distances of two synthetic tables, over some sets of one to three columns."
+    codes, sizes, k, mine = random_codes(rng)
+    tables = [np.column_stack([rng.integers(0, s, 9) for s in sizes]) for _ in range(2)]
+    sets = {r: list(combinations(range(len(sizes)), r)) for r in (1, 2, 3) if r <= len(sizes)}
+    spend, rows = Spend("quality", float(rng.uniform(0.3, 30))), int(rng.integers(1, 2 * len(codes)))
+
+    def run(codes, noise):
+        tape.charge(spend)
+        return quality.release_distances(codes, tables, sets, sizes, spend, noise, rows, k)
+
+    return run, codes, mine
+
 # %% ../nbs/81_replay_fits.ipynb #rf37
 def prior_case(rng, tape: Tape):  # run, moments (n, 2L), rows of the unit
     "The noisy moments of latents."
@@ -503,7 +518,7 @@ def two_tables_gradient_case(rng, tape: Tape) -> None:
     return history_gradient_case(rng, tape, 0)
 
 # %% ../nbs/81_replay_fits.ipynb #c037
-CASE_SHARES = {marginals_case: 0.28, pairs_case: 0.22, prior_case: 0.22, gradient_case: 0.12, history_tables_case: 0.05, history_gradient_case: 0.05, two_tables_case: 0.02, two_tables_gradient_case: 0.02, discovery_case: 0.02}
+CASE_SHARES = {marginals_case: 0.23, pairs_case: 0.22, quality_case: 0.05, prior_case: 0.22, gradient_case: 0.12, history_tables_case: 0.05, history_gradient_case: 0.05, two_tables_case: 0.02, two_tables_gradient_case: 0.02, discovery_case: 0.02}
 
 
 def replay_mechanisms(
