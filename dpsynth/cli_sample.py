@@ -326,14 +326,16 @@ def parse_question(
 ) -> dict:  # arguments of `answer`
     "What a question asks for: words, names of columns and conditions; nothing is evaluated."
     parts, names = split_question(text, list(schema)), list(schema)
+    columns = lambda said: [without_quotes(name) for _, name in outside_quotes(said, ["and"], names)]
     conditions = lambda said: parse_where([without_quotes(c) for _, c in outside_quotes(said, ["and"], names)], schema, "question")
     asked = {"statistic": parts["statistic"]}
     if "of" in parts:
-        asked["of"] = without_quotes(parts["of"]) if parts["statistic"] in ("mean", "quantile") else conditions(parts["of"])
+        read = {"mean": without_quotes, "quantile": without_quotes, "independence": columns}.get(parts["statistic"], conditions)
+        asked["of"] = read(parts["of"])
     if "where" in parts:
         asked["where"] = conditions(parts["where"])
     if "by" in parts:
-        groups = [without_quotes(name) for _, name in outside_quotes(parts["by"], ["and"], names)]
+        groups = columns(parts["by"])
         asked["by"] = groups[0] if len(groups) == 1 else groups
     if "between" in parts:
         sides = [without_quotes(side) for _, side in outside_quotes(parts["between"], ["and"])]
