@@ -55,6 +55,8 @@ MEASURED = Chapter("56_answers", ("an6704", "an6706", "an6710", "an6713", "an671
 MODELLED = Chapter("57_modelled_answers", ("an6804", "an6806", "an6809", "an6813", "mo09", "mo12", "an6817", "mo15", "mo18", "mo19", "mo22", "mo25", "mo28", "mo29", "mo32", "mo35", "an6825"))
 QUESTIONS = Chapter("58_questions", ("qu6904", "qu6906", "qu6909", "qu6912", "qu6915", "qu6918", "qu6921", "qu6924", "qu6928", "qu6930", "qu6931", "qu6933", "qu6935"))
 FILE_COUNTS = Chapter("72_model_file", ("mf00i", "mf00", "mf02", "mt01"))
+TESTED = Chapter("56_answers", ("an6704", "an6706", "an6710", "an6713", "an6716", "an6719", "an6722", "an6732", "an6724", "an6726", "an6728", "an6735", "an6738", "an6740", "an6743"))
+COPIES = Chapter("69_copies", ("co04", "co06", "co08", "co11", "co14", "co27", "co29", "co17", "co30", "co19", "co32", "co22", "co24"))
 DRAWN = "noise = standard_normals(self.rng, len(total), self.device)"
 MUTANTS = [  # name, audit that must find it, patches: (module, old text, new text)
     # noise
@@ -215,10 +217,18 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("an interval without the model part", MODELLED, ("modelled_answers", "    return Answer(value, left, spread", "    return Answer(value, 0.0, spread")),
     ("the model taken for exact along its ties", MODELLED, ("modelled_answers", "return ModelError(coarse + doubt,", "return ModelError(0.0 * coarse,")),
     ("graded measured where no table was released", QUESTIONS, ("questions", "    known = answer.grade in", "    answer = replace(answer, grade='measured')\n    known = answer.grade in")),
-    ("a p-value of an indicative answer", QUESTIONS, ("questions", "    if answer.grade not in (\"measured\", \"modelled\"):\n        return math.nan\n", "")),
+    ("a p-value of an indicative answer", QUESTIONS, ("questions", "    if answer.grade not in (\"measured\", \"modelled\") or answer.untested:\n        return math.nan\n", "")),
     ("a group that is not there is answered for", MEASURED, ("answers", "STANDS_OUT = 4.0", "STANDS_OUT = -99.0")),
     ("noise in the file beside another table", FILE_COUNTS, ("model_file", "for name in sorted(names)], np.float64)", "for name in names], np.float64)")),
     ("a draft marks nothing", FILES, ("drafts", "from_data=seen", "from_data=[]")),
+    # tests and copies
+    ("a test of two columns without the noise", TESTED, ("answers", "dependence(null + rng.normal(0, noise, null.shape), noise)", "dependence(null, noise)")),
+    ("a p-value of a pair that was chosen", TESTED, ("answers", "    if len(fields) != 2 or any(", "    if True or any(")),
+    ("a p-value without the noise part", QUESTIONS, ("questions", "math.sqrt(2 * (answer.noise + answer.sampling))", "math.sqrt(2 * answer.sampling)")),
+    ("copies all alike", COPIES, ("copies", "    ones = {c: redraw_shares", "    rng = np.random.default_rng(0)\n    ones = {c: redraw_shares")),
+    ("copies without the model's error", COPIES, ("copies", "    weights = self.start * fine * draw_tilts(on, tilt_sizes(on, field, self.before, self.error), rng)\n", "    weights = self.start\n")),
+    ("copies combined without the between part", COPIES, ("copies", "between = (1 + 1 / m) * estimates.var(0, ddof=1)", "between = 0 * estimates.var(0, ddof=1)")),
+    ("sampling subtracted from copies", COPIES, ("copies", "error = estimates.mean(0), np.sqrt(within + between)", "error = estimates.mean(0), np.sqrt(np.abs(between - within))")),
 ]
 
 

@@ -39,7 +39,7 @@ def row_scores(
     on = [u[:, pool[:, j]].T.astype(np.float32) for j, u in enumerate(scores)]
     return np.column_stack(on), np.repeat(np.arange(len(scores)), [len(u) for u in scores])
 
-
+# %% ../nbs/69_copies.ipynb #co26
 def tilt_sizes(
     on: np.ndarray,  # (N, scores)
     field: np.ndarray,  # (scores,)
@@ -50,7 +50,7 @@ def tilt_sizes(
     means = on.T @ (on * weights[:, None])
     return np.sqrt(error.coarse * tie_factors(means, error.tie)) * (field[:, None] < field)
 
-
+# %% ../nbs/69_copies.ipynb #co28
 MOST_TILT = 3.0  # logarithm of the largest factor of a row's weight
 
 
@@ -117,7 +117,7 @@ def draw_model(
     weights = self.start * fine * draw_tilts(on, tilt_sizes(on, field, self.before, self.error), rng)
     return weights if weights.sum() > 0 else self.start
 
-
+# %% ../nbs/69_copies.ipynb #co31
 @patch
 def draw_weights(
     self: OpenTable,
@@ -149,7 +149,7 @@ def as_numbers(
         raise InputError("combine: an estimate or a standard error is no number, or a standard error is below 0")
     return numbers
 
-
+# %% ../nbs/69_copies.ipynb #co33
 def combine(
     results,  # one pair a copy: estimates and their standard errors, each a number, a list or a Series
     population: bool = True,  # of the population that the rows are a sample of; False: of this table
