@@ -20,6 +20,7 @@ _EXPORTS = {
     "plot_pair_heatmap": "report",
     "Certificate": "certificate",
     "DPVAESynthesizer": "synthesizer",
+    "combine": "copies",
     "replay_fit": "replay_fits",
 }
 __all__ = list(_EXPORTS)

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['ROWS_AT_ONCE', 'CELLS_AT_ONCE', 'MAX_MULTIPLIER', 'clique_size', 'clique_cells', 'clique_counts', 'release_scales',
-           'measure_marginals', 'project_to_simplex', 'measure_rows_per_unit', 'shrink', 'Calibration', 'standing_out',
-           'add_targets', 'moment_positions', 'clipped_moments', 'fit_latent_prior', 'select_pairs',
-           'systematic_resample', 'MarginalTables', 'exchange_round', 'swap_rows']
+           'measure_marginals', 'project_to_simplex', 'measure_rows_per_unit', 'prior_variance', 'shrink',
+           'Calibration', 'standing_out', 'add_targets', 'moment_positions', 'clipped_moments', 'fit_latent_prior',
+           'select_pairs', 'systematic_resample', 'MarginalTables', 'exchange_round', 'swap_rows']
 
 # %% ../nbs/52_calibration.ipynb #cali02
 import math
@@ -112,14 +112,24 @@ def measure_rows_per_unit(
     return project_to_simplex(noisy / max(noisy.sum(), 1))
 
 # %% ../nbs/52_calibration.ipynb #c016
+def prior_variance(
+    noisy: np.ndarray,  # (cells,) noisy counts
+    model: np.ndarray,  # (cells,) expected counts under the model
+    scale: float,  # noise standard deviation
+) -> float:  # 0 and more
+    "How far counts are from the model beyond their noise: τ of a prior N(m, τm), by the method of moments."
+    excess = ((noisy - model) ** 2).sum() - len(noisy) * scale**2
+    return max(0.0, excess / max(model.sum(), 1e-9))
+
+
 def shrink(
     noisy: np.ndarray,  # (cells,) noisy counts
     model: np.ndarray,  # (cells,) expected counts under the model
     scale: float,  # noise standard deviation
+    tau: float = None,  # variance of the prior, in units of its mean; None: `prior_variance`
 ) -> np.ndarray:  # (cells,) non-negative, same total as `model`
     "Empirical-Bayes estimate: prior N(m, τm), τ by the method of moments; the model where nothing is left."
-    excess = ((noisy - model) ** 2).sum() - len(noisy) * scale**2
-    tau = max(0.0, excess / max(model.sum(), 1e-9))
+    tau = prior_variance(noisy, model, scale) if tau is None else tau
     weight = tau * model / (tau * model + scale**2)
     out, total = model + weight * (noisy - model), model.sum()
     return total * project_to_simplex(out / total, weight) if weight.any() and (out > 0).any() else np.array(model, float)

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['CONDITION_SIGN', 'QUESTION_PARTS', 'split_condition', 'ordered_end', 'range_end', 'join_ends', 'split_values',
            'parse_where', 'parse_id_patterns', 'sampled_pieces', 'with_progress', 'sample_in_parts', 'rows_of_pairs',
-           'sample_two_tables', 'outside_quotes', 'split_question', 'without_quotes', 'joined_conditions',
-           'parse_question', 'to_json_text', 'answer_lines', 'read_certified', 'certificate_facts', 'show_certificate',
-           'write_form', 'certificate_forms', 'show_proven']
+           'sample_two_tables', 'copy_paths', 'sample_copies_to_files', 'outside_quotes', 'split_question',
+           'without_quotes', 'joined_conditions', 'parse_question', 'to_json_text', 'answer_lines', 'read_certified',
+           'certificate_facts', 'show_certificate', 'write_form', 'certificate_forms', 'show_proven']
 
 # %% ../nbs/93_cli_sample.ipynb #cli_02
 import csv
@@ -216,6 +216,41 @@ def sample_two_tables(
     tables = ("--units", "UNITS", "--synthetic-units", units_out)
     show_next("dpsynth", "evaluate", "--real", "TABLE", "--synthetic", out, *tables, "--model", model, "--html", "report.html")
 
+# %% ../nbs/93_cli_sample.ipynb #cp93b
+def copy_paths(
+    out: Path,  # such as rows.csv
+    copies: int,
+) -> list:  # of Path
+    "A file for each copy: rows-1.csv, rows-2.csv and so on."
+    width = len(str(copies))
+    return [out.with_name(f"{out.stem}-{i:0{width}}{out.suffix}") for i in range(1, copies + 1)]
+
+
+def sample_copies_to_files(
+    model: Path,
+    n: int | None,  # rows of each
+    copies: int,
+    out: Path | None,
+    seed: int | None,
+    ids,  # texts of --id
+) -> None:
+    "Copies, each in a file of its own."
+    from dpsynth.files import write_table
+    from dpsynth.synthesizer import DPVAESynthesizer
+
+    if n is None or out is None:
+        refuse_use("--copies: comes with -n N and --out FILE")
+    if copies < 2:
+        refuse_use("--copies: a whole number of at least 2")
+    paths = [output_path("--out", p, (".csv", ".parquet"), (model,)) for p in copy_paths(out, copies)]
+    synth = DPVAESynthesizer.load(model)
+    tables = synth.sample_copies(n, copies, seed, parse_id_patterns(ids))
+    with progress_bar() as tell, writing_folder(paths[0].parent) as part:
+        for done, (path, table) in enumerate(zip(paths, tables)):
+            tell("sampling", done * n, copies * n)
+            write_table([table], synth.schema, part / path.name)
+    print(f"{copy_paths(out, copies)[0]} … {paths[-1].name}: {copies} tables of {n:,} rows; analyse each, and pool with dpsynth.combine")
+
 # %% ../nbs/93_cli_sample.ipynb #c054
 _Count = option_type(int | None, "-n", metavar="N", help="Rows.")
 _Users = option_type(int | None, "--users", metavar="N", help="Users with all their rows, where fit had --order-by.")
@@ -228,6 +263,9 @@ _TableOut = option_type(
 )
 _UnitsOut = option_type(
     Path | None, "--units-out", metavar="FILE", help="With --users: the table of units, a .csv or .parquet file; --out has their rows."
+)
+_Copies = option_type(
+    int | None, "--copies", metavar="M", help="M tables that the real one may have been, to be analysed alike, each in a file."
 )
 _Where = option_type(
     list[str],
@@ -253,6 +291,7 @@ def _sample(
     where: _Where = [],
     ids: _IdPatterns = [],
     seed: SeedOption = None,
+    copies: _Copies = None,
     workers: WorkersOption = None,
     ray_address: RayAddressOption = None,
 ):
@@ -265,6 +304,10 @@ def _sample(
 
     if (n is None) == (users is None):
         refuse_use("-n: give a number of rows, or --users a number of users")
+    if copies is not None:
+        if where or units_out or workers:
+            refuse_use("--copies: not with --where, --units-out and --workers")
+        return sample_copies_to_files(model, n, copies, out, seed, ids)
     if units_out:
         if workers:
             refuse_use("--units-out: not with --workers")
@@ -340,13 +383,15 @@ def parse_question(
 ) -> dict:  # arguments of `answer`
     "What a question asks for: words, names of columns and conditions; nothing is evaluated."
     parts, names = split_question(text, list(schema)), list(schema)
+    columns = lambda said: [without_quotes(name) for _, name in outside_quotes(said, ["and"], names)]
     asked = {"statistic": parts["statistic"]}
     if "of" in parts:
-        asked["of"] = without_quotes(parts["of"]) if parts["statistic"] in ("mean", "quantile") else joined_conditions(parts["of"], schema)
+        read = {"mean": without_quotes, "quantile": without_quotes, "independence": columns}.get(parts["statistic"])
+        asked["of"] = read(parts["of"]) if read else joined_conditions(parts["of"], schema)
     if "where" in parts:
         asked["where"] = joined_conditions(parts["where"], schema)
     if "by" in parts:
-        groups = [without_quotes(name) for _, name in outside_quotes(parts["by"], ["and"], names)]
+        groups = columns(parts["by"])
         asked["by"] = groups[0] if len(groups) == 1 else groups
     if "between" in parts:
         sides = [without_quotes(side) for _, side in outside_quotes(parts["between"], ["and"])]
@@ -355,7 +400,6 @@ def parse_question(
             refuse_use("question: between needs two groups, and one column after by")
         asked["between"] = tuple(parse_where([column + compared(side)], schema, "question")[column] for side in sides)
     return asked
-
 
 # %% ../nbs/93_cli_sample.ipynb #sa23
 def to_json_text(value: dict) -> str:

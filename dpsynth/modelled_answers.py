@@ -16,7 +16,7 @@ from itertools import combinations
 import numpy as np
 from fastcore.basics import patch
 
-from .answers import Answer, fields_of, linearise, Ratio, refusal, ReleasedCounts, STANDS_OUT, TOO_RARE
+from .answers import Answer, counted_anyway, fields_of, linearise, Ratio, refusal, ReleasedCounts, STANDS_OUT, TOO_RARE
 from .calibration import clique_cells, clique_size
 
 # %% ../nbs/57_modelled_answers.ipynb #an6808
@@ -113,10 +113,9 @@ def field_scores(
 def fair_pairs(
     released: ReleasedCounts,
 ) -> list:
-    "Counted pairs that were not chosen for the model's errors, where there are some: all pairs of a column. Else all."
-    fields, pairs = range(len(released.sizes)), [c for c in released.tables if len(c) == 2]
-    hubs = {j for j in fields if all((min(i, j), max(i, j)) in released.tables for i in fields if i != j)}
-    return [c for c in pairs if hubs & set(c)] or pairs
+    "Counted pairs that were not chosen for the model's errors, where there are some. Else all."
+    pairs = [c for c in released.tables if len(c) == 2]
+    return [c for c in pairs if counted_anyway(c, released)] or pairs
 
 # %% ../nbs/57_modelled_answers.ipynb #mo11
 def score_products(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MOST_GROUPS', 'STATISTICS', 'MOST_COLUMNS', 'TOO_MANY', 'NOT_MEASURED', 'parse_conditions', 'exact_or_why',
            'in_parts', 'column_groups', 'groups_of', 'mean_factors', 'ratio_of', 'answer_terms', 'scaled', 'p_value',
-           'answer_row', 'question_groups', 'read_of', 'answer_group', 'group_index', 'ask']
+           'answer_row', 'question_groups', 'read_of', 'answer_group', 'group_index', 'ask_independence', 'ask']
 
 # %% ../nbs/58_questions.ipynb #qu6903
 import math
@@ -15,7 +15,9 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from .answers import Answer, code_values, condition_factors, fields_of, measured_answer, Ratio, refusal, times
+from dpsynth.answers import (
+    Answer, code_values, condition_factors, fields_of, independence_answer, measured_answer, Ratio, refusal, SEVERAL_ROWS, times,
+)
 from .conditions import condition
 from .core import InputError
 from .discretizer import Discretizer
@@ -90,7 +92,7 @@ def groups_of(
     return names, groups
 
 # %% ../nbs/58_questions.ipynb #qu6917
-STATISTICS = ("share", "count", "mean", "quantile")
+STATISTICS = ("share", "count", "mean", "quantile", "independence")
 
 
 def mean_factors(
@@ -151,8 +153,8 @@ def scaled(
 
 # %% ../nbs/58_questions.ipynb #qu6923
 def p_value(answer: Answer) -> float:
-    "Two-sided, of no difference in the population; NaN where the answer is only indicative."
-    if answer.grade not in ("measured", "modelled"):
+    "Two-sided, of no difference in the population; NaN where the answer is only indicative, or must not be tested."
+    if answer.grade not in ("measured", "modelled") or answer.untested:
         return math.nan
     return math.erfc(abs(answer.estimate) / math.sqrt(2 * (answer.noise + answer.sampling)))
 
@@ -167,7 +169,8 @@ def answer_row(
     values = np.array([answer.estimate, *answer.interval(population)])
     if not compared and statistic in ("share", "count"):
         values = np.clip(values, 0, 1 if statistic == "share" else None)
-    row = dict(zip(("estimate", "lower", "upper"), values.tolist())) | {"known": answer.grade, "reason": answer.reason}
+    reason = answer.reason or answer.untested * compared
+    row = dict(zip(("estimate", "lower", "upper"), values.tolist())) | {"known": answer.grade, "reason": reason}
     return row | ({"p_value": p_value(answer)} if compared else {})
 
 # %% ../nbs/58_questions.ipynb #qu6925
@@ -222,6 +225,7 @@ def answer_group(
     released = model.released
     ratios = [(sign, ratio_of(statistic, function, where, group, released.rows_noise == 0)) for sign, group in sides]
     answer = answer_terms([ratio._replace(sign=sign) for sign, ratio in ratios], model, inexact)
+    answer = replace(answer, untested=SEVERAL_ROWS) if released.rows_noise else answer
     return scaled(answer, released.rows, released.rows_noise) if statistic == "count" else answer
 
 
@@ -235,18 +239,40 @@ def group_index(
         return pd.MultiIndex.from_tuples(labels, names=names)
     return pd.Index([label[0] for label in labels], name=names[0]) if names else pd.Index([statistic], name="statistic")
 
+# %% ../nbs/58_questions.ipynb #qu6938
+def ask_independence(
+    model,  # with `encoder` and `released`
+    of,  # two columns
+) -> pd.DataFrame:  # one row: estimate is the test's statistic, lower and upper are NaN; known, reason, p_value
+    "Do two columns hang together, in the population? Missing cells, special values and `other` have no part in it."
+    encoder, names = model.encoder, [f.column for f in model.encoder.fields]
+    if not isinstance(of, (tuple, list)) or len(of) != 2 or of[0] == of[1]:
+        raise InputError("of: independence needs two different columns")
+    for name in of:
+        if name not in encoder.coders:
+            raise InputError(f"of: no column {name!r} in the schema")
+    fields = tuple(sorted(map(names.index, of)))
+    values = [np.setdiff1d(np.arange(f.cardinality), f.reserved_codes).astype(int) for f in (encoder.fields[j] for j in fields)]
+    none = in_parts(encoder, of)
+    answer, p = (refusal(none), math.nan) if none else independence_answer(fields, values, model.released)
+    return pd.DataFrame([answer_row(answer, "independence", False, False) | {"p_value": p}], group_index([], [()], "independence"))
+
 # %% ../nbs/58_questions.ipynb #qu6929
 def ask(
     model,  # with `encoder`, `released` and `checked_model`
-    statistic: str,  # 'share', 'count', 'mean' or 'quantile'
-    of=None,  # conditions of what is counted (column → value, list or range); the name of a number for a mean
+    statistic: str,  # one of `STATISTICS`
+    of=None,  # conditions of what is counted (column → value, list or range); a number for a mean; two columns for independence
     where=None,  # conditions of the rows that are looked at
     by=None,  # a column, or two: an answer for each group
     between=None,  # two groups of the column `by`: their difference
     population: bool = False,  # intervals for the population that the rows are a sample of
-) -> pd.DataFrame:  # a row a group: estimate, lower, upper, known, reason; p_value of a difference
+) -> pd.DataFrame:  # a row a group: estimate, lower, upper, known, reason; p_value of a difference and of independence
     "Answers with 95 % intervals, and how each is known. Post-processing: it reads the fitted model only and costs no budget."
     encoder, compared = model.encoder, between is not None
+    if statistic == "independence":
+        if where or by or between:
+            raise InputError("independence: of two columns, without where, by and between")
+        return ask_independence(model, of)
     function, columns, inexact = read_of(encoder, statistic, of, compared)
     conditions = parse_conditions(encoder, where)
     names, groups, cut = question_groups(encoder, by, between)

@@ -8,9 +8,10 @@ __all__ = ['MAX_CELLS', 'PSEUDO_ROWS', 'FEWEST_ANSWER_ROWS', 'MOST_ANSWER_ROWS',
            'head_order', 'latent_posteriors', 'release_prior', 'train_network', 'large_pool_rows', 'rows_in_chunk',
            'rows_at_once', 'head_masks', 'draw_pool', 'fit_head_biases', 'constraint_mask', 'take_rows',
            'countable_pairs', 'zero_reserved_codes', 'droppable_codes', 'choose_pairs', 'rake_with_pairs',
-           'keep_counts', 'calibrate_model', 'calibrate_for_any_pool', 'hold_against_counts', 'row_order', 'draw_small',
-           'draw_large', 'conditioned_pool', 'effective_rows', 'draw_where', 'draw_pieces', 'completion_masks',
-           'complete_codes', 'impute_with_retries', 'repair_rows', 'draw_user_ids', 'frame_kind', 'to_kind']
+           'keep_counts', 'calibrate_model', 'calibrate_for_any_pool', 'hold_against_counts', 'row_order',
+           'small_pool_rows', 'choose_rows', 'draw_small', 'draw_large', 'conditioned_pool', 'effective_rows',
+           'draw_where', 'draw_pieces', 'check_copies', 'draw_copies', 'completion_masks', 'complete_codes',
+           'impute_with_retries', 'repair_rows', 'draw_user_ids', 'frame_kind', 'to_kind']
 
 # %% ../nbs/70_sampling.ipynb #samp02
 from dataclasses import dataclass
@@ -37,7 +38,8 @@ from dpsynth.calibration import (
     select_pairs, swap_rows, systematic_resample,
 )
 from .answers import code_values, ReleasedCounts
-from .modelled_answers import CheckedModel, field_scores, model_error, WeightedRows
+from .modelled_answers import CheckedModel, field_scores, model_error, UNKNOWN_ERROR, WeightedRows
+from .copies import OpenTable
 from .plan import affordable_training, PAIR_ROUNDS, released_cliques
 
 # %% ../nbs/70_sampling.ipynb #c014
@@ -429,22 +431,39 @@ def row_order(
     return np.argsort(keys[0]) if len(keys) == 1 else np.lexsort(keys[::-1])
 
 # %% ../nbs/70_sampling.ipynb #ds01
+def small_pool_rows(n: int) -> int:
+    "Rows of the pool of a small table of n rows."
+    return int(np.clip(8 * n, 20_000, 4 * n + 160_000))
+
+
+def choose_rows(
+    model: FittedModel,
+    pool: np.ndarray,  # (N, fields) codes
+    weights: np.ndarray,  # (N,)
+    n: int,
+    rng: np.random.Generator,
+) -> np.ndarray:  # (n,) pool positions
+    "Rows of a pool with weights: systematic resampling, swaps."
+    sizes = model.encoder.cardinalities
+    chosen = systematic_resample(weights, n, row_order(pool, sizes), rng)
+    if n >= 500:
+        pairs = countable_pairs(sizes)
+        pairs = pairs if len(pairs) <= 300 else [c for c in model.calibration.targets if len(c) == 2]
+        chosen = swap_rows(chosen, pool, weights, sizes, pairs, rng)
+    return chosen
+
+
 def draw_small(
     model: FittedModel,
     n: int,  # rows
     rng: np.random.Generator,
 ):  # (n, fields) codes; their cells of constrained columns, or None
     "Rows of a small table: pool, weights, systematic resampling, swaps."
-    sizes = model.encoder.cardinalities
-    pool = draw_pool(model, int(np.clip(8 * n, 20_000, 4 * n + 160_000)), rng)[0]
+    pool = draw_pool(model, small_pool_rows(n), rng)[0]
     cells, start = constraint_mask(model, pool, rng)
-    weights = Calibration(sizes, model.calibration.targets).rake(model.calibration.cells(pool), start, 4, 16)
-    chosen = systematic_resample(weights, n, row_order(pool, sizes), rng)
-    if n >= 500:
-        pairs = countable_pairs(sizes)
-        pairs = pairs if len(pairs) <= 300 else [c for c in model.calibration.targets if len(c) == 2]
-        chosen = swap_rows(chosen, pool, weights, sizes, pairs, rng)
-    return take_rows(pool, cells, chosen)
+    calibration = Calibration(model.encoder.cardinalities, model.calibration.targets)
+    weights = calibration.rake(model.calibration.cells(pool), start, 4, 16)
+    return take_rows(pool, cells, choose_rows(model, pool, weights, n, rng))
 
 # %% ../nbs/70_sampling.ipynb #s019c
 LARGE_TABLE_ROWS = 150_000  # rows from which on a pool of little more than the wanted rows is enough
@@ -533,6 +552,38 @@ def draw_pieces(
         draw = draw_large if n > LARGE_TABLE_ROWS else draw_small
         codes, cells = draw_where(model, m, rng, asked) if asked else draw(model, m, rng)
         yield take_rows(codes, cells, rng.permutation(m))
+
+# %% ../nbs/70_sampling.ipynb #cp70b
+def check_copies(
+    model: FittedModel,
+    n: int,  # rows of each
+    copies: int,
+) -> None:
+    "Refuse what copies have no rule for."
+    if copies < 2:
+        raise InputError("copies must be a whole number of at least 2")
+    if n > LARGE_TABLE_ROWS:
+        raise InputError(f"copies: at most {LARGE_TABLE_ROWS:,} rows each")
+    if model.released.rows_noise:
+        raise InputError("copies: users bring several rows here, and copies have no rule for that yet")
+    if model.checked_model.error is None:
+        raise InputError(f"copies: {UNKNOWN_ERROR}")
+
+
+def draw_copies(
+    model: FittedModel,
+    n: int,  # rows of each
+    copies: int,
+    rng: np.random.Generator,
+):  # yields codes, and cells of constrained columns or None
+    "Tables that the real one may have been, each from the same pool under weights of its own."
+    check_copies(model, n, copies)
+    pool, checked = draw_pool(model, small_pool_rows(n), rng)[0], model.checked_model
+    cells, start = constraint_mask(model, pool, rng)
+    left_open = OpenTable(pool, start, model.calibration, model.released, checked.scores, checked.error)
+    for _ in range(copies):
+        chosen = choose_rows(model, pool, left_open.draw_weights(rng), n, rng)
+        yield take_rows(pool, cells, rng.permutation(chosen))
 
 # %% ../nbs/70_sampling.ipynb #t021b
 IMPUTE_DRAWS, IMPUTE_ROUNDS = 128, 8  # completions of a row, of which one is chosen; rounds, while constraints leave a cell missing

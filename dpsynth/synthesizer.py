@@ -9,8 +9,8 @@ __all__ = ['FOR_WEIGHTS', 'FOR_SAMPLES', 'FOR_CALIBRATION', 'FOR_GAPS', 'FOR_QUA
            'public_units', 'check_id_room', 'read_bounded', 'seeded_generator', 'announce_releases', 'TrainingProgress',
            'discover_columns', 'measure_quality', 'learn_table', 'learn_model', 'fit_identity', 'open_budget',
            'open_ledger', 'with_units', 'id_columns', 'naming_id', 'draw_ids', 'modelled_part', 'table_pieces',
-           'FreshIds', 'UserPieces', 'check_size', 'read_gaps', 'fill_gaps', 'check_declared', 'check_ledger_lines',
-           'check_pair_tables', 'check_counts', 'check_certificate', 'read_body', 'read_labels']
+           'FreshIds', 'UserPieces', 'check_size', 'copy_tables', 'read_gaps', 'fill_gaps', 'check_declared',
+           'check_ledger_lines', 'check_pair_tables', 'check_counts', 'check_certificate', 'read_body', 'read_labels']
 
 # %% ../nbs/74_synthesizer.ipynb #synt02
 import inspect
@@ -59,7 +59,7 @@ from dpsynth.history_fit import (
 from .questions import ask, parse_conditions
 from .quality import compared_sets, describe_distances, distance_noise, release_distances, rows_drawn, TABLES
 from dpsynth.sampling import (
-    calibrate_model, draw_pieces, draw_user_ids, field_marginal, first_counts, FittedModel, frame_kind, FRAME_KINDS,
+    calibrate_model, check_copies, draw_copies, draw_pieces, draw_user_ids, field_marginal, first_counts, FittedModel, frame_kind, FRAME_KINDS,
     IMPUTE_DRAWS, impute_with_retries, repair_rows, rows_at_once, to_kind, train_network,
 )
 from dpsynth.certificate import (
@@ -610,14 +610,14 @@ def modelled_part(
 def table_pieces(
     model: FittedModel,
     schema: Schema,
-    n: int,  # rows in all
+    drawn,  # pairs: codes, and cells of constrained columns or None
     rng: np.random.Generator,
     conditions: dict,  # column → `Condition`; empty: none
-    ids: dict,  # name → (n,) ids
+    ids: dict,  # name → (rows in all,) ids
 ):  # yields DataFrames
     "Pieces of a table with their cells decoded, dtypes and ids given."
     encoder, done = modelled_part(model.encoder), 0
-    for codes, cells in draw_pieces(model, n, rng, conditions):
+    for codes, cells in drawn:
         frame = encoder.apply_dtypes(repair_rows(model, encoder.decode(codes, rng, conditions), cells), rng)
         for name, given in ids.items():
             frame[name] = apply_dtype(given.iloc[done : done + len(frame)].reset_index(drop=True), schema[name])
@@ -828,9 +828,20 @@ def sample_chunks(
         raise InputError("n_units: this model has no histories of users (order_by): give n, a number of rows")
     columns, grouped = id_columns(self.schema, ids), self.unit if self.groups_rows and not conditions else None
     made = draw_ids(columns, int(n), rng, grouped, model.rows_per_unit)
-    return table_pieces(model, self.schema, int(n), rng, conditions, made)
+    return table_pieces(model, self.schema, draw_pieces(model, int(n), rng, conditions), rng, conditions, made)
 
 # %% ../nbs/74_synthesizer.ipynb #c028g
+@patch
+def in_kind(
+    self: DPVAESynthesizer,
+    frame: pd.DataFrame,
+    kind: str = None,  # of `FRAME_KINDS`; None: that of the table that was fitted
+):  # a table of that kind
+    "A synthetic DataFrame as the kind of table that is wanted, with the labels of the one that was fitted."
+    kind = kind or self.kind_
+    return to_kind(frame.rename(columns=self.labels_) if kind == "pandas" else frame, kind, self.schema)
+
+
 @patch
 def sample(
     self: DPVAESynthesizer,
@@ -840,7 +851,8 @@ def sample(
     kind: str = None,  # 'pandas', 'arrow' or 'polars'; None: that of the table that was fitted
     ids: dict = None,  # id column → pattern in place of the schema's, as when that has too little room
     n_units: int = None,  # in place of n, where histories were learned: users, each with all rows
-):  # table with columns and dtypes as in the schema
+    copies: int = None,  # so many tables of n rows, each what the real one may have been, to be analysed alike: `combine`
+):  # table with columns and dtypes as in the schema; a list of them where copies are asked for
     """A synthetic table. Post-processing: it costs nothing, as often as you like.
 
     Where the unit is an id of the schema and users bring several rows, rows get ids of users who have as many rows
@@ -848,14 +860,53 @@ def sample(
     Where histories were learned, users come whole and in order; with `where` on `per: unit` columns too."""
     if kind not in (None, *FRAME_KINDS):
         raise InputError(f"kind must be one of {', '.join(FRAME_KINDS)}")
+    if copies is not None:
+        if where or n_units is not None:
+            raise InputError("copies: they are whole tables of n rows, without where and n_units")
+        return [self.in_kind(frame, kind) for frame in self.sample_copies(n, copies, seed, ids)]
     pieces, parts = self.sample_chunks(n, where, seed, ids, n_units), []
     with tqdm(total=n, desc="sampling", unit="row", disable=not self.verbose or (n or 4 * n_units) < 500_000, leave=False) as bar:
         for piece in pieces:
             parts.append(piece)
             bar.update(len(piece))
     frame = pd.DataFrame({c: pd.concat([p[c] for p in parts], ignore_index=True) for c in parts[0]}, copy=False)
-    kind = kind or self.kind_
-    return to_kind(frame.rename(columns=self.labels_) if kind == "pandas" else frame, kind, self.schema)
+    return self.in_kind(frame, kind)
+
+# %% ../nbs/74_synthesizer.ipynb #cp74b
+def copy_tables(
+    model: FittedModel,
+    schema: Schema,
+    n: int,  # rows of each
+    copies: int,
+    rng: np.random.Generator,
+    ids: dict,  # name → `Id`
+):  # yields DataFrames
+    "Tables that the real one may have been, one after another, with dtypes and ids given."
+    drawn = draw_copies(model, n, copies, rng)
+    for _ in range(copies):
+        made = draw_ids(ids, n, rng)
+        yield from table_pieces(model, schema, [next(drawn)], rng, {}, made)
+
+
+@patch
+def sample_copies(
+    self: DPVAESynthesizer,
+    n: int,  # rows of each; as many as the table has, so that standard errors are right
+    copies: int,
+    seed: int = None,  # in place of the synthesizer's
+    ids: dict = None,  # as in `sample`
+):  # yields DataFrames
+    "The tables of `sample(n, copies=…)`, one after another."
+    if not hasattr(self, "released_"):
+        raise InputError("sample: fit or load a model first")
+    if self.learns_histories:
+        raise InputError("copies: a model of histories has none yet; sample it")
+    check_size(n, None)
+    if not is_whole(copies):
+        raise InputError("copies must be a whole number of at least 2")
+    check_copies(self.released_, n, copies)
+    rng = seeded_generator(self.seed if seed is None else seed, FOR_SAMPLES)
+    return copy_tables(self.released_, self.schema, int(n), int(copies), rng, id_columns(self.schema, ids))
 
 # %% ../nbs/74_synthesizer.ipynb #tt74b
 @patch
@@ -952,13 +1003,13 @@ def impute(
 @patch
 def answer(
     self: DPVAESynthesizer,
-    statistic: str,  # 'share', 'count' or 'mean'
-    of=None,  # conditions of what is counted (column → value, list or range); the name of a number for a mean
+    statistic: str,  # 'share', 'count', 'mean' or 'independence'
+    of=None,  # conditions of what is counted (column → value, list or range); a number for a mean; two columns for independence
     where: dict = None,  # conditions of the rows that are looked at
     by=None,  # a column, or a list of two: an answer for each group
     between: tuple = None,  # two groups of the column `by`, each a value, list or range: their difference
     population: bool = False,  # intervals for the population that the rows are a sample of
-) -> pd.DataFrame:  # a row a group: estimate, lower, upper, known, reason; p_value of a difference
+) -> pd.DataFrame:  # a row a group: estimate, lower, upper, known, reason; p_value of a difference and of independence
     """What is known of the real table, with 95 % intervals. Post-processing: it costs nothing, as often as you like.
 
     With a unit it is about the rows that were learned: at most `max_rows_per_unit` of each, drawn at random.
@@ -969,7 +1020,6 @@ def answer(
     if self.learns_histories:
         raise InputError("answer: a model of histories has no answers with error bars; sample it")
     return ask(self.released_, statistic, of, where, by, between, population)
-
 
 # %% ../nbs/74_synthesizer.ipynb #wm01
 @patch(as_prop=True)

