@@ -254,7 +254,8 @@ def split_bins(
     cell = lambda v: int(np.searchsorted(edges[:-1], v))
     mass = lambda a, b: sums[cell(b)] - sums[cell(a)]
     round_by = roundness(edges)
-    near = lambda v, reach: roundest(edges, round_by, v - reach, v + reach)
+    each = len(edges) - 1 == upper - edges[0] + 1  # a cell for each step: all cuts are at numbers that people write
+    near = lambda v, reach: v if each else roundest(edges, round_by, v - reach, v + reach)
 
     def visit(a, b, depth):
         first, last = cell(a), cell(b)
@@ -264,8 +265,8 @@ def split_bins(
         cut = cell(middle)
         return visit(a, middle, depth + 1) * (cut > first) + visit(middle, b, depth + 1) * (cut < last)
 
-    width, half = (upper - edges[0]) / 16, (edges[-1] - upper) / 2  # a step reaches half a step to both sides
-    ends = [edges[0], *(near(edges[0] + i * width + half, width / 6) for i in range(1, 16)), edges[-1]]
+    width = (upper - edges[0]) / 16
+    ends = [edges[0], *(near(edges[0] + i * width, width / 6) for i in range(1, 16)), edges[-1]]
     if np.diff(edges[1:-1]).min(initial=math.inf) * FINE_CELLS < edges[-1] - edges[0]:  # cells are not equal
         much = lambda a, b: cell(b) - cell(a) > 4 and mass(a, b) >= total / 4
         quarters = [v for a, b in zip(ends, ends[1:]) for v in quarter_at_zero(a, b, much)[2:]]
