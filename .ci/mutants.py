@@ -118,6 +118,7 @@ MUTANTS = [  # name, audit that must find it, patches: (module, old text, new te
     ("a weight brings back users who break rules", RULED_USERS, ("history_fit", "take_units(pool, np.flatnonzero(inside)), inside[inside]", "pool, inside")),
     ("the sampler is not told the order rules", RULED_USERS, ("history_fit", "model.rules)\n", "None)\n")),
     ("users who are stuck are kept", RULED, ("history_model", "    return drawn, in_time & ~drawing.stuck", "    return drawn, in_time")),
+    ("users at the seam of two pieces counted twice", RULED_USERS, ("history_fit", "last = min(first + at_once, len(histories))", "last = min(first + at_once + 1, len(histories))")),
     # two tables
     ("units joined with rows by place, not by key", HISTORIES, ("two_tables", "    owner = pd.Index(units[unit]).get_indexer(rows[unit])\n", "    owner = pd.factorize(rows[unit])[0][::-1]\n")),
     ("number of users without rows released as it is", HISTORIES, ("history_fit", "    return released.totals, released.scales", '    name = f"unit {len(coder.unit_fields)}"\n    released.totals[name][0] = float((histories.counts == 0).sum()) if coder.exact > coder.k else released.totals[name][0]\n    return released.totals, released.scales')),
