@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['TABLES_SHARE', 'NUMBERS_SHARE', 'MAX_CODES', 'HISTORY_STEPS', 'HISTORY_BATCH', 'HIDDEN_SIGNAL', 'HIDDEN_UNITS',
-           'STANDS_OUT', 'LEAST_POOL', 'LARGEST_POOL', 'POOL_ROWS', 'USERS_AT_ONCE', 'planned_coder', 'empty_histories',
-           'empty_tables', 'planned_history_releases', 'history_weights', 'check_codes', 'HistoryPlan',
-           'make_history_plan', 'measure_tables', 'FittedHistories', 'learn_histories', 'impossible_lengths',
-           'unwanted_codes', 'blocked_codes', 'draw_users', 'draw_user_frames', 'columns_without_missing',
-           'draw_user_tables']
+           'USERS_COUNTED_AT_ONCE', 'STANDS_OUT', 'LEAST_POOL', 'LARGEST_POOL', 'POOL_ROWS', 'USERS_AT_ONCE',
+           'planned_coder', 'empty_histories', 'empty_tables', 'planned_history_releases', 'history_weights',
+           'check_codes', 'HistoryPlan', 'make_history_plan', 'table_pieces', 'measure_tables', 'FittedHistories',
+           'learn_histories', 'impossible_lengths', 'unwanted_codes', 'blocked_codes', 'draw_users', 'draw_user_frames',
+           'columns_without_missing', 'draw_user_tables']
 
 # %% ../nbs/55_history_fit.ipynb #h55003
 import math
@@ -158,9 +158,25 @@ def expected_seconds(self: HistoryPlan, schema: Schema) -> float:
     return 4 + t.steps * (0.008 + t.expected_batch * k * row + 3.2e-8 * sum(coder.unit_sizes) ** 2)
 
 # %% ../nbs/55_history_fit.ipynb #hp17
+USERS_COUNTED_AT_ONCE = 50_000
+
+
+def table_pieces(
+    coder: HistoryCoder,
+    histories: CodedHistories,
+    codes: np.ndarray,  # (lines, fields) of the encoder; a user without rows has one line
+    at_once: int = USERS_COUNTED_AT_ONCE,
+):  # yields `user_tables`
+    "The tables of all users, some thousands of users at a time."
+    lines = np.concatenate([[0], np.cumsum(np.maximum(histories.counts, 1))])
+    for first in range(0, max(len(histories), 1), at_once):
+        last = min(first + at_once, len(histories))
+        yield user_tables(coder, take_units(histories, np.arange(first, last)), codes[lines[first] : lines[last]])
+
+
 def measure_tables(coder, histories, codes, units: int, spend: Spend, rng) -> tuple[dict, dict]:
     "Noisy totals and their scales: what the release of tables leaves."
-    released = release_tables(user_tables(coder, histories, codes), units, spend, rng)
+    released = release_tables(table_pieces(coder, histories, codes), units, spend, rng)
     return released.totals, released.scales
 
 # %% ../nbs/55_history_fit.ipynb #h55012

@@ -6,9 +6,9 @@
 __all__ = ['ROWS_CELLS', 'CALENDAR_CELLS', 'MAX_TABLE', 'MAX_STEPS_TABLE', 'SPAN_CELLS', 'LENGTH_STANDS_OUT', 'DUAL_STEPS',
            'average_table', 'row_count_cells', 'calendar_codes', 'UserTables', 'add_unit_tables', 'add_row_tables',
            'add_row_pairs', 'add_step_tables', 'add_mixed_tables', 'add_distinct_tables', 'add_gap_tables',
-           'span_edges', 'add_span_table', 'user_tables', 'table_weights', 'ReleasedTables', 'release_tables',
-           'table_shares', 'doubtful_lengths', 'users_present', 'distance_beyond_noise', 'dual_objective',
-           'dual_problem', 'weigh_users']
+           'span_edges', 'add_span_table', 'user_tables', 'table_weights', 'ReleasedTables', 'sum_tables',
+           'release_tables', 'table_shares', 'doubtful_lengths', 'users_present', 'distance_beyond_noise',
+           'dual_objective', 'dual_problem', 'weigh_users']
 
 # %% ../nbs/54_history_tables.ipynb #h54003
 from dataclasses import dataclass
@@ -222,21 +222,31 @@ class ReleasedTables:
     users: int  # public number of users
 
 
+def sum_tables(
+    pieces,  # of `user_tables`, each of other users, private
+) -> dict:  # name → (cells,) totals of all users
+    "Tables added up over users, piece after piece. Raises ValueError if a user adds more than 1."
+    sums = {}
+    for tables in pieces:
+        if not all(t.nnz == 0 or (t.data.min() >= 0 and t.sum(1).max() <= 1 + 1e-9) for t in tables.values()):
+            raise ValueError("a user adds more than 1 to a table")
+        sums = {name: sums.get(name, 0) + np.asarray(t.sum(0)).ravel() for name, t in tables.items()}
+    return sums
+
+
 def release_tables(
-    tables: dict,  # of `user_tables`, private
+    pieces,  # of `user_tables`, each of other users, private
     users: int,  # public number of users
     spend,  # charged before this call
     rng: np.random.Generator,  # from `secure_generator`
 ) -> ReleasedTables:
     "One Gaussian release of L2 sensitivity 1 for a whole user."
-    weights = dict(zip(tables, table_weights(t.shape[1] for t in tables.values())))
-    if not all(t.nnz == 0 or (t.data.min() >= 0 and t.sum(1).max() <= 1 + 1e-9) for t in tables.values()):
-        raise ValueError("a user adds more than 1 to a table")
-    sums = np.concatenate([np.asarray(t.sum(0)).ravel() * weights[name] for name, t in tables.items()])
-    ends = np.cumsum([t.shape[1] for t in tables.values()])[:-1]
-    noisy = np.split(gaussian_vector(sums, spend.noise_multiplier, 1.0, rng), ends)
+    sums = sum_tables(pieces)
+    weights = dict(zip(sums, table_weights(map(len, sums.values()))))
+    weighted = np.concatenate([total * weights[name] for name, total in sums.items()])
+    noisy = np.split(gaussian_vector(weighted, spend.noise_multiplier, 1.0, rng), np.cumsum([*map(len, sums.values())])[:-1])
     scales = {name: spend.noise_multiplier / w for name, w in weights.items()}
-    return ReleasedTables({n: y / weights[n] for n, y in zip(tables, noisy)}, scales, users)
+    return ReleasedTables({n: y / weights[n] for n, y in zip(sums, noisy)}, scales, users)
 
 # %% ../nbs/54_history_tables.ipynb #h54019
 def table_shares(

@@ -462,9 +462,9 @@ def without_rows(
     return JoinedTables(lines, np.arange(len(lines)) < (~gone).sum())
 
 
-def random_histories(rng, least: int = 1) -> tuple:  # `HistoryCoder`, `CodedHistories`, their codes, k
-    "Histories of a random log, the last user's last; with `least` 0 about half of the users have no row."
-    users, k = int(rng.integers(2, 12)), int(rng.integers(1, 6))
+def random_histories(rng, least: int = 1, ks: tuple = (1, 6)) -> tuple:  # `HistoryCoder`, `CodedHistories`, their codes, k
+    "Histories of a random log, the last user's last, k from a range; with `least` 0 about half of the users have no row."
+    users, k = int(rng.integers(2, 12)), int(rng.integers(*ks))
     order_by = "day" if rng.random() < 0.8 else None
     log = random_log(rng, users, k)
     lines = without_rows(log, () if least else np.flatnonzero(rng.random(users) < 0.5))
@@ -475,22 +475,22 @@ def random_histories(rng, least: int = 1) -> tuple:  # `HistoryCoder`, `CodedHis
     return coder, code_histories(coder, codes, bounded), codes, k
 
 # %% ../nbs/81_replay_fits.ipynb #hc03
-def history_tables_case(rng, tape: Tape, least: int = 1):  # run, numbers of users, users that are left out
+def history_tables_case(rng, tape: Tape, least: int = 1, ks: tuple = (1, 6)):  # run, numbers of users, users that are left out
     "Noisy averages over the rows of each user."
-    coder, histories, codes, _ = random_histories(rng, least)
+    coder, histories, codes, _ = random_histories(rng, least, ks)
     tables, spend = user_tables(coder, histories, codes), Spend("history tables", float(rng.uniform(0.3, 30)))
 
     def run(users, noise):
         tape.charge(spend)
-        released = release_tables({n: t[users] for n, t in tables.items()}, 99, spend, noise)
+        released = release_tables([{n: t[users] for n, t in tables.items()}], 99, spend, noise)
         return [released.totals, released.scales]
 
     return run, np.arange(len(histories)), 1
 
 
-def history_gradient_case(rng, tape: Tape, least: int = 1) -> None:
+def history_gradient_case(rng, tape: Tape, least: int = 1, ks: tuple = (1, 6)) -> None:
     "Sum of clipped gradients of whole users with and without one: bounded by C, and different by what the user adds."
-    coder, histories, _, k = random_histories(rng, least)
+    coder, histories, _, k = random_histories(rng, least, ks)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**31)))
         network = HistoryNetwork(coder, HistoryConfig(hidden=int(rng.choice([0, 5]))))

@@ -9,9 +9,9 @@ __all__ = ['REAL_COLOUR', 'SYNTHETIC_COLOUR', 'HISTOGRAM_STEPS', 'LOPSIDED', 'RE
            'histogram_outlines', 'bin_names', 'code_names', 'bin_bars', 'shares_beyond', 'marginal_panel',
            'plot_marginals', 'heatmap', 'chance_matrix', 'plot_pair_heatmap', 'calendar_period',
            'plot_shares_over_time', 'plot_zscores', 'Picture', 'svg_picture', 'summary_sentences', 'summary_section',
-           'figures_section', 'worst_columns', 'error_rows', 'statistics_rows', 'columns_section', 'relation_rows',
-           'mapped_columns', 'pair_maps', 'pairs_section', 'time_columns', 'time_section', 'named_histories',
-           'transition_pictures', 'timeline_pictures', 'user_rows', 'kept_rows', 'histories_section',
+           'figures_section', 'worst_columns', 'error_rows', 'statistics_rows', 'column_pictures', 'columns_section',
+           'relation_rows', 'mapped_columns', 'pair_maps', 'pairs_section', 'time_columns', 'time_section',
+           'named_histories', 'transition_pictures', 'timeline_pictures', 'user_rows', 'kept_rows', 'histories_section',
            'question_section', 'plot_model_scores', 'models_section', 'plot_distances', 'closeness_section',
            'privacy_section', 'report_sections', 'write_report', 'report']
 
@@ -275,22 +275,22 @@ def plot_marginals(
 
 # %% ../nbs/66_report.ipynb #rt13
 def heatmap(
-    matrix: pd.DataFrame,  # symmetric
+    matrix: pd.DataFrame,  # errors of pairs; NaN where there is none
     ax,
     label: str,  # of the colours
     title: str,
     digits: int,
 ):  # axes
     "A matrix of errors in colours, and in figures where there is room."
-    side, names = np.arange(len(matrix)) + 0.5, [axis_label(name, 18) for name in matrix]
-    ax = open_axes(ax, (2.6 + 0.36 * len(matrix), 1.6 + 0.36 * len(matrix)))
+    down, across = ([axis_label(name, 18) for name in names] for names in (matrix.index, matrix))
+    ax = open_axes(ax, (2.6 + 0.36 * len(across), 1.6 + 0.36 * len(down)))
     shown = np.where(np.isfinite(matrix), matrix, np.nan)
     mesh = ax.pcolormesh(shown, cmap="viridis", vmin=0)
-    for i, j in np.argwhere(np.isfinite(shown)) if len(matrix) <= 8 else ():
+    for i, j in np.argwhere(np.isfinite(shown)) if max(matrix.shape) <= 8 else ():
         colour = "black" if shown[i, j] > 0.6 * np.nanmax(shown) else "white"
         ax.text(j + 0.5, i + 0.5, f"{shown[i, j]:.{digits}f}", ha="center", va="center", color=colour, fontsize=8)
-    ax.set_xticks(side, names, rotation=40, ha="right", rotation_mode="anchor")
-    ax.set_yticks(side, names)
+    ax.set_xticks(np.arange(len(across)) + 0.5, across, rotation=40, ha="right", rotation_mode="anchor")
+    ax.set_yticks(np.arange(len(down)) + 0.5, down)
     ax.invert_yaxis()
     ax.set_aspect("equal")
     ax.spines[:].set_visible(False)
@@ -435,6 +435,7 @@ SUMMARY = (
     "A classifier tells synthetic users from real ones with an AUC of {unit_detection_auc:.2f}; "
     "one half of the real users from the other, {unit_detection_auc_ceiling:.2f}.",
     "Of the synthetic users of several rows, {units_constant:.0%} keep one value of what stays the same for real users.",
+    "Of the synthetic rows, {integrity:.0%} belong to a unit; a column of the unit with one of its rows is off by {cross_tvd:.2%} on average.",
     "An attacker who looks for close rows tells members from others with an AUC of {mia_auc:.2f} (0.50 is a coin).",
     "The share for closeness to real rows is {dcr_share:.2f} (0.50 is no memorising).",
 )
@@ -444,7 +445,8 @@ def summary_sentences(
     metrics: dict,  # from evaluate
 ) -> list:
     "Sentences whose figures were all measured."
-    known = {key: value for key, value in metrics.items() if value is not None}
+    measured = metrics.get("tables", {}).get("synthetic", {}) | metrics
+    known = {key: value for key, value in measured.items() if value is not None}
     if (error := known.get("mean_error_max")) is not None:
         known["mean_error_words"] = f"{error:.1%} of its size" if error < 10 else f"{error:,.0f} times its size"
     return [words.format(**known) for words in SUMMARY if set(re.findall(r"{(\w+)", words)) <= set(known)]
@@ -516,6 +518,25 @@ REPORT_TEMPLATES["columns.html"] = """\
 <div class="figures">{% for picture in facts.pictures %}{{ figure(picture) }}{% endfor %}</div>
 """
 
+# %% ../nbs/66_report.ipynb #rs23a
+def column_pictures(
+    compared: Comparison,
+    names: list,  # of columns
+    counted: str = "rows",  # what a row of the table is
+) -> list:  # of `Picture`
+    "Shares of columns in both tables, a picture each."
+    alt, pictures = "Shares of {} in the real and the synthetic table: total variation distance {:.4f}", []
+    for i, name in enumerate(names):
+        compared.tell("drawing columns", i, len(names))
+
+        def draw(ax):
+            marginal_panel(open_axes(ax, ()), compared, name)
+            for axis in (ax.xaxis, ax.yaxis):
+                axis.set_label_text(axis.get_label_text().replace("% of rows", f"% of {counted}"))
+
+        pictures.append(svg_picture(draw, (3.4, 2.5), alt.format(name, compared.columns.tvd[name])))
+    return pictures
+
 # %% ../nbs/66_report.ipynb #rs24
 def columns_section(
     compared: Comparison,
@@ -526,15 +547,10 @@ def columns_section(
     "Errors by column, means and quantiles, and pictures of the shares."
     worst = list(worst_columns(compared).index)
     names = list(compared.schema) if len(compared) <= drawn else worst[:drawn]
-    alt, pictures = "Shares of {} in the real and the synthetic table: total variation distance {:.4f}", []
-    for i, name in enumerate(names):
-        compared.tell("drawing columns", i, len(names))
-        draw = lambda ax: marginal_panel(open_axes(ax, ()), compared, name)
-        pictures.append(svg_picture(draw, (3.4, 2.5), alt.format(name, compared.columns.tvd[name])))
     statistics = statistics_rows(metrics, [n for n in compared.schema if n in set(worst[:listed])])
     beyond = compared.columns.tvd[worst[listed]] if len(worst) > listed else None
     facts = dict(errors=error_rows(compared, listed), statistics=statistics, listed=listed, count=len(compared), beyond=beyond)
-    return Section("columns", "Columns", pictures=pictures, **facts)
+    return Section("columns", "Columns", pictures=column_pictures(compared, names), **facts)
 
 # %% ../nbs/66_report.ipynb #c109
 def relation_rows(metrics: dict) -> list:  # pair, real, synthetic, kept
@@ -870,9 +886,10 @@ def report_sections(
     metrics: dict,  # from evaluate
     certificate: dict | None = None,
     question: dict | None = None,
+    further: tuple = (),  # sections that follow the figures; their templates are in REPORT_TEMPLATES
 ) -> list:  # of `Section`
     "Sections of a report in their order, without those that have nothing to show."
-    sections = [summary_section(metrics), figures_section(metrics), columns_section(compared, metrics)]
+    sections = [summary_section(metrics), figures_section(metrics), *further, columns_section(compared, metrics)]
     sections += [pairs_section(compared, metrics)] if len(compared) > 1 else []
     sections += [time_section(compared), histories_section(compared, metrics) if "histories" in metrics else None]
     sections += [question_section(compared, question) if question else None]
@@ -888,10 +905,11 @@ def write_report(
     certificate: dict | None = None,  # what the model file promises
     title: str = "Evaluation of a synthetic table",
     question: dict | None = None,  # by, event and error of the analyst's question; None leaves it out
+    further: tuple = (),  # sections that follow the figures
 ) -> Path:
     "Write one self-contained HTML file from tables that were read already."
     lead = f"{len(compared.synthetic):,} synthetic rows against {len(compared.real):,} real ones, {len(compared)} column{'s' * (len(compared) > 1)}."
-    sections = report_sections(compared, metrics, certificate, question)
+    sections = report_sections(compared, metrics, certificate, question, further)
     colours = dict(real_colour=REAL_COLOUR, synthetic_colour=SYNTHETIC_COLOUR)
     return write_page(path, render_page(REPORT_TEMPLATES, "report.html", title, sections, lead=lead, **colours))
 
