@@ -54,7 +54,7 @@ def condition_factors(
     "Conditions as factors. A code between 0 and 1 is a bin that the condition cuts."
     return {j: np.asarray(v, float) for j, v in enumerate(encoder.marginals(conditions)) if v is not None}
 
-
+# %% ../nbs/56_answers.ipynb #an6712g
 def times(
     *functions,  # field → (codes,) factors
 ) -> dict:  # field → (codes,) factors
@@ -65,7 +65,7 @@ def times(
             product[j] = product[j] * factor if j in product else factor
     return product
 
-
+# %% ../nbs/56_answers.ipynb #an6712gh
 def on_cells(
     function: dict,  # field → (codes,) factors
     fields: tuple,  # ascending, all that it has
@@ -90,7 +90,7 @@ def bin_means(
     alone = (ends - coder.bins == 1) & stepped & (grid.widths[coder.bins] == 1)
     return means * (grid.step if stepped else 1.0), alone
 
-
+# %% ../nbs/56_answers.ipynb #an6715g
 def code_values(
     coder,  # of a column
 ) -> tuple:  # (codes,) values; (codes,) 1 where a code has one, else 0; whether each has exactly one value
@@ -122,7 +122,7 @@ def fields_of(
     "Fields that a question reads."
     return tuple(sorted({j for t in terms for part in (t.top, t.bottom or {}) for j in part}))
 
-
+# %% ../nbs/56_answers.ipynb #an6718g
 def linearise(
     terms,  # of `Ratio`
     evaluate,  # function of a row → (cells or rows,) its values

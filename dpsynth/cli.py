@@ -53,7 +53,7 @@ def telemetry_demo() -> Demo:
     options = {"unit": "User ID", "workload": [DEMO_PAIR]}
     return Demo("telemetry", make_telemetry(), telemetry_schema(), options, {"n": DEMO_ROWS}, {}, DEMO_QUESTION)
 
-
+# %% ../nbs/95_cli.ipynb #c069g
 def visits_demo() -> Demo:
     "The visits of a shop: users have many rows, and their order matters."
     from dpsynth.loading import make_visits, visits_schema
@@ -123,7 +123,7 @@ def gap_words(
     steps = (2 * 86_400, 86_400, "days"), (7_200, 3_600, "h"), (120, 60, "min"), (0, 1, "s")
     return next((f"+{seconds / step:.0f} {word}" for least, step, word in steps if seconds >= least), "")
 
-
+# %% ../nbs/95_cli.ipynb #dm06g
 def one_timeline(
     log,  # DataFrame with the columns user, page and at
     rows: int,
@@ -153,7 +153,7 @@ def shop_facts(log) -> dict:  # what: words
         "seconds between two rows of one day, median": f"{passed[passed < 43_200].median():.0f}",
     }
 
-
+# %% ../nbs/95_cli.ipynb #dm08g
 def show_users(real, synthetic) -> None:
     "Print facts of both logs beside each other, and a user of each."
     facts = [shop_facts(t) for t in (real, synthetic)]
@@ -239,7 +239,7 @@ def budget_facts(table) -> dict:
     said = {"id": table.id, "epsilon": table.total.epsilon, "delta": table.total.delta, "spent": table.epsilon, "room": table.room()}
     return {**said, "lines": len(table.checksums), "head": table.checksums[-1], "charges": table.to_list()}
 
-
+# %% ../nbs/95_cli.ipynb #bg10g
 _Budget = input_type("FILE", "A budget that budget create made.")
 _Json = option_type(bool, "--json", help="As JSON, for a program.")
 

@@ -336,6 +336,7 @@ def show_fit(
     show_next("dpsynth", "sample", out, "--users" if synth.learns_histories else "-n", synth.plan_.units, "-o", "synthetic.csv", *both)
 
 # %% ../nbs/92_cli_fit.ipynb #c045
+_EXAMPLE = "dpsynth fit table.csv --schema schema.yaml --epsilon 2 --checkpoint fit.checkpoint --resume -o model.dpsynth"
 _ModelOut = option_type(Path, "--out", "-o", metavar="MODEL", help="Where to write the model file.")
 _UnitTable = option_type(
     Path | None, "--units", metavar="FILE", help="A second table, with a row for each unit; DATA has their rows."
@@ -362,10 +363,7 @@ _Device = option_type(
 )
 
 # %% ../nbs/92_cli_fit.ipynb #c046
-@cli_command(
-    "fit",
-    "dpsynth fit table.csv --schema schema.yaml --epsilon 2 --checkpoint fit.checkpoint --resume -o model.dpsynth",
-)
+@cli_command("fit", _EXAMPLE)
 def _fit(
     data: DataArgument,
     schema: SchemaOption,
@@ -395,8 +393,7 @@ def _fit(
     ledger and what it paid for are files, and after a crash --resume goes on: what was charged stays spent.
     With --budget FILE the fit is charged to a file that all uses of the table share, and refused where that has no
     room for it. A table of 64 MiB or more is read in pieces. With --units there are two tables: one row for each
-    unit, and DATA with their rows. With --workers the gradients are computed by so many Ray workers.
-    """
+    unit, and DATA with their rows. With --workers the gradients are computed by so many Ray workers."""
     units = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "order_by": order_by, "two_tables": unit_table is not None}
     with progress_bar() as tell:
         tell("starting")

@@ -77,7 +77,7 @@ def join_ends(
     lower, upper = ([e[i] for e in ends if e[i] is not None] for i in range(2))
     return max(lower, key=position, default=None), min(upper, key=position, default=None)
 
-
+# %% ../nbs/93_cli_sample.ipynb #t049ag
 def split_values(column, sign: str, value: str) -> list:
     "The values of '=' or 'in', None for a missing one."
     texts = [value] if sign == "=" else [v.strip() for v in next(csv.reader([value], skipinitialspace=True), [])]
@@ -130,7 +130,7 @@ def sampled_pieces(
     synth = DPVAESynthesizer.load(model)
     return synth.sample_chunks(n, parse_where(where, synth.schema), seed, parse_id_patterns(ids), users), synth.schema
 
-
+# %% ../nbs/93_cli_sample.ipynb #sa15g
 def with_progress(pieces, n: int | None, tell):
     "The same pieces, with a bar that says how many rows of n are done; of an unknown number, that it goes on."
     done = 0
@@ -343,7 +343,7 @@ def outside_quotes(
     ends = [0, *(end for _, end in cuts)], [*(start for start, _ in cuts), len(text)]
     return [(word, text[i:j].strip()) for word, i, j in zip(["", *(text[i:j] for i, j in cuts)], *ends)]
 
-
+# %% ../nbs/93_cli_sample.ipynb #an02g
 def split_question(
     text: str,  # such as 'share of income = >50K where age >= 40 by sex'
     names=(),  # of columns
@@ -354,7 +354,6 @@ def split_question(
     if named != [name for name in QUESTION_PARTS if name in named] or not all(said for _, said in parts):
         refuse_use("question: it has a statistic, then at most once each: of …, where …, by …, between … and …")
     return {"statistic": statistic} | dict(parts)
-
 
 # %% ../nbs/93_cli_sample.ipynb #at9302
 def without_quotes(text: str) -> str:
@@ -407,17 +406,17 @@ def to_json_text(value: dict) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
 
 # %% ../nbs/93_cli_sample.ipynb #an08
-_Question = input_type("QUESTION", "Such as 'share of income = >50K where age >= 40 by sex'.", str)
-_Population = option_type(bool, "--population", help="Intervals for the population that the rows are a sample of.")
-_AnswerJson = option_type(bool, "--json", help="As JSON, for a program.")
-
-
 def answer_lines(answers) -> list:
     "A table of answers as texts: groups, four digits that count, how each is known."
     number = lambda x: "–" if x != x else f"{x:,.4g}" if abs(x) < 1e4 else f"{x:,.0f}"
     label = lambda group: ", ".join(map(str, group)) if isinstance(group, tuple) else str(group)
     numbers = ["estimate", "lower", "upper", *(["p_value"] if "p_value" in answers else [])]
     return [(label(g), *(number(row[n]) for n in numbers), row["known"], row["reason"]) for g, row in answers.iterrows()]
+
+# %% ../nbs/93_cli_sample.ipynb #an08g
+_Question = input_type("QUESTION", "Such as 'share of income = >50K where age >= 40 by sex'.", str)
+_Population = option_type(bool, "--population", help="Intervals for the population that the rows are a sample of.")
+_AnswerJson = option_type(bool, "--json", help="As JSON, for a program.")
 
 
 @cli_command("answer", 'dpsynth answer model.dpsynth "share of Event Type = error by Product Type"')
@@ -438,7 +437,6 @@ def _answer(model: ModelArgument, question: _Question, population: _Population =
     heads = ("", "estimate", "lower", "upper", *(["p-value"] if "p_value" in answers else []), "known", "reason")
     note = f"of at most {synth.max_rows_per_unit} row(s) of each {printable_line(synth.unit)!r}, drawn at random" if synth.unit else ""
     show_table(question, answer_lines(answers), heads, right=range(1, len(heads) - 2), note=note)
-
 
 # %% ../nbs/93_cli_sample.ipynb #c059
 def read_certified(

@@ -165,7 +165,7 @@ def ask_unit(draft) -> str:  # empty: each row is a unit
         print(f"  no such column; one of {', '.join(draft)}", file=sys.stderr)
     return unit
 
-
+# %% ../nbs/91_cli_schema.ipynb #sk04g
 def ask_per_unit(column):  # the column
     "Ask whether a column that seems to stay the same within users is known to."
     from dataclasses import replace
@@ -173,7 +173,7 @@ def ask_per_unit(column):  # the column
     question = "is it the same in all rows of a user, and does everybody know? y or n"
     return replace(column, per="unit") if ask_line(question, "n").lower() in ("y", "yes") else column
 
-
+# %% ../nbs/91_cli_schema.ipynb #sk04gh
 def ask_schema(draft):  # the draft with the answers
     "Walk through the columns of a draft."
     from dataclasses import replace

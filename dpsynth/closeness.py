@@ -87,7 +87,7 @@ def dcr_share(compared: Comparison) -> float:
     "Share of synthetic rows that lie closer to real rows than to the reference."
     return float(closest_records(compared)[0])
 
-
+# %% ../nbs/63_closeness.ipynb #dr01g
 @metric("Closeness is judged by", "",
         "“holdout”: real rows that the synthesizer never saw. “real rows”: how close real rows lie to each other, "
         "for want of a holdout; a table that is smoother than the real one then scores above 0.5 as well.",

@@ -82,7 +82,7 @@ class DraftedColumn:
     seen: bool = True  # whether rows were looked at
     choices: list = field(default_factory=list)  # columns of which a person has to choose one
 
-
+# %% ../nbs/11_column_drafts.ipynb #df04g
 def unread_note(
     cells: TextCells,
     reads: np.ndarray,  # (texts,) bool: which texts read as the type
@@ -100,7 +100,7 @@ _CLOCK_PARTS = (
 )
 _CLOCK = re.compile(f"(?P<head>.*?)(?:(?P<gap>^|[T ]|, ){''.join(_CLOCK_PARTS)})?")
 
-
+# %% ../nbs/11_column_drafts.ipynb #dr12g
 def split_clock(text: str) -> tuple[str, str]:  # what stands before the time of day; its format
     "A text cut where its time of day begins."
     m = _CLOCK.fullmatch(text)
@@ -115,14 +115,6 @@ _PIECES = {
     **{"%Y": "[0-9]{4}", "%y": "[0-9]{2}", "%m": "[0-9]{1,2}", "%d": "[0-9]{1,2}"},
     **{"%b": "[A-Za-z]{3}", "%B": "[A-Za-z]{3,9}", "%H": "[0-9]{2}", "%M": "[0-9]{2}", "%S": "[0-9]{2}"},
 }
-_DIGITS = ("%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d/%m/%y", "%m/%d/%y", "%y/%m/%d")
-_DAYS = [
-    *[f.replace("/", sign) for sign in "/-" for f in _DIGITS],
-    *["%d.%m.%Y", "%d.%m.%y", "%Y.%m.%d"],  # nobody puts points behind a month that comes first
-    *["%d-%b-%Y", "%d-%b-%y", "%d/%b/%Y", "%d %b %Y", "%d %B %Y", "%d. %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y"],
-    *["%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%B %Y"],
-    *["%Y%m%d", "%d%m%Y", "%m%d%Y", "%Y%m%d%H%M", "%Y%m%d%H%M%S"],
-]
 
 
 def day_pattern(
@@ -132,7 +124,15 @@ def day_pattern(
     pieces = [_PIECES.get(p, re.escape(p)) for p in re.split("(%[A-Za-z])", format)]
     return re.compile("".join(pieces).replace("{1,2}", "{1,2}" if re.search("[^%A-Za-z]", format) else "{2}"))
 
-
+# %% ../nbs/11_column_drafts.ipynb #dr11g
+_DIGITS = ("%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d/%m/%y", "%m/%d/%y", "%y/%m/%d")
+_DAYS = [
+    *[f.replace("/", sign) for sign in "/-" for f in _DIGITS],
+    *["%d.%m.%Y", "%d.%m.%y", "%Y.%m.%d"],  # nobody puts points behind a month that comes first
+    *["%d-%b-%Y", "%d-%b-%y", "%d/%b/%Y", "%d %b %Y", "%d %B %Y", "%d. %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y"],
+    *["%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%B %Y"],
+    *["%Y%m%d", "%d%m%Y", "%m%d%Y", "%Y%m%d%H%M", "%Y%m%d%H%M%S"],
+]
 _DAY_PATTERNS = {"": re.compile(""), **{format: day_pattern(format) for format in _DAYS}}
 
 # %% ../nbs/11_column_drafts.ipynb #df10
@@ -160,7 +160,7 @@ def coarsest_resolution(
     steps = ("day", 86_400), ("hour", 3_600), ("minute", 60)
     return next((name for name, step in steps if not (seconds % step).any()), "second")
 
-
+# %% ../nbs/11_column_drafts.ipynb #dr16g
 def zone_of_offsets(
     texts,  # that end in an offset
 ) -> tuple[str, int, list]:  # name of a time zone or None; hours from UTC; what to ask
@@ -246,7 +246,7 @@ def _plausible(format: str, read: tuple) -> bool:
     years = read[0][read[2]].astype("datetime64[s]").astype("datetime64[Y]").astype(int) + 1970
     return bool(np.mean(((years >= 1800) & (years < 2200)) | (years == 9999)) >= _NEARLY_ALL)
 
-
+# %% ../nbs/11_column_drafts.ipynb #df19g
 def _date_column(cells: TextCells, format: str, seconds, aware, reads) -> DraftedColumn:
     "A column of dates in a format, from what `read_instants` gave."
     zone, hours, notes = zone_of_offsets(itertools.compress(cells.texts, aware & reads))
@@ -275,14 +275,14 @@ def draft_dates(
     return _date_column(cells, best[0], *read[best[0]])
 
 # %% ../nbs/11_column_drafts.ipynb #dr31
-_KEY_NAMES = {"id", "ids", "key", "uuid", "guid", "uid", "pk", "index", "idx"}
-_LAST_OF_KEYS = {"no", "nr", "num", "number", "serial", "ticket"}
-_ENDS_IN_ID = re.compile(r"[a-z]{3,}(?<!pa)(?<!val)(?<!cov)(?<!liqu)(?<!flu)id")
-
-
 def words_in_name(name: str) -> list:
     "The words in a name: RespondentID is respondent and id."
     return [w.lower() for w in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-zß-ÿ]+|[0-9]+", name)]
+
+# %% ../nbs/11_column_drafts.ipynb #dr31g
+_KEY_NAMES = {"id", "ids", "key", "uuid", "guid", "uid", "pk", "index", "idx"}
+_LAST_OF_KEYS = {"no", "nr", "num", "number", "serial", "ticket"}
+_ENDS_IN_ID = re.compile(r"[a-z]{3,}(?<!pa)(?<!val)(?<!cov)(?<!liqu)(?<!flu)id")
 
 
 def is_key_name(
@@ -326,7 +326,7 @@ def common_pattern(texts) -> str:  # of `Id`; None if they have none
         pattern += next(iter(signs)) if len(signs) == 1 else next(fitting, "?")
     return None if "?" in pattern or not set(pattern) & set(ID_SYMBOLS) else pattern
 
-
+# %% ../nbs/11_column_drafts.ipynb #dr32g
 def key_column(cells: TextCells) -> Id:
     "An id of digits, with ten times as much room as there are rows."
     pattern = common_pattern(cells.texts)
@@ -361,7 +361,7 @@ _BEFORE, _AFTER = rf"(?P<before>(?:(?:{_SIGN})\s?)?)", rf"(?P<after>(?<=[0-9.])(
 _NUMBER = r"[-+]?[.,]?[0-9][0-9.,'’\u00a0\u202f ]*(?:[eE][-+]?[0-9]+)?"
 _SIGNED_NUMBER = re.compile(rf"[-+]?{_BEFORE}{_NUMBER}{_AFTER}")
 
-
+# %% ../nbs/11_column_drafts.ipynb #dr21g
 def unit_signs(
     texts: list,  # a few
 ) -> tuple[str, str]:  # before, after; None if these are no numbers
@@ -374,9 +374,6 @@ def unit_signs(
     return max(pairs, key=lambda pair: (has_most(pair), pairs[pair]))
 
 # %% ../nbs/11_column_drafts.ipynb #dr22
-_WAYS = ("1234.56", "1234,56", "1,234.56", "1.234,56", "1 234,56", "1 234.56", "1'234.56", "1’234.56")
-
-
 def numbers_in(
     texts: list,
     format: str,  # how 1234.56 would be written; None: as the file has numbers
@@ -387,6 +384,9 @@ def numbers_in(
         return read_numbers(pd.Series(texts, dtype=object))
     notation = notation_like(format) if format else usual
     return np.array([notation.value(t) for t in texts], np.float64)
+
+# %% ../nbs/11_column_drafts.ipynb #dr22g
+_WAYS = ("1234.56", "1234,56", "1,234.56", "1.234,56", "1 234,56", "1 234.56", "1'234.56", "1’234.56")
 
 
 def number_formats(
@@ -412,7 +412,7 @@ def comma_meaning(
         return "question"
     return "decimal" if any(sum(c.isdigit() for c in t) > 3 for t in bare) else "thousands"
 
-
+# %% ../nbs/11_column_drafts.ipynb #df31g
 def written_decimals(
     texts: list,
     point: str,  # the decimal point
@@ -422,7 +422,7 @@ def written_decimals(
     most = max(digits, default=0)
     return None if most > 6 or any(re.search("[eE][-+]?[0-9]+$", t) for t in texts) else most
 
-
+# %% ../nbs/11_column_drafts.ipynb #df31gh
 def decimals_of(
     x: np.ndarray,  # (n,) numbers
 ) -> int:  # 0 to 6, or None
@@ -430,7 +430,6 @@ def decimals_of(
     return next((d for d in range(7) if np.array_equal(np.round(x, d), x)), None)
 
 # %% ../nbs/11_column_drafts.ipynb #sp02
-_AND_MORE = re.compile(r"[0-9][0-9.,]*\+")
 _CODE_NUMBERS = {sign * float("9" * digits) for sign in (1, -1) for digits in range(1, 6)} | {-1.0}  # 9, 99, …
 
 
@@ -443,6 +442,9 @@ def may_be_code(
     if value not in _CODE_NUMBERS or len(others) < 2:
         return False
     return bool(others.min() >= 0) if value < 0 else bool(value > others.max() + 1 and value != 9)
+
+# %% ../nbs/11_column_drafts.ipynb #sp02g
+_AND_MORE = re.compile(r"[0-9][0-9.,]*\+")
 
 
 def odd_texts(
@@ -506,7 +508,7 @@ def _ask_for_comma(thousands: str, decimal: str) -> DraftedColumn:
     whole = Integer(DISCOVER, DISCOVER, format=thousands.replace(".56", ""))
     return ask_person("is the comma a decimal one?", [whole, Float(DISCOVER, DISCOVER, 3, format=decimal)])
 
-
+# %% ../nbs/11_column_drafts.ipynb #df38g
 def draft_numbers(
     cells: TextCells,
 ) -> DraftedColumn:  # None if they are no numbers
@@ -554,7 +556,7 @@ _PERSONAL = {
     *"mobile address street ssn iban passport".split(),
 }
 
-
+# %% ../nbs/11_column_drafts.ipynb #dr42g
 def kind_of_text(
     cells: TextCells,  # that mostly differ
 ) -> str:
@@ -573,7 +575,7 @@ def _mostly_differ(cells: TextCells) -> bool:
     too_many = k > max(1_000, cells.rows / 2) or (n >= 100 and k > 0.9 * n)
     return too_many or (k == n > 1 and is_key_name(cells.name, n))
 
-
+# %% ../nbs/11_column_drafts.ipynb #df44g
 def draft_text(cells: TextCells) -> DraftedColumn:
     "Categories, ids by their pattern, or text that no model should learn."
     if not _mostly_differ(cells):
@@ -602,7 +604,7 @@ def draft_by_type(
             return DraftedColumn(column.suited(x[reads]), unread_note(cells, reads, column.cells_are), x[reads], complete)
     return None
 
-
+# %% ../nbs/11_column_drafts.ipynb #dur2g
 def draft_native(
     kind: type,  # of columns, from `type_of_dtype`
     cells: pd.Series,
@@ -614,10 +616,6 @@ def draft_native(
     return DraftedColumn(column.suited(x), values=x, complete=len(x) == len(cells))
 
 # %% ../nbs/11_column_drafts.ipynb #dr43
-_NO_NUMBER = {
-    *"- -- --- . .. * n/a #n/a <na> n.a. k.a. na nan nil none null missing unknown unbekannt tbd".split(),
-    *["not available", "#value!", "#ref!", "#div/0!"],
-}
 _COUNTRY = re.compile("[A-Z]{2}")
 
 
@@ -627,6 +625,12 @@ def note_about_na(cells: pd.Series, read: TextCells) -> list:  # one line, or no
     if len(codes) < 3 or len(codes) < _NEARLY_ALL * len(read.texts) or "NA" not in text_cells("", cells, ()).texts:
         return []
     return ["NA reads as missing; where it is Namibia or North America, write the categories with NA among them"]
+
+# %% ../nbs/11_column_drafts.ipynb #dr43g
+_NO_NUMBER = {
+    *"- -- --- . .. * n/a #n/a <na> n.a. k.a. na nan nil none null missing unknown unbekannt tbd".split(),
+    *["not available", "#value!", "#ref!", "#div/0!"],
+}
 
 
 def draft_cells(name: str, cells: pd.Series, usual=None) -> DraftedColumn:
@@ -695,7 +699,7 @@ def _draft_instants(cells: pd.Series) -> DraftedColumn:
     column, notes, usual = with_special_dates(Datetime(DISCOVER, DISCOVER), *distinct)
     return DraftedColumn(column, notes, usual, not cells.isna().any())
 
-
+# %% ../nbs/11_column_drafts.ipynb #df50g
 def draft_typed(
     name: str,
     cells: pd.Series,
@@ -746,7 +750,7 @@ def _declared_categories(column: ColumnType, dtype: pd.CategoricalDtype) -> Colu
         return replace(column, categories=[text_of(c) for c in dtype.categories], ordered=True)
     return replace(column, dtype="category") if column.gap == "categories" else column
 
-
+# %% ../nbs/11_column_drafts.ipynb #dr52g
 def copy_declared(
     column: ColumnType,
     dtype,  # of the table's column; None: text
@@ -778,7 +782,7 @@ def bounds_of(self: Integer, x: np.ndarray) -> tuple:
     lower, upper = x.min(), x.max()
     return int(lower), int(upper) if upper > lower else int(upper) + 1
 
-
+# %% ../nbs/11_column_drafts.ipynb #dr61g
 @patch
 def bounds_of(self: Datetime, x: np.ndarray) -> tuple:
     "First and last instant; where they are one, a day more, or the whole day of a clock."
@@ -788,7 +792,7 @@ def bounds_of(self: Datetime, x: np.ndarray) -> tuple:
         return (str(lower)[11:], str(upper)[11:]) if varies else ("00:00:00", "23:59:59")
     return pd.Timestamp(lower), pd.Timestamp(upper if varies else upper + np.timedelta64(1, "D"))
 
-
+# %% ../nbs/11_column_drafts.ipynb #dr61h
 def least_and_largest(
     column: ColumnType,  # one with bounds
     x: np.ndarray,  # its values

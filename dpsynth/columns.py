@@ -9,7 +9,7 @@ __all__ = ['DISCOVER', 'LEARNABLE', 'NEEDS_BOUNDS', 'INTEGER_DTYPES', 'TEXT_DTYP
            'category_label', 'check_special_text', 'within_bounds', 'check_dtype_holds', 'check_special',
            'special_positions', 'special_texts_of', 'is_special_position', 'NumberColumn', 'Integer', 'Float',
            'check_categories', 'ListedColumn', 'Categorical', 'Boolean', 'check_lower', 'check_upper', 'check_format',
-           'Datetime', 'check_datetime', 'duration_seconds', 'check_duration', 'Duration', 'Id', 'spell_ids', 'Ignore',
+           'check_datetime', 'Datetime', 'duration_seconds', 'check_duration', 'Duration', 'Id', 'spell_ids', 'Ignore',
            'type_of_dtype']
 
 # %% ../nbs/05_columns.ipynb #colu02
@@ -41,7 +41,7 @@ def is_discover(value) -> bool:
     "Whether a field is to be learned from the data."
     return isinstance(value, str) and value == DISCOVER
 
-
+# %% ../nbs/05_columns.ipynb #c007g
 LEARNABLE = "what is public, or 'discover' to learn it with part of epsilon"
 NEEDS_BOUNDS = {"lower": LEARNABLE, "upper": LEARNABLE}
 
@@ -95,14 +95,14 @@ class ColumnType:
         "Whether anything is left to learn from the data, at a cost."
         return any(is_discover(getattr(self, f.name)) for f in fields(self))
 
-    def to_dict(self) -> dict:
-        "The form that is written to a file: JSON types only, defaults left out."
-        spec = {f.name: to_json_value(getattr(self, f.name)) for f in fields(self)}
-        usual = {f.name: f.default for f in fields(self) if f.name not in self.always_written}
-        return {
-            "type": self.type,
-            **{k: v for k, v in spec.items() if usual.get(k, MISSING) is MISSING or v != usual[k]},
-        }
+# %% ../nbs/05_columns.ipynb #col103g
+@patch
+def to_dict(self: ColumnType) -> dict:
+    "The form that is written to a file: JSON types only, defaults left out."
+    spec = {f.name: to_json_value(getattr(self, f.name)) for f in fields(self)}
+    usual = {f.name: f.default for f in fields(self) if f.name not in self.always_written}
+    given = {k: v for k, v in spec.items() if usual.get(k, MISSING) is MISSING or v != usual[k]}
+    return {"type": self.type, **given}
 
 # %% ../nbs/05_columns.ipynb #c009
 def check_number_value(key: str, value) -> float:
@@ -544,7 +544,7 @@ def check_lower(key: str, value, clock: bool = False) -> pd.Timestamp:
         raise InputError(f"{key} must be {times if clock else dates}, or 'discover'")
     return pd.Timestamp((seconds.clip(0, 86_399) if clock else seconds).astype("datetime64[s]")[0])
 
-
+# %% ../nbs/05_columns.ipynb #dt06g
 def check_upper(key: str, value, clock: bool = False) -> pd.Timestamp:
     "An instant; a date without a time of day is its last second."
     whole_day = _DAY.fullmatch(str(value).strip()) and not isinstance(value, datetime)
@@ -569,10 +569,28 @@ def check_format(format) -> None:
     except (ValueError, re.error):
         raise InputError("format must be one that can be read back, such as '%d/%m/%Y %H:%M'") from None
 
-# %% ../nbs/05_columns.ipynb #c015
+# %% ../nbs/05_columns.ipynb #col145
 RESOLUTIONS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}  # seconds
 
 
+def check_datetime(column: ColumnType) -> None:
+    "Check all fields of a column of instants, and replace bounds and special values by their checked form."
+    if column.format is not None:
+        check_format(column.format)
+    if re.match("date(32|64)", str(column.dtype)) and column.resolution == "second":
+        object.__setattr__(column, "resolution", "day")
+    zone = column.timezone
+    if zone is not None and (not isinstance(zone, str) or zone not in zoneinfo.available_timezones()):
+        raise InputError("timezone must be the name of a time zone, such as Europe/Berlin or UTC")
+    if column.resolution not in RESOLUTIONS:
+        raise InputError(f"resolution must be one of {', '.join(RESOLUTIONS)}")
+    if column.is_clock and zone:
+        raise InputError("timezone is for instants, not for times of day")
+    clock = functools.partial(functools.partial, clock=column.is_clock)
+    check_bounds(column, lower=clock(check_lower), upper=clock(check_upper))
+    check_special(column)
+
+# %% ../nbs/05_columns.ipynb #c015
 @dataclass(frozen=True)
 class Datetime(ColumnType):
     "A column of instants between public bounds; with a time zone they are what its clocks show, and so are the bounds."
@@ -618,25 +636,7 @@ class Datetime(ColumnType):
     def __post_init__(self):
         check_datetime(self)
 
-# %% ../nbs/05_columns.ipynb #col145
-def check_datetime(column: Datetime) -> None:
-    "Check all fields of a column of instants, and replace bounds and special values by their checked form."
-    if column.format is not None:
-        check_format(column.format)
-    if re.match("date(32|64)", str(column.dtype)) and column.resolution == "second":
-        object.__setattr__(column, "resolution", "day")
-    zone = column.timezone
-    if zone is not None and (not isinstance(zone, str) or zone not in zoneinfo.available_timezones()):
-        raise InputError("timezone must be the name of a time zone, such as Europe/Berlin or UTC")
-    if column.resolution not in RESOLUTIONS:
-        raise InputError(f"resolution must be one of {', '.join(RESOLUTIONS)}")
-    if column.is_clock and zone:
-        raise InputError("timezone is for instants, not for times of day")
-    clock = functools.partial(functools.partial, clock=column.is_clock)
-    check_bounds(column, lower=clock(check_lower), upper=clock(check_upper))
-    check_special(column)
-
-
+# %% ../nbs/05_columns.ipynb #col145g
 @patch
 def check_special_value(self: Datetime, value) -> pd.Timestamp:
     "One special value: an instant."
@@ -664,7 +664,7 @@ def shown(self: Datetime, value) -> str:
     "A bound in words: its day."
     return f"{value:%Y-%m-%d}"
 
-
+# %% ../nbs/05_columns.ipynb #col148g
 @patch
 def to_number_line(self: Datetime, cells) -> np.ndarray:  # (n,) float64, NaN where missing
     "Where each cell is on the number line: seconds since 1970."
@@ -684,7 +684,7 @@ def to_dict(self: Datetime) -> dict:
         spec["special"] = [short(text) if clock else text.removesuffix(" 00:00:00") for text in spec["special"]]
     return {k: short(v) if k in ("lower", "upper") else v for k, v in spec.items()}
 
-
+# %% ../nbs/05_columns.ipynb #col151g
 @patch
 def dtype_holds(self: Datetime, values: list) -> bool:
     "Whether `dtype` can hold the values; a ValueError where pandas refuses them."
@@ -712,7 +712,7 @@ def duration_seconds(text: str) -> float:
     except (ValueError, OverflowError):
         return math.nan
 
-
+# %% ../nbs/05_columns.ipynb #dn02g
 def check_duration(key: str, value) -> pd.Timedelta:
     "A timedelta, or a text that is one; in whole seconds."
     value = pd.Timedelta(value) if isinstance(value, (timedelta, np.timedelta64)) else value
@@ -781,7 +781,7 @@ def read_unrounded(self: Duration, cells: pd.Series) -> pd.Series:
         return cells
     return pd.Series(pd.to_timedelta([duration_seconds(t) for t in cells], unit="s"), cells.index)
 
-
+# %% ../nbs/05_columns.ipynb #dn08g
 @patch
 def to_number_line(self: Duration, cells) -> np.ndarray:  # (n,) float64, NaN where missing
     "Where each cell is on the number line: at its seconds."
@@ -803,7 +803,7 @@ def read_cells(self: Duration, cells: pd.Series) -> pd.Series:
     x = self.to_number_line(self.read_unrounded(cells))
     return self.typed(pd.Series(np.rint(x / self.step) * self.step, cells.index))
 
-
+# %% ../nbs/05_columns.ipynb #dn08cg
 @patch
 def unread_hint(self: Duration, texts: list) -> str:
     "What to declare where the cells are bare numbers."
@@ -831,7 +831,7 @@ def usual_span(self: Duration, low, high) -> tuple:  # lower and upper end in se
     first, last = self.position(self.lower), self.position(self.upper)
     return max(np.ceil(low / self.step) * self.step, first), min(np.floor(high / self.step) * self.step, last)
 
-
+# %% ../nbs/05_columns.ipynb #dn11g
 @patch
 def comparison_end(self: Duration, sign: str, text: str) -> pd.Timedelta:
     "The end of a range that a comparison with a duration means, included."
@@ -882,7 +882,7 @@ def bar_values(self: Duration) -> list:
     "What the bars are called: the shortest duration in each."
     return [str(pd.Timedelta(int(x), "s")) for x in self.bar_starts]
 
-
+# %% ../nbs/05_columns.ipynb #dn14g
 @patch
 def in_bars(self: Duration, cells: pd.Series) -> pd.Series:
     "The bar that each duration falls into; beyond the bounds the nearest, None where missing."

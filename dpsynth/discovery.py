@@ -32,7 +32,7 @@ def needs_bins(column) -> bool:
     "True for a number that may have more than 32 values, as far as the schema can tell."
     return column.is_number and (column.discovers or not column.is_whole or column.steps >= DIRECT_VALUES)
 
-
+# %% ../nbs/21_discovery.ipynb #d006g
 def discovery_releases(
     schema: Schema,  # may have gaps
 ) -> dict:  # release → names of its columns
@@ -48,8 +48,6 @@ def discovery_releases(
 
 # %% ../nbs/21_discovery.ipynb #d009
 _SMALLEST = 2.0**-20  # of a number whose decimals are not declared
-_FIRST_WEEK = int(np.datetime64("1800-01-06", "s").astype(np.int64))  # a Monday
-_WEEKS, _WEEK = 256 * 72, 7 * 86_400  # 353 years; seconds
 
 
 @patch
@@ -57,6 +55,10 @@ def bound_edges(self: NumberColumn) -> list:
     "Powers of two on both sides of zero, from a step of the column on."
     powers = 2.0 ** np.arange(math.floor(math.log2(self.step or _SMALLEST)), 63)
     return [np.concatenate([-powers[::-1], [0.0], powers])]
+
+# %% ../nbs/21_discovery.ipynb #d009g
+_FIRST_WEEK = int(np.datetime64("1800-01-06", "s").astype(np.int64))  # a Monday
+_WEEKS, _WEEK = 256 * 72, 7 * 86_400  # 353 years; seconds
 
 
 @patch
@@ -76,7 +78,7 @@ def column_pieces(
     "The pieces of a column."
     return [values] if isinstance(values, (pd.Series, np.ndarray)) else values
 
-
+# %% ../nbs/21_discovery.ipynb #d010g
 def positions_of(
     values,  # (n,) typed numbers or dates
     column,
@@ -131,7 +133,7 @@ def _run_of_both_sides(noisy, edges, scale):
     runs = [run for run in runs if run is best or run[0] > 4.5]
     return runs[0][1], runs[-1][2]
 
-
+# %% ../nbs/21_discovery.ipynb #d015g
 def number_range(
     noisy: np.ndarray,  # (cells,) noisy counts
     edges: np.ndarray,  # (cells + 1,) of the cells
@@ -208,7 +210,7 @@ def neighbour(self: Datetime, value, way: int):
         return value - pd.Timedelta(seconds=1)
     return pd.Timestamp((value.timestamp() // self.step + 1) * self.step, unit="s")
 
-
+# %% ../nbs/21_discovery.ipynb #sp02g
 def next_value(
     value,  # a number or an instant
     column,
@@ -251,7 +253,7 @@ def open_range(self: Datetime, noisy, edges, scale) -> tuple:
     "First and last instant, as if both were to discover."
     return whole_months(*date_range(noisy, edges, scale))
 
-
+# %% ../nbs/21_discovery.ipynb #d019g
 def read_bounds(
     noisy: list,  # of (cells,) noisy counts, a level each
     column,  # with a bound to discover
@@ -307,7 +309,7 @@ def _added(counts: list) -> pd.Series:
     "Counts of pieces added up, in the order of the values."
     return pd.concat(counts).astype(np.int64).groupby(level=0).sum()
 
-
+# %% ../nbs/21_discovery.ipynb #d024g
 def count_values(
     values,  # a column, whole or in pieces
     column,
@@ -369,7 +371,7 @@ def says_nothing(
     x = positions_of(values, column)
     return (x == 0) & column.is_number | (is_special_position(x, column) >= 0)
 
-
+# %% ../nbs/21_discovery.ipynb #d029g
 def count_covered(
     values,  # a column, whole or in pieces
     column,  # without gaps

@@ -245,7 +245,7 @@ def model_bytes(synth: DPVAESynthesizer) -> bytes:
         synth.save(path := Path(folder) / "model")
         return path.read_bytes()
 
-
+# %% ../nbs/75_distributed.ipynb #d031g
 def draw_part(
     model: bytes,  # of a model file
     n: int,  # rows
@@ -275,7 +275,7 @@ def task_result(
     except ray.exceptions.RayError as error:
         raise JobError(f"workers: a worker failed ({type(error).__name__})") from None
 
-
+# %% ../nbs/75_distributed.ipynb #dw25g
 def finished_parts(
     ray,
     start,  # start(i) begins part i and gives its reply

@@ -46,7 +46,7 @@ def _draft_text_column(name: str, cells: pd.Series, from_data: bool, usual) -> D
     drafted = draft_cells(name, cells, usual)
     return with_bounds(drafted, cells) if from_data else drafted
 
-
+# %% ../nbs/14_drafts.ipynb #dr72g
 def _draft_column(name: str, cells: pd.Series, from_data: bool, dtypes) -> DraftedColumn:
     "A column of a table with types. Where they were guessed from text, they are from the rows, too."
     declared = cells.dtype if dtypes is None else dtypes.get(name, cells.dtype if dtypes else None)
@@ -72,7 +72,7 @@ _THINGS = {
     *"transaction payment zip postcode icd".split(),
 }
 
-
+# %% ../nbs/14_drafts.ipynb #td11g
 def name_rank(name: str) -> int:  # 3: of people; 2: a bare key; 1: anything else; 0: of things
     "What the name of a column says about whose row it is."
     words = [w if w in _KEY_WORDS else w.removesuffix("id").removesuffix("s") for w in words_in_name(name)]
@@ -99,7 +99,7 @@ def unit_rank(
     pattern = common_pattern(cells.texts) if len(cells.texts) >= _FEWEST_BY_SHAPE else None
     return int(pattern is not None and Id(pattern).room >= 1_000)
 
-
+# %% ../nbs/14_drafts.ipynb #td13g
 def find_unit(
     frame: pd.DataFrame,
     drafts: dict,  # column: `DraftedColumn`
@@ -175,7 +175,7 @@ class EventLog:
     order_by: str = None  # column that orders the rows of a user; None: none does
     per_unit: tuple = ()  # columns that look constant within users
 
-
+# %% ../nbs/14_drafts.ipynb #td34g
 def find_event_log(
     frame: pd.DataFrame,
     drafts: dict,  # column: `DraftedColumn`
@@ -199,7 +199,7 @@ def unit_column(
     room, pattern = 10 * len(cells.texts), common_pattern(cells.texts)
     return Id(pattern if pattern and Id(pattern).room >= room else "#" * len(str(room)))
 
-
+# %% ../nbs/14_drafts.ipynb #td37g
 _UNIT_NOTE = "looks like whose row it is: never read, a sample gets fresh ones"
 _ORDER_NOTE = "orders the rows of a user: write the bounds that everybody knows"
 _SAME_NOTE = "the same in all rows of a user, it seems: where everybody knows that it is, write per: unit"
@@ -238,7 +238,7 @@ class Draft(Schema):
         lines = [f"<li>{html.escape(name)}: {html.escape('; '.join(said))}</li>" for name, said in self.notes.items()]
         return super()._repr_html_() + (f"<p>To look at:</p><ul>{''.join(lines)}</ul>" if lines else "")
 
-
+# %% ../nbs/14_drafts.ipynb #df60g
 def _draft_of(drafts: dict, dialect: Dialect, log: EventLog = None) -> Draft:  # column: `DraftedColumn`
     "All columns as a draft. Where none can be modelled, the notes about them are the error."
     if drafts and not any(d.column.is_modelled for d in drafts.values()):

@@ -67,7 +67,7 @@ def in_bars(self: ColumnType, cells: pd.Series) -> pd.Series:
     "Cells as the bars that they fall into are called: as they are."
     return cells
 
-
+# %% ../nbs/20_eda.ipynb #c009g
 def bar_positions(
     cells: pd.Series,  # as typed by `read_table`
     bars: pd.Index,  # from `bar_labels`
@@ -94,7 +94,7 @@ def cell_positions(
         where = np.where((where < 0) | (p < 0), -1, where * len(b) + p)
     return where
 
-
+# %% ../nbs/20_eda.ipynb #c014g
 def count_positions(
     positions: np.ndarray,  # (rows,), -1 for none
     n_bars: int,
@@ -137,7 +137,7 @@ def _all_bars(frame: pd.DataFrame, names: list, schema: Schema, per: str = None)
             raise InputError(f"column {name!r}: not in the data")
     return bars
 
-
+# %% ../nbs/20_eda.ipynb #ed21g
 def _counts_to_draw(data: pd.DataFrame, names: list, schema: Schema, per: str = None) -> pd.DataFrame:
     "A release as it is; a raw table counted."
     if is_release(data):
@@ -170,7 +170,7 @@ def _axes(ax, width: float = 4.2):
     "These axes, or new ones for None."
     return plt.subplots(figsize=(width, 2.7), layout="constrained")[1] if ax is None else ax
 
-
+# %% ../nbs/20_eda.ipynb #ed25g
 def _draw_bars(ax, table: pd.DataFrame, released: bool) -> None:
     "A bar for each row of the table, with its error bar if it has one."
     places, names = np.arange(len(table)), [str(label) for label in table.index]
@@ -234,7 +234,7 @@ def _write_counts(ax, counts: np.ndarray, top: int) -> None:
         text, colour = f"{count:,}".replace("-", "−"), "w" if count > top / 2 else "k"
         ax.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=8, color=colour)
 
-
+# %% ../nbs/20_eda.ipynb #c023g
 def _draw_cells(ax, table: pd.DataFrame, released: bool) -> None:
     "A heat map with its counts written in."
     grid = table["count"].unstack(sort=False)
@@ -301,7 +301,7 @@ def _release(frame, names, schema, ledger, epsilon, rng, max_rows_per_unit, conf
     table.attrs = {"epsilon": epsilon, "delta": ledger.budget.delta, "confidence": confidence, "per": per}
     return table
 
-
+# %% ../nbs/20_eda.ipynb #c030g
 def dp_counts(
     frame: pd.DataFrame,  # from `bound_contributions`
     column: str,  # categorical, boolean or datetime

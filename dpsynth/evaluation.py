@@ -199,7 +199,7 @@ def evaluated_words(self: Categorical, seen) -> tuple:
     declared = [] if self.discovers else [category_label(c) for c in self.categories]
     return tuple(sorted({*declared, *seen} - {None}))
 
-
+# %% ../nbs/60_evaluation.ipynb #cl05g
 def frame_of_column(
     cells: Cells,  # of the real table
     column,  # its declaration

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ECHOES', 'LENGTH_CELLS', 'PLACE_CELLS', 'CALENDAR', 'UNIT_GAIN', 'GAP_DRAWS', 'USUAL_UNITS', 'pair_sum',
            'inner_products', 'RowsDense', 'RowsCausalMap', 'Echo', 'Constant', 'one_hots', 'place_features',
-           'echo_features', 'UnitConstant', 'HistoryConfig', 'HistoryNetwork', 'place_shares', 'floored_shares',
+           'echo_features', 'UnitConstant', 'HistoryConfig', 'HistoryNetwork', 'floored_shares', 'place_shares',
            'set_history_marginals', 'centred', 'row_features', 'row_logits', 'Batch', 'unpack_histories', 'shown_codes',
            'unit_one_hots', 'batch_features', 'field_losses', 'history_loss', 'draw_codes', 'draw_units',
            'draw_first_days', 'Drawing', 'applies', 'move_clocks', 'RowDraw', 'breaking_codes', 'place_rows',
@@ -232,18 +232,18 @@ class HistoryNetwork(nn.Module):
         self.register_buffer("field", self.echo.members.argmax(1), persistent=False)
 
 # %% ../nbs/43_history_model.ipynb #h43022
-def place_shares(
-    network: HistoryNetwork,
-) -> None:
-    "Have the unit's map take off the shares that the network holds."
-    network.unit_map.centre.set_shares(network.unit_shares)
-
-
 def floored_shares(
     vectors,  # one probability vector a field
 ) -> Tensor:  # (total,)
     "All fields' shares in one vector, none below 1e-5, so that they have logarithms."
     return torch.from_numpy(np.concatenate([np.maximum(p, 1e-5) / np.maximum(p, 1e-5).sum() for p in vectors])).float()
+
+# %% ../nbs/43_history_model.ipynb #h43022g
+def place_shares(
+    network: HistoryNetwork,
+) -> None:
+    "Have the unit's map take off the shares that the network holds."
+    network.unit_map.centre.set_shares(network.unit_shares)
 
 
 @torch.no_grad()

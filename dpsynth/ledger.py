@@ -110,20 +110,6 @@ class Journal:
             if self._entries[0].get(key) != json.loads(json.dumps(header[key])):
                 raise InputError(f"{self.path.name}: {key.replace('_', ' ')} is not what this fit began with")
 
-    @property
-    def nonce(self) -> str:
-        "A random name of this file, from its header."
-        return self._entries[0]["nonce"]
-
-    @property
-    def expenses(self) -> list:
-        "What was entered so far, in order; marks are none."
-        return [e for e in self._entries[1:] if "mark" not in e]
-
-    def since(self, checksum: str) -> list:
-        "Entries below the line with this checksum, marks among them; `ValueError` if there is no such line."
-        return self._entries[self.checksums.index(checksum) + 1 :]
-
     def close(self) -> None:
         "Let go of the file and of its lock."
         self._held.close()
@@ -150,6 +136,24 @@ def append(
     self._entries.append(expense)
     self.checksums.append(checksum)
     self.size += len(line)
+
+# %% ../nbs/03_ledger.ipynb #jo09e
+@patch(as_prop=True)
+def nonce(self: Journal) -> str:
+    "A random name of this file, from its header."
+    return self._entries[0]["nonce"]
+
+
+@patch(as_prop=True)
+def expenses(self: Journal) -> list:
+    "What was entered so far, in order; marks are none."
+    return [e for e in self._entries[1:] if "mark" not in e]
+
+
+@patch
+def since(self: Journal, checksum: str) -> list:
+    "Entries below the line with this checksum, marks among them; `ValueError` if there is no such line."
+    return self._entries[self.checksums.index(checksum) + 1 :]
 
 # %% ../nbs/03_ledger.ipynb #c031c
 @patch

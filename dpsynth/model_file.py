@@ -252,7 +252,7 @@ def tables_from(
         tables[clique] = table
     return tables
 
-
+# %% ../nbs/72_model_file.ipynb #tb02g
 def targets_from(
     sizes,  # cardinalities
     tensors: dict,  # name like '0-3' → table

@@ -95,7 +95,7 @@ class TracedRelease(NamedTuple):
     sensitivity: float
     residual: np.ndarray  # noise over its declared scale
 
-
+# %% ../nbs/83_noise_audit.ipynb #nf10g
 class Trace:
     "What a fit really drew: noise of its steps and releases, and who was in each batch."
 

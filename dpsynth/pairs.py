@@ -66,7 +66,7 @@ def _reasons(compared: Comparison, name: str) -> list:
         return [f"its synthetic values cover {covered:.0%} of the real cells"]
     return ["its shares are far from the real ones"]
 
-
+# %% ../nbs/61_pairs.ipynb #uw01g
 def why_useless(
     compared: Comparison,
     name: str,  # of a column
@@ -145,7 +145,7 @@ def mean_errors(
     both = lambda name: (compared.cells[who][name].numbers for who in ("real", "synthetic"))
     return {name: json_value(relative_mean_error(*both(name))) for name in numbers}
 
-
+# %% ../nbs/61_pairs.ipynb #me01g
 def worst_mean(
     compared: Comparison,
 ) -> tuple:  # (column, its error); (None, None) without any
@@ -272,7 +272,7 @@ def rows_for_pairs(
     limit = max(LEAST_PAIR_ROWS, _PAIR_WORK // len(compared) ** 2)
     return tuple(min(len(compared.codes[who]), limit) for who in ("real", "synthetic"))
 
-
+# %% ../nbs/61_pairs.ipynb #pr06g
 def pair_tables(
     compared: Comparison,
 ) -> list:  # (rows, columns) codes: real, synthetic, and real rows with every column shuffled
@@ -329,7 +329,7 @@ def pair_matrix(
     np.fill_diagonal(matrix, diagonal)
     return pd.DataFrame(matrix, index=list(compared.schema), columns=list(compared.schema))
 
-
+# %% ../nbs/61_pairs.ipynb #c025g
 def pair_tvd(
     real: pd.DataFrame,
     synthetic: pd.DataFrame,
@@ -393,7 +393,7 @@ def _joint_histograms(tables: list, sizes: np.ndarray, columns: tuple) -> np.nda
     parts = np.split(codes, np.cumsum([len(t) for t in tables])[:-1])
     return np.stack([np.bincount(part, minlength=size) for part in parts])
 
-
+# %% ../nbs/61_pairs.ipynb #tr03g
 @metric("Triples, mean error", "error of three columns together",
         "The error of three columns together, mean over 50 random triples of columns, "
         "or over all where there are fewer.",
@@ -459,7 +459,7 @@ def strongest_relations(
     strengths = zip(top.index, top.real, top.synthetic, kept)
     return [dict(columns=[*pair], real=float(r), synthetic=float(s), kept=json_value(k)) for pair, r, s, k in strengths]
 
-
+# %% ../nbs/61_pairs.ipynb #re07g
 def lost_relations(
     compared: Comparison,
 ) -> list:  # of those of `strongest_relations`

@@ -161,7 +161,7 @@ def first_instant(
     hour = 3600 * part[-1] if self.hours else 0
     return instants_to_seconds([self.first])[0] + 86_400.0 * day + hour
 
-
+# %% ../nbs/30_preprocessing.ipynb #c023ag
 @patch
 def instants_until(
     self: DatetimeCoder,
@@ -239,7 +239,7 @@ def days_touched(
     np.add.at(days, first, 1), np.add.at(days, last + 1, -1)
     return np.cumsum(days)[:-1].reshape(-1, self.span) > 0
 
-
+# %% ../nbs/30_preprocessing.ipynb #pp23g
 @patch
 def overlap(
     self: DatetimeCoder,
@@ -290,7 +290,7 @@ def pandas_dtype(column):
         return pd.ArrowDtype(pa.string() if name[0] == "s" else pa.large_string())
     return name.replace("]", f", {zone}]") if zone else name
 
-
+# %% ../nbs/30_preprocessing.ipynb #pp31g
 def special_cells(
     values: pd.Series,  # numbers; special texts at their positions
     texts: dict,  # text → position
@@ -418,7 +418,7 @@ def apply_dtypes(
     ids = {n: apply_dtype(c.fresh(len(frame), rng), c) for n, c in self.schema.items() if isinstance(c, Id)}
     return pd.DataFrame({name: (ids | out)[name] for name in self.schema if name in ids or name in out}, copy=False)
 
-
+# %% ../nbs/30_preprocessing.ipynb #pp40g
 @patch
 def inverse_transform(
     self: TableEncoder,
@@ -444,7 +444,7 @@ def marginals(
         out += vectors
     return out
 
-
+# %% ../nbs/30_preprocessing.ipynb #c038eg
 @patch
 def chance(
     self: TableEncoder,
@@ -494,7 +494,7 @@ def release_bins(
         noisy[name] = released, spend.noise_multiplier * sensitivity
     return noisy
 
-
+# %% ../nbs/30_preprocessing.ipynb #pp4bg
 def release_values(
     frame: pd.DataFrame,
     read: list,  # columns whose categories are to be discovered
@@ -506,7 +506,6 @@ def release_values(
     "One release: the values of each column that its threshold lets pass."
     widths = value_widths(read, columns)
     return {name: read_values(frame[name], columns[name], spend, widths[name], k, rng) for name in read}
-
 
 # %% ../nbs/30_preprocessing.ipynb #pp46
 def discover_columns(
@@ -607,7 +606,7 @@ def to_dict(self: TableEncoder) -> dict:
     schemas = {"schema": self.schema.to_dict(), "resolved": self.resolved.to_dict()}
     return schemas | {"numbers": {n: c.state() for n, c in self.coders.items() if c.state()}, "covered": self.covered}
 
-
+# %% ../nbs/30_preprocessing.ipynb #pp57g
 @patch(cls_method=True)
 def from_dict(
     cls: TableEncoder,

@@ -57,9 +57,6 @@ def in_parts(
     return f"column {several[0]!r} is kept in several parts" if several else ""
 
 # %% ../nbs/58_questions.ipynb #qu6914
-MOST_GROUPS = 200
-
-
 def column_groups(
     encoder: TableEncoder,
     name: str,  # of a column
@@ -76,6 +73,9 @@ def column_groups(
     else:
         raise InputError(f"by: column {name!r} is kept in bins or parts, and has no groups; ask with conditions")
     return [(v, {j: np.eye(encoder.cardinalities[j])[i]}) for i, v in enumerate(values)]
+
+# %% ../nbs/58_questions.ipynb #qu6914g
+MOST_GROUPS = 200
 
 
 def groups_of(
@@ -141,7 +141,7 @@ def answer_terms(
     known = answer.grade in ("measured", "modelled")
     return replace(answer, grade="indicative", reason=inexact) if inexact and known else answer
 
-
+# %% ../nbs/58_questions.ipynb #qu6920g
 def scaled(
     answer: Answer,
     rows: int,

@@ -78,7 +78,7 @@ ODD_UNITS = (
     {"pay": -np.inf, "age": -1},
 )
 
-
+# %% ../nbs/81_replay_fits.ipynb #c025g
 def edge_case_table(
     units: int,  # rows: one a unit
     seed: int = 0,
@@ -255,7 +255,7 @@ def replay_plan(
     total = owner.nunique(dropna=False)
     return replay_neighbours(synth, make, left_out, plan(total), Tape(), progress)
 
-
+# %% ../nbs/81_replay_fits.ipynb #rf26g
 def replay_fit(
     synth: DPVAESynthesizer,  # its options; it is not fitted itself
     frame,  # D: a DataFrame; of two tables `JoinedTables`
@@ -369,7 +369,7 @@ class UnboundedLedger:
         self.tape.charge(spend)
         return make(spend)
 
-
+# %% ../nbs/81_replay_fits.ipynb #c033g
 def discovery_case(rng, tape: Tape):  # run, frame, rows of the unit
     "An encoder of some columns, with bounds and categories that are discovered."
     n, k = int(rng.integers(4, 40)), int(rng.integers(1, 4))
@@ -414,7 +414,7 @@ def random_batch(rng, model, k: int) -> tuple:  # codes (n + mine, fields), nois
     noise[n:] *= float(rng.choice([1.0, 1e2, 1e30, np.inf, np.nan], p=[0.6, 0.2, 0.1, 0.05, 0.05]))
     return torch.from_numpy(codes), noise, n, mine
 
-
+# %% ../nbs/81_replay_fits.ipynb #rf43g
 def gradient_case(rng, tape: Tape) -> None:
     "Sum of clipped gradients with and without a unit: bounded by C, and different by what the unit adds."
     model, k = wild_model(int(rng.integers(4))), int(rng.integers(1, 4))
@@ -451,7 +451,7 @@ def random_log(rng, users: int, k: int) -> pd.DataFrame:
     frame.loc[frame.user == users - 1, "tariff"] = rng.choice(["secret", "plus"])
     return frame[[*LOG_SCHEMA]]
 
-
+# %% ../nbs/81_replay_fits.ipynb #hc02g
 def without_rows(
     log: pd.DataFrame,
     bare,  # users that shall have none
@@ -461,7 +461,7 @@ def without_rows(
     lines = pd.concat([log[~gone], log[gone].drop_duplicates("user")], ignore_index=True)
     return JoinedTables(lines, np.arange(len(lines)) < (~gone).sum())
 
-
+# %% ../nbs/81_replay_fits.ipynb #hc02gh
 def random_histories(rng, least: int = 1, ks: tuple = (1, 6)) -> tuple:  # `HistoryCoder`, `CodedHistories`, their codes, k
     "Histories of a random log, the last user's last, k from a range; with `least` 0 about half of the users have no row."
     users, k = int(rng.integers(2, 12)), int(rng.integers(*ks))
@@ -487,7 +487,7 @@ def history_tables_case(rng, tape: Tape, least: int = 1, ks: tuple = (1, 6)):  #
 
     return run, np.arange(len(histories)), 1
 
-
+# %% ../nbs/81_replay_fits.ipynb #hc03g
 def history_gradient_case(rng, tape: Tape, least: int = 1, ks: tuple = (1, 6)) -> None:
     "Sum of clipped gradients of whole users with and without one: bounded by C, and different by what the user adds."
     coder, histories, _, k = random_histories(rng, least, ks)

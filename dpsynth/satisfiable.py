@@ -44,7 +44,7 @@ def join_ways(
         clause[name] = clause[name] | cells if name in clause else cells
     return clause
 
-
+# %% ../nbs/13_satisfiable.ipynb #sf11g
 def constraint_clauses(
     number: int,  # of the constraint, from 1
     constraint: dict,
@@ -99,7 +99,7 @@ def narrow_by_clauses(
             for name in able or list(clause)[:1]:
                 left[name] = left[name] & clause[name]
 
-
+# %% ../nbs/13_satisfiable.ipynb #sf19g
 @patch
 def narrow_by_order(
     self: ConstraintClauses,
@@ -114,9 +114,6 @@ def narrow_by_order(
             left[b] = left[b] & (self.cells[b] >= self.cells[a][left[a]].min(initial=np.inf))
 
 # %% ../nbs/13_satisfiable.ipynb #sf22
-SEARCH_TRIES = 2_000  # choices of the search for a row; real schemas take as many as they have clauses
-
-
 @patch
 def narrow(
     self: ConstraintClauses,
@@ -131,6 +128,9 @@ def narrow(
             return False
         before, now = now, sum(int(cells.sum()) for cells in left.values())
     return True
+
+# %% ../nbs/13_satisfiable.ipynb #sf22g
+SEARCH_TRIES = 2_000  # choices of the search for a row; real schemas take as many as they have clauses
 
 
 @patch

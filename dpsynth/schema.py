@@ -337,7 +337,7 @@ def plain_gap(gap) -> str | float:
         raise InputError("min_gap: give whole seconds above 0 such as PT5M or 0:05:00, or for an order of numbers a number above 0")
     return gap if number else str(gap)
 
-
+# %% ../nbs/08_schema.ipynb #or02g
 def rule_values(key: str, values) -> list:
     "The values that a rule names; at least two, in their order, for `before`."
     values = list(values) if isinstance(values, (list, tuple)) else [values]

@@ -8,9 +8,10 @@ __all__ = ['FOR_WEIGHTS', 'FOR_SAMPLES', 'FOR_CALIBRATION', 'FOR_GAPS', 'FOR_QUA
            'check_draft', 'check_named_columns', 'check_history_options', 'check_two_tables', 'name_table',
            'public_units', 'check_id_room', 'read_bounded', 'seeded_generator', 'announce_releases', 'TrainingProgress',
            'discover_columns', 'measure_quality', 'learn_table', 'learn_model', 'fit_identity', 'open_budget',
-           'open_ledger', 'with_units', 'id_columns', 'naming_id', 'draw_ids', 'modelled_part', 'table_pieces',
-           'FreshIds', 'UserPieces', 'check_size', 'copy_tables', 'read_gaps', 'fill_gaps', 'check_declared',
-           'check_ledger_lines', 'check_pair_tables', 'check_counts', 'check_certificate', 'read_body', 'read_labels']
+           'open_ledger', 'with_units', 'find_trainer', 'describe_tables', 'id_columns', 'naming_id', 'draw_ids',
+           'modelled_part', 'table_pieces', 'FreshIds', 'UserPieces', 'check_size', 'copy_tables', 'read_gaps',
+           'fill_gaps', 'check_declared', 'check_ledger_lines', 'check_pair_tables', 'check_counts',
+           'check_certificate', 'read_body', 'read_labels']
 
 # %% ../nbs/74_synthesizer.ipynb #synt02
 import inspect
@@ -510,6 +511,26 @@ def with_units(
         raise InputError("units: two tables were declared (two_tables): give the table of units")
     return synth if units is None or synth.two_tables else copy(synth).set_params(two_tables=True)
 
+# %% ../nbs/74_synthesizer.ipynb #sy40b
+def find_trainer(
+    trainer,  # as in `fit`, or None
+    device,  # as in `fit`
+):  # called with network, training plan and generator
+    "What trains the network: the trainer that is given, or `DPTrainer` on a device."
+    if trainer and device != "cpu":
+        raise InputError("device: a trainer that is given decides where it computes")
+    return trainer or partial(DPTrainer, device=find_device(device))
+
+# %% ../nbs/74_synthesizer.ipynb #sy40e
+def describe_tables(
+    tables: list,  # one or two, as `fit` takes them
+    schema,  # whose columns are learned
+    table_name: str | None,  # public name of all of them
+) -> tuple[str, dict]:  # name for the certificate; text of a schema → label of a column
+    "What the tables are called, and the labels of their columns that are whole numbers."
+    name = " and ".join(name_table(t, table_name) for t in tables[: 1 if table_name else 2])
+    return name, {text: label for t in tables for text, label in column_labels(t).items() if text in schema}
+
 # %% ../nbs/74_synthesizer.ipynb #sy01f
 @patch
 def fit(
@@ -526,18 +547,12 @@ def fit(
     budget=None,  # `TableBudget` or its path: what all uses of the table share; the fit is charged to it first
     units=None,  # a second table, with a row for each unit, those without rows included; `data` then has their rows
 ):  # itself
-    """Learn the table. Whatever leaves a trace is charged to the ledger before it is read.
-
-    A fit that is interrupted leaves this object as it was."""
-    if trainer and device != "cpu":
-        raise InputError("device: a trainer that is given decides where it computes")
+    "Learn the table. What leaves a trace is charged before it is read; an interrupted fit leaves this object as it was."
+    trainer, stage = find_trainer(trainer, device), stage or (lambda words: None)
     asked = with_units(self, units)
-    trainer, stage = trainer or partial(DPTrainer, device=find_device(device)), stage or (lambda words: None)
     asked.check()
     rng = self.insecure_test_rng or secure_generator()
-    tables = [data] if units is None else [data, units]
-    name, kind = " and ".join(name_table(t, table_name) for t in tables[: 1 if table_name else 2]), frame_kind(data)
-    labels = {text: label for t in tables for text, label in column_labels(t).items() if text in self.schema}
+    name, labels = describe_tables([data] if units is None else [data, units], self.schema, table_name)
     shared = open_budget(asked, budget, n_units, f"fit of {name}")
     with ExitStack() as stack:
         stage("reading")
@@ -554,7 +569,7 @@ def fit(
     unit = self.unit, self.max_rows_per_unit, plan.units
     certificate = Certificate.of(ledger, model.encoder, *unit, name, rng, asked.two_tables, place, quality)
     # one call of C, which no signal divides: all of a fit, or nothing of it
-    learned = dict(released_=model, plan_=plan, ledger_=ledger, kind_=kind, labels_=labels, certificate=certificate)
+    learned = dict(released_=model, plan_=plan, ledger_=ledger, kind_=frame_kind(data), labels_=labels, certificate=certificate)
     vars(self).update(learned, two_tables=asked.two_tables)
     return self
 

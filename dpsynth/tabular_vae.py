@@ -68,7 +68,7 @@ class MixturePrior(nn.Module):
         out = self._standardised(z)[2].logsumexp(0)
         return out, [Tap(self, z, out)]
 
-
+# %% ../nbs/42_tabular_vae.ipynb #mp39g
 @patch
 def components(self: MixturePrior):  # means and log-scales (K, L), logarithms of the weights (K,)
     "The mixture; scales stay within e^±4."
@@ -87,7 +87,7 @@ def squared_norms(self: MixturePrior, z, g):  # (B, L), (B,) → (B,)
     pull = (of_means.square() + of_scales.square()).sum(0)
     return (self.gain * g).square() * (share.square() * pull + self.rows[3].square()).sum(0)
 
-
+# %% ../nbs/42_tabular_vae.ipynb #mp43g
 @patch
 def summed_gradients(self: MixturePrior, z, g, factor):  # factor (B,): of each row
     "Gradients of all parameters, rows weighted by `factor`."
@@ -106,7 +106,7 @@ def moments(self: MixturePrior):  # mean (L,), covariance (L, L), float64
     apart = means - mean
     return mean.numpy(), (apart.T * weights @ apart + (weights @ (2 * log_scales).exp()).diag()).numpy()
 
-
+# %% ../nbs/42_tabular_vae.ipynb #mp46g
 @patch
 @torch.no_grad()
 def draw(self: MixturePrior, n: int, rng: np.random.Generator) -> np.ndarray:  # (n, L) float32
@@ -196,7 +196,7 @@ def encode(
     mu, logvar, _ = self._encode(codes.long() + self.offsets)
     return mu, logvar
 
-
+# %% ../nbs/42_tabular_vae.ipynb #en02g
 @patch
 def decode(
     self: TabularVAE,
@@ -269,7 +269,7 @@ def squared_norms(self: PerSample, inputs, g):  # tuple of (B, …), gradient of
         p.grad = p.grad_sample = None
     return sum(squared_lengths(s) for s in self.samples)
 
-
+# %% ../nbs/42_tabular_vae.ipynb #s04b3g
 @patch
 def summed_gradients(self: PerSample, inputs, g, factor):  # factor (B,): of each row
     "Gradients of all parameters, rows weighted by `factor`."
@@ -306,7 +306,7 @@ def prior_moments(model: TabularVAE) -> tuple:  # mean (L,), covariance (L, L)
     latent = model.config.latent
     return model.prior.moments() if model.prior else (np.zeros(latent), np.eye(latent))
 
-
+# %% ../nbs/42_tabular_vae.ipynb #mp54g
 def draw_latents(
     model: TabularVAE,
     n: int,

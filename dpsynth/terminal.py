@@ -217,7 +217,7 @@ def output_console() -> Console:
     "Standard output; what is printed comes from files, so nothing in it is markup."
     return Console(markup=False, highlight=False, emoji=False, force_jupyter=False)
 
-
+# %% ../nbs/90_terminal.ipynb #c020g
 def show_table(
     title: str,
     rows,  # tuples of texts
@@ -337,7 +337,7 @@ def check_seed(seed: int | None):
         refuse_use("--seed: must be a whole number from 0 to 2^63 - 1")
     return seed
 
-
+# %% ../nbs/90_terminal.ipynb #c025g
 DataArgument = input_type("DATA", "The table: .csv, .csv.gz, .tsv, .parquet, or a folder of .parquet files.")
 ModelArgument = input_type("MODEL", "A model file that fit wrote.")
 SchemaOption = option_type(Path, "--schema", metavar="FILE", help="What is public about the table: .yaml or .json.")

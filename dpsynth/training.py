@@ -27,7 +27,7 @@ def stream_generator(
     "A generator of its own for each use of a seed. Noise from a seed is no protection: for experiments only."
     return None if seed is None else torch.Generator().manual_seed(2 * seed + stream)
 
-
+# %% ../nbs/50_training.ipynb #c014g
 @contextmanager
 def seeded(
     seed,  # None: the block draws from PyTorch's default generator as it stands
