@@ -1,4 +1,5 @@
 "Packaging for dpsynth: everything is read from settings.ini, which nbdev shares."
+
 import configparser
 from pathlib import Path
 
@@ -37,7 +38,7 @@ setup(
     extras_require={extra: cfg[f"{extra}_requirements"].split() for extra in ("dev", "distributed")},
     entry_points={
         "console_scripts": cfg["console_scripts"].split(),
-        "nbdev": [f'{cfg["lib_name"]}={cfg["lib_path"]}._modidx:d'],  # lets nbdev link names to their docs
+        "nbdev": [f"{cfg['lib_name']}={cfg['lib_path']}._modidx:d"],  # lets nbdev link names to their docs
     },
     classifiers=[
         "Development Status :: 3 - Alpha",

@@ -51,7 +51,11 @@ def main() -> int:
         longest = words(m["sentences"][-1])
         over = m["median"] > MEDIAN or longest > SENTENCE or m["paragraph"] > PARAGRAPH
         print(f"{path.stem:28}{m['median']:8g}{longest:10}{m['paragraph']:11}{'   too long' * over}")
-        print(*(f"    {words(s)}: {s}" for s in m["sentences"][::-1][: args.longest]), sep="\n", end="\n" * bool(args.longest))
+        print(
+            *(f"    {words(s)}: {s}" for s in m["sentences"][::-1][: args.longest]),
+            sep="\n",
+            end="\n" * bool(args.longest),
+        )
         bad += over and path.stem in STORY
     print(f"{bad} chapters of the story are too long" if bad else "the story keeps to the limits")
     return int(bool(bad))

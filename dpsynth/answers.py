@@ -218,7 +218,10 @@ def dependence(
     return (e * ((counts - e) / np.maximum(e + noise**2, 1e-9)) ** 2).sum((-1, -2))
 
 # %% ../nbs/56_answers.ipynb #an6737
-NULL_DRAWS, NULL_CELLS = 999, 4_000_000  # simulated tables; fewer of large ones, so that their cells are at most so many
+NULL_DRAWS, NULL_CELLS = (
+    999,
+    4_000_000,
+)  # simulated tables; fewer of large ones, so that their cells are at most so many
 
 
 def independence_test(

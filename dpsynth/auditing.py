@@ -37,8 +37,15 @@ def verdict(
     )
 
 # %% ../nbs/86_auditing.ipynb #au04
-EPSILONS = (1.0, 4.0, 8.0)  # at which the component audit is made; the attack leaves out the first, where it sees little
-QUICK_FITS, QUICK_MECHANISMS = 60, 5_000  # neighbours in a quick audit, so that it takes less than two minutes on two cores
+EPSILONS = (
+    1.0,
+    4.0,
+    8.0,
+)  # at which the component audit is made; the attack leaves out the first, where it sees little
+QUICK_FITS, QUICK_MECHANISMS = (
+    60,
+    5_000,
+)  # neighbours in a quick audit, so that it takes less than two minutes on two cores
 
 
 def run_audits(

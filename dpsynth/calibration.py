@@ -132,7 +132,9 @@ def shrink(
     tau = prior_variance(noisy, model, scale) if tau is None else tau
     weight = tau * model / (tau * model + scale**2)
     out, total = model + weight * (noisy - model), model.sum()
-    return total * project_to_simplex(out / total, weight) if weight.any() and (out > 0).any() else np.array(model, float)
+    return (
+        total * project_to_simplex(out / total, weight) if weight.any() and (out > 0).any() else np.array(model, float)
+    )
 
 # %% ../nbs/52_calibration.ipynb #c020
 MAX_MULTIPLIER = 30.0  # a cell that the pool has hardly a row of must not carry the next pool away

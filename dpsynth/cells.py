@@ -23,10 +23,22 @@ from fastcore.basics import patch
 
 from .core import InputError, OperatorWarning
 from dpsynth.notations import (
-    is_instant_dtype, NUMBER_PATTERN, read_instants, seconds_to_timestamps, without_zone,
+    is_instant_dtype,
+    NUMBER_PATTERN,
+    read_instants,
+    seconds_to_timestamps,
+    without_zone,
 )
 from dpsynth.columns import (
-    Boolean, Categorical, category_label, ColumnType, Datetime, Float, Integer, NumberColumn, special_texts_of,
+    Boolean,
+    Categorical,
+    category_label,
+    ColumnType,
+    Datetime,
+    Float,
+    Integer,
+    NumberColumn,
+    special_texts_of,
     type_of_dtype,
 )
 
@@ -282,7 +294,6 @@ def check_kind_of_dtype(
         words, advice = f"{words} are not read as {column.type}", f"declare type: {reader.type}"
         raise InputError(f"column {name!r}: {words}: {advice}, or type: ignore")
     raise InputError(f"column {name!r}: {words} are not read: {advice}, or declare type: ignore")
-
 
 # %% ../nbs/06_cells.ipynb #ws02
 _NUMBERS_LIKE = (  # pattern of texts; what they look like; what to declare

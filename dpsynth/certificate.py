@@ -37,9 +37,15 @@ from .pages import page_environment, render_page, Section
 from .preprocessing import TableEncoder
 from .quality import MeasuredDistance, percent, SIZE_WORDS
 from dpsynth.privacy import (
-    compose_epsilon, epsilon_lower_bound, max_guess_accuracy, max_true_positive_rate, PrivacyBudget, rdp_epsilon, Spend, two_totals,
+    compose_epsilon,
+    epsilon_lower_bound,
+    max_guess_accuracy,
+    max_true_positive_rate,
+    PrivacyBudget,
+    rdp_epsilon,
+    Spend,
+    two_totals,
 )
-
 
 # %% ../nbs/71_certificate.ipynb #c023
 NOT_COVERED = ("operator logs and errors", "evaluate", "raw exploratory analysis", "timing", "uncharged tuning runs")
@@ -111,7 +117,11 @@ def describe_column(
         more = f", … ({len(listed)} in all)" * (len(listed) > 8)
         return ", ".join(printable_line(v, 20) for v in listed[:8]) + more + once
     special = f"; special: {', '.join(printable_line(v, 20) for v in spec['special'])}" if "special" in spec else ""
-    span = f"{printable_line(spec['lower'], 40)} to {printable_line(spec['upper'], 40)}" if "lower" in spec else spec.get("categories", "")
+    span = (
+        f"{printable_line(spec['lower'], 40)} to {printable_line(spec['upper'], 40)}"
+        if "lower" in spec
+        else spec.get("categories", "")
+    )
     return printable_line(spec.get("pattern", span + special + once))
 
 # %% ../nbs/71_certificate.ipynb #ct09
@@ -125,13 +135,21 @@ def describe_columns(
         learned = encoder.resolved[name] if is_open else None
         only_other = getattr(learned, "categories", None) == ["other"]
         words = "nothing: every cell is 'other'" if only_other else describe_column(learned) if is_open else ""
-        rows.append({"name": printable_line(name), "type": column.type, "declared": describe_column(column), "discovered": words})
+        rows.append(
+            {
+                "name": printable_line(name),
+                "type": column.type,
+                "declared": describe_column(column),
+                "discovered": words,
+            }
+        )
     return rows
 
 # %% ../nbs/71_certificate.ipynb #sc01
 @dataclass(frozen=True)
 class Certificate:
     "What a model file promises, machine-readable."
+
     epsilon: float  # the promise
     epsilon_spent: float  # total of the ledger by PLD, never above the promise
     delta: float
@@ -213,7 +231,9 @@ def of(
         accountant=ACCOUNTANT,
         cross_check=CROSS_CHECK,
         noise_source=noise_source(rng),
-        ledger=tuple({"name": line.pop("name"), "reads": release_help(name), **line} for line in lines for name in [line["name"]]),
+        ledger=tuple(
+            {"name": line.pop("name"), "reads": release_help(name), **line} for line in lines for name in [line["name"]]
+        ),
         columns=tuple(describe_columns(encoder)),
         from_data=tuple(map(printable_line, marked)),
         not_covered=not_covered_lines(marked, place is not None),
@@ -230,7 +250,10 @@ def spends(self: Certificate) -> tuple:
     return tuple(Spend(**{f.name: r[f.name] for f in fields(Spend)}) for r in self.ledger)
 
 # %% ../nbs/71_certificate.ipynb #ce06
-MAX_STEPS, MIN_NOISE = 10_000, 0.1  # of a sampled line that is worth a computation; a plan has 3,000 and 0.2 at most and least
+MAX_STEPS, MIN_NOISE = (
+    10_000,
+    0.1,
+)  # of a sampled line that is worth a computation; a plan has 3,000 and 0.2 at most and least
 _TOLERANCE = 1e-3  # relative: what versions of an accountant may differ by
 
 
@@ -245,15 +268,24 @@ def check(self: Certificate):  # itself
     if self.units < 1 or delta >= 1 / self.units:
         raise CertificateError("its delta is too large for its number of units")
     sampled = [s for s in spends if s.sampling_rate < 1]
-    if not spends or min(s.noise_multiplier for s in spends) < 1e-3 or max(s.steps for s in spends) > MAX_STEPS or sum(s.delta for s in spends) >= delta:
+    if (
+        not spends
+        or min(s.noise_multiplier for s in spends) < 1e-3
+        or max(s.steps for s in spends) > MAX_STEPS
+        or sum(s.delta for s in spends) >= delta
+    ):
         raise CertificateError("its ledger is none of a fit")
     lower = epsilon_lower_bound([s for s in spends if s not in sampled or s.noise_multiplier >= MIN_NOISE], delta)
     if lower > self.epsilon + 1e-6 or any(s.noise_multiplier < MIN_NOISE for s in sampled):
         raise CertificateError(f"it promises ε = {self.epsilon:g}, but its ledger adds up to {lower:.4g} at least")
     total, upper = compose_epsilon(spends, delta), rdp_epsilon(spends, delta)
     if total > self.epsilon + 1e-6 or _differ(total, self.epsilon_spent):
-        raise CertificateError(f"it says that ε = {self.epsilon_spent:.4g} of {self.epsilon:g} was spent, but its ledger adds up to {total:.4g}")
-    if not lower - _TOLERANCE <= total <= 1.1 * upper + 0.01:  # a PLD rounds up: a tenth where ε is small and steps are many
+        raise CertificateError(
+            f"it says that ε = {self.epsilon_spent:.4g} of {self.epsilon:g} was spent, but its ledger adds up to {total:.4g}"
+        )
+    if (
+        not lower - _TOLERANCE <= total <= 1.1 * upper + 0.01
+    ):  # a PLD rounds up: a tenth where ε is small and steps are many
         raise CertificateError("two accountants do not agree about its ledger")
     if self.budget is not None:
         check_budget_place(self.budget, spends, delta)
@@ -261,7 +293,9 @@ def check(self: Certificate):  # itself
         raise CertificateError("it says how good the table is, and nothing in its ledger paid for that")
     for r, s in zip(self.ledger, spends):
         if _differ(r["epsilon_alone"], s.epsilon_alone(delta)):
-            raise CertificateError(f"the line {printable_line(s.name, 40)!r} of its ledger costs another ε than it says")
+            raise CertificateError(
+                f"the line {printable_line(s.name, 40)!r} of its ledger costs another ε than it says"
+            )
     return self
 
 # %% ../nbs/71_certificate.ipynb #tw02
@@ -280,7 +314,6 @@ def totals_words(
 ) -> str:
     "Both totals in words."
     return f"ε = {totals['pld']:.4f} by PLD (dp-accounting), {totals['prv']:.4f} ± {totals['prv_error']:.4f} by PRV (opacus)"
-
 
 # %% ../nbs/71_certificate.ipynb #qc02
 def quality_lines(c: Certificate) -> list:
@@ -355,7 +388,11 @@ def check_distances(
 @patch
 def to_dict(self: Certificate) -> dict:
     "A dict of JSON types."
-    lists = {f.name: [dict(v) if isinstance(v, dict) else v for v in getattr(self, f.name)] for f in fields(self) if f.type is tuple}
+    lists = {
+        f.name: [dict(v) if isinstance(v, dict) else v for v in getattr(self, f.name)]
+        for f in fields(self)
+        if f.type is tuple
+    }
     return {**vars(self), **lists, "software": dict(self.software), "budget": self.budget and dict(self.budget)}
 
 # %% ../nbs/71_certificate.ipynb #ct31
@@ -364,7 +401,11 @@ def _check_lines(saved: dict) -> None:
     for entry in saved["ledger"]:
         check_types(entry, _LEDGER_LINE)
         made = Spend(**{f.name: entry[f.name] for f in fields(Spend)})
-        if made.mechanism != entry["mechanism"] or entry["reads"] != release_help(made.name) or entry["epsilon_alone"] < 0:
+        if (
+            made.mechanism != entry["mechanism"]
+            or entry["reads"] != release_help(made.name)
+            or entry["epsilon_alone"] < 0
+        ):
             raise InputError("certificate: no line of a ledger")
     check_distances(saved["quality"])
     for entry in saved["columns"]:
@@ -374,7 +415,9 @@ def _check_lines(saved: dict) -> None:
 @patch(cls_method=True)
 def from_dict(cls: Certificate, saved: dict):
     "The certificate that `to_dict` described; what it cannot have described, or what does not add up, is refused."
-    check_types(saved, {f.name: list if f.type is tuple else (int, float) if f.type is float else f.type for f in fields(cls)})
+    check_types(
+        saved, {f.name: list if f.type is tuple else (int, float) if f.type is float else f.type for f in fields(cls)}
+    )
     _check_lines(saved)
     texts = [*saved["from_data"], *saved["not_covered"], *saved["software"], *saved["software"].values()]
     texts += [v for part in (saved, *saved["ledger"], *saved["columns"]) for v in part.values() if isinstance(v, str)]
@@ -385,7 +428,16 @@ def from_dict(cls: Certificate, saved: dict):
     return cls(**{**saved, **{f.name: tuple(saved[f.name]) for f in fields(cls) if f.type is tuple}}).check()
 
 # %% ../nbs/71_certificate.ipynb #bp02
-_PLACE = {"id": str, "head": str, "epsilon": (int, float), "delta": (int, float), "composed": (int, float), "place": int, "charges": int, "lines": int}
+_PLACE = {
+    "id": str,
+    "head": str,
+    "epsilon": (int, float),
+    "delta": (int, float),
+    "composed": (int, float),
+    "place": int,
+    "charges": int,
+    "lines": int,
+}
 
 
 def check_budget_place(
@@ -429,7 +481,8 @@ def attacker(
 
 # %% ../nbs/71_certificate.ipynb #ct35
 CERTIFICATE_TEMPLATES = {
-    "hazards.html": HAZARDS_TEMPLATE, "hazards.css": HAZARDS_STYLE,
+    "hazards.html": HAZARDS_TEMPLATE,
+    "hazards.css": HAZARDS_STYLE,
     "certificate.html": """\
 {% extends "page.html" %}
 {% block style %}{% include "hazards.css" %}{% endblock %}
@@ -455,7 +508,12 @@ but for a remainder of δ, {{ facts.chance }}.</p>
 
 def promise_section(c: Certificate) -> Section:
     "The promise in words."
-    numbers = dict(epsilon=f"{c.epsilon:g}", delta=f"{c.delta:g}", factor=f"{math.exp(c.epsilon):.3g}", chance=f"1 in {1 / c.delta:,.0f}")
+    numbers = dict(
+        epsilon=f"{c.epsilon:g}",
+        delta=f"{c.delta:g}",
+        factor=f"{math.exp(c.epsilon):.3g}",
+        chance=f"1 in {1 / c.delta:,.0f}",
+    )
     return Section("promise", "The promise", unit=c.unit, **numbers)
 
 # %% ../nbs/71_certificate.ipynb #sc04
@@ -476,11 +534,19 @@ def person_section(
     rows = []
     for rate in (0.001, 0.01, 0.05):
         best = [percent(100 * c.attacker(rate, ledger)["true_positive_rate"]) for ledger in columns]
-        rows.append([f"recognises a {who} that is in the table, at {percent(100 * rate)} false alarms", percent(100 * rate), *best])
+        rows.append(
+            [
+                f"recognises a {who} that is in the table, at {percent(100 * rate)} false alarms",
+                percent(100 * rate),
+                *best,
+            ]
+        )
     best = [percent(100 * c.attacker(0.01, ledger)["guess_accuracy"]) for ledger in columns]
     rows.append([f"guesses right whether a {who} is in it, from an even chance", "50 %", *best])
     header = ["the attacker", "without the file", "promised: at most", "by what was spent: at most"][: 2 + len(columns)]
-    return Section("person", "What it means for one person", table=("Success of the best attacker there can be", header, rows))
+    return Section(
+        "person", "What it means for one person", table=("Success of the best attacker there can be", header, rows)
+    )
 
 # %% ../nbs/71_certificate.ipynb #sc04a
 TABLE_SECTION = "{{ table(*facts.table) }}"
@@ -512,12 +578,19 @@ def known_columns_section(c: Certificate) -> Section:
     header = ["column", "type", "declared: public, cost nothing", "learned: paid for above"]
     kind = lambda r: r["type"] + ", taken from the table" * (r["name"] in c.from_data)
     rows = [[r["name"], kind(r), r["declared"], r["discovered"]] for r in c.columns]
-    return Section("columns", "What is known of each column", table=("Declared by the schema, and discovered", header, rows))
+    return Section(
+        "columns", "What is known of each column", table=("Declared by the schema, and discovered", header, rows)
+    )
 
 # %% ../nbs/71_certificate.ipynb #cu08
 def software_section(c: Certificate) -> Section:
     "Noise, accountant and programs."
-    rows = [["noise", c.noise_source], ["accountant", c.accountant], ["cross-check", c.cross_check], *([k, v] for k, v in c.software.items())]
+    rows = [
+        ["noise", c.noise_source],
+        ["accountant", c.accountant],
+        ["cross-check", c.cross_check],
+        *([k, v] for k, v in c.software.items()),
+    ]
     return Section("software", "What ran", table=("Noise, accountant and programs", ["item", "what"], rows))
 
 # %% ../nbs/71_certificate.ipynb #ct46
@@ -533,11 +606,21 @@ def spent_section(c: Certificate) -> Section:
     "The ledger in words, and its total."
     header = ["release", "what it reads", "mechanism", "noise σ", "sampled", "times", "ε if alone"]
     rows = [
-        [r["name"], r["reads"], r["mechanism"], f"{r['noise_multiplier']:.3f}", f"{r['sampling_rate']:.5g}", f"{r['steps']:,}", f"{r['epsilon_alone']:.3f}"]
+        [
+            r["name"],
+            r["reads"],
+            r["mechanism"],
+            f"{r['noise_multiplier']:.3f}",
+            f"{r['sampling_rate']:.5g}",
+            f"{r['steps']:,}",
+            f"{r['epsilon_alone']:.3f}",
+        ]
         for r in c.ledger
     ]
     table = "The ledger: every read of the table that left a trace, entered before it was made", header, rows
-    total = dict(spent=f"{c.epsilon_spent:.4f}", epsilon=f"{c.epsilon:g}", accountant=c.accountant, cross_check=c.cross_check)
+    total = dict(
+        spent=f"{c.epsilon_spent:.4f}", epsilon=f"{c.epsilon:g}", accountant=c.accountant, cross_check=c.cross_check
+    )
     total |= dict(again=totals_words(c.totals()), shared=c.budget and budget_sentence(c.budget))
     return Section("ledger", "What was spent", table=table, **total)
 
@@ -557,11 +640,24 @@ def quality_section(c: Certificate) -> Section:
     rows = []
     for d in [MeasuredDistance(**line) for line in c.quality]:
         low, high = (percent(end, d.half_width) for end in d.interval())
-        rows.append([f"{d.sets:,} {SIZE_WORDS[d.columns]}", percent(d.distance, d.half_width), f"{low} to {high}", f"{d.worth_least:,} to {d.worth_most:,}"])
+        rows.append(
+            [
+                f"{d.sets:,} {SIZE_WORDS[d.columns]}",
+                percent(d.distance, d.half_width),
+                f"{low} to {high}",
+                f"{d.worth_least:,} to {d.worth_most:,}",
+            ]
+        )
     header = ["mean over", "off by, of the rows", "95 % interval", "as a random sample of"]
     why = "; ".join(quality_lines(c)).capitalize() + "."
     drawn = f"{c.quality[0]['rows_drawn']:,}" if rows else ""
-    return Section("quality", "How good the table is", table=("How far synthetic tables are off", header, rows) if rows else None, why=why, rows=drawn)
+    return Section(
+        "quality",
+        "How good the table is",
+        table=("How far synthetic tables are off", header, rows) if rows else None,
+        why=why,
+        rows=drawn,
+    )
 
 # %% ../nbs/71_certificate.ipynb #ct48
 CERTIFICATE_TEMPLATES["not-covered.html"] = """\
@@ -571,7 +667,9 @@ CERTIFICATE_TEMPLATES["not-covered.html"] = """\
 
 def not_covered_section(c: Certificate) -> Section:
     "What the promise leaves out, and why."
-    return Section("not-covered", "What is not covered", lines=[(line, not_covered_help(line)) for line in c.not_covered])
+    return Section(
+        "not-covered", "What is not covered", lines=[(line, not_covered_help(line)) for line in c.not_covered]
+    )
 
 # %% ../nbs/71_certificate.ipynb #sc06
 NOT_PROVEN = (  # what a digest and a certificate in a file do not show
@@ -622,7 +720,9 @@ def to_html(
 ) -> str:
     "One page for a privacy officer, of the certificate and nothing else: no network, no script."
     sections = [*certificate_sections(self, by_ledger=True), verify_section(name, digest)]
-    return render_page(CERTIFICATE_TEMPLATES, "certificate.html", "Privacy certificate", sections, file=name, certificate=self)
+    return render_page(
+        CERTIFICATE_TEMPLATES, "certificate.html", "Privacy certificate", sections, file=name, certificate=self
+    )
 
 # %% ../nbs/71_certificate.ipynb #ct57
 def model_digest(

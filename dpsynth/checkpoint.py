@@ -118,7 +118,9 @@ class Checkpoint(Ledger):
         "The kept results. A checkpoint may be older than its ledger, which alone says what was spent; never newer."
         checksum, self.kept = read_results(self.path)
         if checksum not in self.journal.checksums:
-            raise InputError(f"{self.path.name}: the ledger beside it is older or another fit's, so what was spent cannot be told")
+            raise InputError(
+                f"{self.path.name}: the ledger beside it is older or another fit's, so what was spent cannot be told"
+            )
 
     def _keep(self, name, value):
         "Remember a result, on disk before this returns."
@@ -181,7 +183,9 @@ def blocks(
     for name, saved in self.kept.get(spend.name, {}).items():
         state[name].copy_(torch.from_numpy(saved))
     if spend.name not in self.kept and self._steps() >= spend.steps:
-        raise JobError(f"{self.path.name}: all steps of training were lost in crashes, and no budget is left to take them again")
+        raise JobError(
+            f"{self.path.name}: all steps of training were lost in crashes, and no budget is left to take them again"
+        )
     for block in super(Checkpoint, self).blocks(spend):
         yield block
         self._keep(spend.name, {name: tensor.cpu().numpy() for name, tensor in state.items()})

@@ -17,8 +17,20 @@ import typer
 
 from . import cli_evaluate, cli_fit, cli_sample, cli_schema  # noqa: F401  each adds its commands to `app`
 from dpsynth.terminal import (
-    app, cli_command, command_group, DeltaOption, EpsilonOption, input_type, option_type, progress_bar, refuse_use, show_ledger,
-    show_next, show_table, try_writing, writing_folder,
+    app,
+    cli_command,
+    command_group,
+    DeltaOption,
+    EpsilonOption,
+    input_type,
+    option_type,
+    progress_bar,
+    refuse_use,
+    show_ledger,
+    show_next,
+    show_table,
+    try_writing,
+    writing_folder,
 )
 from .cli_fit import fit_with_progress
 from .cli_sample import read_certified, to_json_text
@@ -231,12 +243,20 @@ def show_budget(table) -> None:
         rows.append((row["place"], row["when"][:10], row["what"], row["state"], *figures, bar))
     rows.append(("", "", "left", "", "", f"{total.epsilon - before:.3f}", stair_bar(before / total.epsilon, 1.0, "░")))
     note = f"together ε = {before:.4f} of {total.epsilon:g} at δ = {total.delta:g}; one more release could have ε = {table.room():.2f}"
-    show_table(f"Budget {table.id}", rows, ("", "day", "what", "state", "ε alone", "together", ""), right=(0, 4, 5), note=note)
+    show_table(
+        f"Budget {table.id}", rows, ("", "day", "what", "state", "ε alone", "together", ""), right=(0, 4, 5), note=note
+    )
 
 # %% ../nbs/95_cli.ipynb #bg10
 def budget_facts(table) -> dict:
     "A budget as JSON types."
-    said = {"id": table.id, "epsilon": table.total.epsilon, "delta": table.total.delta, "spent": table.epsilon, "room": table.room()}
+    said = {
+        "id": table.id,
+        "epsilon": table.total.epsilon,
+        "delta": table.total.delta,
+        "spent": table.epsilon,
+        "room": table.room(),
+    }
     return {**said, "lines": len(table.checksums), "head": table.checksums[-1], "charges": table.to_list()}
 
 # %% ../nbs/95_cli.ipynb #bg10g
@@ -272,7 +292,9 @@ def check_against(
     table.check_copy(TableBudget(path))
 
 # %% ../nbs/95_cli.ipynb #bg17
-_Others = Annotated[list[Path], typer.Argument(metavar="OTHER…", help="Models that were charged to it, or copies of it.")]
+_Others = Annotated[
+    list[Path], typer.Argument(metavar="OTHER…", help="Models that were charged to it, or copies of it.")
+]
 
 
 @cli_command("check", "dpsynth budget check sales.budget first.dpsynth second.dpsynth", budget_commands)

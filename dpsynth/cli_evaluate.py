@@ -13,8 +13,16 @@ from pathlib import Path
 from rich.text import Text
 
 from dpsynth.terminal import (
-    cli_command, option_type, output_console, output_path, progress_bar, refuse_use, show_next,
-    show_table, TargetOption, writing_folder,
+    cli_command,
+    option_type,
+    output_console,
+    output_path,
+    progress_bar,
+    refuse_use,
+    show_next,
+    show_table,
+    TargetOption,
+    writing_folder,
 )
 from .cli_sample import read_certified, to_json_text
 from .core import JobError, printable_line, write_atomically
@@ -61,7 +69,9 @@ def show_metrics(metrics: dict) -> None:
     show_table("Evaluation", rows, ("figure", "value", "reading"), right=(1,), note=note + EXACT_FIGURES * (not users))
     if users:
         head = "figure", "value", "two halves", "reading"
-        show_table("Users' histories", users, head, right=(1, 2), note="Two halves: of the real users.\n" + EXACT_FIGURES)
+        show_table(
+            "Users' histories", users, head, right=(1, 2), note="Two halves: of the real users.\n" + EXACT_FIGURES
+        )
 
 # %% ../nbs/94_cli_evaluate.ipynb #c064
 def public_facts(
@@ -72,7 +82,11 @@ def public_facts(
     from dpsynth.schema import Schema
 
     if model is None:
-        return Schema.load(schema) if schema else refuse_use("--schema: give it, or the model file by --model"), None, {}
+        return (
+            Schema.load(schema) if schema else refuse_use("--schema: give it, or the model file by --model"),
+            None,
+            {},
+        )
     from dpsynth.synthesizer import DPVAESynthesizer
 
     c, digest = read_certified(model, None)
@@ -166,11 +180,11 @@ _JudgeModel = option_type(
     Path | None, "--model", metavar="MODEL", help="The model file: its schema, and its certificate in the report."
 )
 _Holdout = option_type(Path | None, "--holdout", metavar="FILE", help="Real rows that it was not fitted to.")
-_Users = option_type(
-    str | None, "--unit", metavar="COLUMN", help="Compare users' histories too: whose row it is."
-)
+_Users = option_type(str | None, "--unit", metavar="COLUMN", help="Compare users' histories too: whose row it is.")
 _OrderBy = option_type(str | None, "--order-by", metavar="COLUMN", help="Numbers or times that order a user's rows.")
-_Units = option_type(Path | None, "--units", metavar="FILE", help="The real table of units, where there are two tables.")
+_Units = option_type(
+    Path | None, "--units", metavar="FILE", help="The real table of units, where there are two tables."
+)
 _SyntheticUnits = option_type(Path | None, "--synthetic-units", metavar="FILE", help="The synthetic table of units.")
 _JsonOut = option_type(Path | None, "--json", metavar="FILE", help="Write the figures as JSON.")
 _HtmlOut = option_type(Path | None, "--html", metavar="FILE", help="Write a report with pictures.")
@@ -201,7 +215,9 @@ def _evaluate(
     declared, certificate, histories = public_facts(schema, model)
     users = {"unit": unit, "order_by": order_by} if unit or order_by else histories
     with progress_bar() as tell:
-        compared, pair, further = compare_files(real, synthetic, declared, (units, synthetic_units), users, holdout, tell)
+        compared, pair, further = compare_files(
+            real, synthetic, declared, (units, synthetic_units), users, holdout, tell
+        )
         metrics = with_ties(figures_of(compared, target), pair)
         write_results(compared, metrics, certificate, *paths, further)
     show_metrics(metrics)

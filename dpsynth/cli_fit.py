@@ -14,9 +14,26 @@ from functools import partial
 from pathlib import Path
 
 from dpsynth.terminal import (
-    BudgetOption, cli_command, DataArgument, DeltaOption, EpsilonOption, option_type, OrderByOption, output_console, output_path,
-    progress_bar, refuse_use, SchemaOption, SeedOption, show_ledger, show_next, show_table, TargetOption,
-    UnitOption, UnitRowsOption, WorkloadOption,
+    BudgetOption,
+    cli_command,
+    DataArgument,
+    DeltaOption,
+    EpsilonOption,
+    option_type,
+    OrderByOption,
+    output_console,
+    output_path,
+    progress_bar,
+    refuse_use,
+    SchemaOption,
+    SeedOption,
+    show_ledger,
+    show_next,
+    show_table,
+    TargetOption,
+    UnitOption,
+    UnitRowsOption,
+    WorkloadOption,
 )
 from .cli_schema import make_synthesizer
 from .core import printable_line
@@ -121,7 +138,9 @@ def show_room(
     total = table.total_with(plan.spends)
     fits = total <= table.total.epsilon and plan.budget.delta <= table.total.delta
     words = "" if fits else "no room: "
-    print(f"{words}{path.name} would stand at ε = {total:.4f} of {table.total.epsilon:g} at δ = {table.total.delta:g}, now {table.epsilon:.4f}")
+    print(
+        f"{words}{path.name} would stand at ε = {total:.4f} of {table.total.epsilon:g} at δ = {table.total.delta:g}, now {table.epsilon:.4f}"
+    )
 
 # %% ../nbs/92_cli_fit.ipynb #ft18
 def mean_release_error(
@@ -176,7 +195,9 @@ def epsilon_for(
 
 # %% ../nbs/92_cli_fit.ipynb #c039
 _N = option_type(int, "--rows", metavar="N", help="Rows of the table; with --unit the number of units.")
-_TwoTables = option_type(bool, "--units", help="Units have a table of their own, as with --units of fit; it is not read.")
+_TwoTables = option_type(
+    bool, "--units", help="Units have a table of their own, as with --units of fit; it is not read."
+)
 _TargetError = option_type(float | None, "--target-error", metavar="T", help="Say which ε a mean error of T needs.")
 
 
@@ -286,7 +307,16 @@ def model_path(
 
 # %% ../nbs/92_cli_fit.ipynb #ft31
 def fit_and_save(
-    synth, data, path: Path, tell, checkpoint: Path | None = None, device="cpu", shared={}, table_name=None, units=None, budget=None
+    synth,
+    data,
+    path: Path,
+    tell,
+    checkpoint: Path | None = None,
+    device="cpu",
+    shared={},
+    table_name=None,
+    units=None,
+    budget=None,
 ) -> None:
     "Train, then write; the file is there when it is complete."
     try:
@@ -333,10 +363,21 @@ def show_fit(
         print(f"a sample has no missing cells in {names}: {why}")
     print(f"model and certificate: {out}\nSHA-256: {model_digest(path)}")
     both = ("--units-out", "synthetic_units.csv") if synth.two_tables else ()
-    show_next("dpsynth", "sample", out, "--users" if synth.learns_histories else "-n", synth.plan_.units, "-o", "synthetic.csv", *both)
+    show_next(
+        "dpsynth",
+        "sample",
+        out,
+        "--users" if synth.learns_histories else "-n",
+        synth.plan_.units,
+        "-o",
+        "synthetic.csv",
+        *both,
+    )
 
 # %% ../nbs/92_cli_fit.ipynb #c045
-_EXAMPLE = "dpsynth fit table.csv --schema schema.yaml --epsilon 2 --checkpoint fit.checkpoint --resume -o model.dpsynth"
+_EXAMPLE = (
+    "dpsynth fit table.csv --schema schema.yaml --epsilon 2 --checkpoint fit.checkpoint --resume -o model.dpsynth"
+)
 _ModelOut = option_type(Path, "--out", "-o", metavar="MODEL", help="Where to write the model file.")
 _UnitTable = option_type(
     Path | None, "--units", metavar="FILE", help="A second table, with a row for each unit; DATA has their rows."
@@ -394,10 +435,18 @@ def _fit(
     With --budget FILE the fit is charged to a file that all uses of the table share, and refused where that has no
     room for it. A table of 64 MiB or more is read in pieces. With --units there are two tables: one row for each
     unit, and DATA with their rows. With --workers the gradients are computed by so many Ray workers."""
-    units = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "order_by": order_by, "two_tables": unit_table is not None}
+    units = {
+        "unit": unit,
+        "max_rows_per_unit": max_rows_per_unit,
+        "order_by": order_by,
+        "two_tables": unit_table is not None,
+    }
     with progress_bar() as tell:
         tell("starting")
-        path, shared = model_path(out, force, (data, schema, unit_table, budget)), ray_options(workers, ray_address, device)
+        path, shared = (
+            model_path(out, force, (data, schema, unit_table, budget)),
+            ray_options(workers, ray_address, device),
+        )
         kept = checkpoint_path(checkpoint, resume, (data, schema, unit_table, out, budget), path)
         options = {"target": target, "seed": seed, "accept_draft": accept_draft}
         synth = make_synthesizer(schema, workload, epsilon=epsilon, delta=delta, **units, **options)

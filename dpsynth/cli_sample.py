@@ -18,8 +18,18 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from dpsynth.terminal import (
-    cli_command, ModelArgument, option_type, output_path, progress_bar, refuse_use, SeedOption, show_ledger,
-    input_type, show_next, show_table, writing_folder,
+    cli_command,
+    ModelArgument,
+    option_type,
+    output_path,
+    progress_bar,
+    refuse_use,
+    SeedOption,
+    show_ledger,
+    input_type,
+    show_next,
+    show_table,
+    writing_folder,
 )
 from .cli_fit import ray_options, RayAddressOption, WorkersOption
 from .core import JobError, printable_line, write_atomically
@@ -52,7 +62,9 @@ def ordered_end(name: str, column, sign: str, text: str, option: str = "--where"
     return listed[position]
 
 # %% ../nbs/93_cli_sample.ipynb #sa07
-def range_end(name: str, column, sign: str, text: str, option: str = "--where") -> tuple:  # (lower, upper), None where it is open
+def range_end(
+    name: str, column, sign: str, text: str, option: str = "--where"
+) -> tuple:  # (lower, upper), None where it is open
     "What a comparison says, both ends included."
     import dpsynth.conditions  # noqa: F401, which says what comparisons mean
 
@@ -201,7 +213,10 @@ def sample_two_tables(
 
     if users is None or out is None:
         refuse_use("--units-out: comes with --users N and --out FILE")
-    paths = [output_path(option, p, (".csv", ".parquet"), (model,)) for option, p in (("--out", out), ("--units-out", units_out))]
+    paths = [
+        output_path(option, p, (".csv", ".parquet"), (model,))
+        for option, p in (("--out", out), ("--units-out", units_out))
+    ]
     if paths[0] == paths[1]:
         refuse_use("--units-out: the same file as --out")
     synth = DPVAESynthesizer.load(model)
@@ -214,7 +229,9 @@ def sample_two_tables(
         write_table(kept, schemas[0], parts[1])
     print(f"{units_out}: {users:,} units; {out}: their rows")
     tables = ("--units", "UNITS", "--synthetic-units", units_out)
-    show_next("dpsynth", "evaluate", "--real", "TABLE", "--synthetic", out, *tables, "--model", model, "--html", "report.html")
+    show_next(
+        "dpsynth", "evaluate", "--real", "TABLE", "--synthetic", out, *tables, "--model", model, "--html", "report.html"
+    )
 
 # %% ../nbs/93_cli_sample.ipynb #cp93b
 def copy_paths(
@@ -249,7 +266,9 @@ def sample_copies_to_files(
         for done, (path, table) in enumerate(zip(paths, tables)):
             tell("sampling", done * n, copies * n)
             write_table([table], synth.schema, part / path.name)
-    print(f"{copy_paths(out, copies)[0]} … {paths[-1].name}: {copies} tables of {n:,} rows; analyse each, and pool with dpsynth.combine")
+    print(
+        f"{copy_paths(out, copies)[0]} … {paths[-1].name}: {copies} tables of {n:,} rows; analyse each, and pool with dpsynth.combine"
+    )
 
 # %% ../nbs/93_cli_sample.ipynb #c054
 _Count = option_type(int | None, "-n", metavar="N", help="Rows.")
@@ -262,10 +281,16 @@ _TableOut = option_type(
     help="A .csv or .parquet file; with --workers a new folder. Without it: CSV to stdout.",
 )
 _UnitsOut = option_type(
-    Path | None, "--units-out", metavar="FILE", help="With --users: the table of units, a .csv or .parquet file; --out has their rows."
+    Path | None,
+    "--units-out",
+    metavar="FILE",
+    help="With --users: the table of units, a .csv or .parquet file; --out has their rows.",
 )
 _Copies = option_type(
-    int | None, "--copies", metavar="M", help="M tables that the real one may have been, to be analysed alike, each in a file."
+    int | None,
+    "--copies",
+    metavar="M",
+    help="M tables that the real one may have been, to be analysed alike, each in a file.",
 )
 _Where = option_type(
     list[str],
@@ -361,7 +386,6 @@ def without_quotes(text: str) -> str:
     listed = len(outside_quotes(text, ["in"])) > 1
     return re.sub(r'^"([^"]*)"', r"\1", text) if listed else text.replace('"', "")
 
-
 # %% ../nbs/93_cli_sample.ipynb #at9303
 def joined_conditions(
     text: str,  # such as 'sex = f and age >= 40'
@@ -369,11 +393,14 @@ def joined_conditions(
 ) -> dict:  # column → value, list of values, or range
     "Conditions that all hold. Two values of one column never do: at --where they are a choice, here they are refused."
     parts = [without_quotes(part) for _, part in outside_quotes(text, ["and"], list(schema))]
-    chosen = [name for name, sign, _ in (split_condition(part, schema, "question") for part in parts) if sign in ("=", "in")]
+    chosen = [
+        name for name, sign, _ in (split_condition(part, schema, "question") for part in parts) if sign in ("=", "in")
+    ]
     if twice := [name for name in chosen if chosen.count(name) > 1]:
-        refuse_use(f"question: column {twice[0]!r}: 'and' asks for two values at once; write {twice[0]} in a, b for either")
+        refuse_use(
+            f"question: column {twice[0]!r}: 'and' asks for two values at once; write {twice[0]} in a, b for either"
+        )
     return parse_where(parts, schema, "question")
-
 
 # %% ../nbs/93_cli_sample.ipynb #an05
 def parse_question(
@@ -411,7 +438,9 @@ def answer_lines(answers) -> list:
     number = lambda x: "–" if x != x else f"{x:,.4g}" if abs(x) < 1e4 else f"{x:,.0f}"
     label = lambda group: ", ".join(map(str, group)) if isinstance(group, tuple) else str(group)
     numbers = ["estimate", "lower", "upper", *(["p_value"] if "p_value" in answers else [])]
-    return [(label(g), *(number(row[n]) for n in numbers), row["known"], row["reason"]) for g, row in answers.iterrows()]
+    return [
+        (label(g), *(number(row[n]) for n in numbers), row["known"], row["reason"]) for g, row in answers.iterrows()
+    ]
 
 # %% ../nbs/93_cli_sample.ipynb #an08g
 _Question = input_type("QUESTION", "Such as 'share of income = >50K where age >= 40 by sex'.", str)
@@ -432,10 +461,16 @@ def _answer(model: ModelArgument, question: _Question, population: _Population =
     synth = DPVAESynthesizer.load(model)
     answers = synth.answer(**parse_question(question, synth.schema_), population=population)
     if as_json:
-        records = [{k: None if v != v else v for k, v in row.items()} for row in answers.reset_index().to_dict("records")]
+        records = [
+            {k: None if v != v else v for k, v in row.items()} for row in answers.reset_index().to_dict("records")
+        ]
         return print(to_json_text({"question": question, "population": population, "answers": records}))
     heads = ("", "estimate", "lower", "upper", *(["p-value"] if "p_value" in answers else []), "known", "reason")
-    note = f"of at most {synth.max_rows_per_unit} row(s) of each {printable_line(synth.unit)!r}, drawn at random" if synth.unit else ""
+    note = (
+        f"of at most {synth.max_rows_per_unit} row(s) of each {printable_line(synth.unit)!r}, drawn at random"
+        if synth.unit
+        else ""
+    )
     show_table(question, answer_lines(answers), heads, right=range(1, len(heads) - 2), note=note)
 
 # %% ../nbs/93_cli_sample.ipynb #c059
@@ -504,7 +539,6 @@ def write_form(
         words = f"{left} blank{'s' * (left > 1)} left, search for '{BLANK}'"
         print(f"{option}: {path.name} has {words}", file=sys.stderr if aside else sys.stdout)
 
-
 # %% ../nbs/93_cli_sample.ipynb #fo03
 def certificate_forms(
     c,
@@ -527,7 +561,6 @@ def certificate_forms(
         forms["--croissant"] = to_json_text(croissant(c, table))
     return forms
 
-
 # %% ../nbs/93_cli_sample.ipynb #fo06
 def show_proven(verified) -> None:
     "What was checked, and what it does not prove."
@@ -537,7 +570,6 @@ def show_proven(verified) -> None:
     if verified:
         checked = "the file has this digest, and its ledger adds up"
     print(f"{checked}\nthat does not prove", *(f"- {words}" for words in NOT_PROVEN), sep="\n")
-
 
 # %% ../nbs/93_cli_sample.ipynb #sa32
 _AsJson = option_type(bool, "--json", help="As JSON, for a program.")
@@ -552,15 +584,24 @@ _Verify = option_type(str | None, "--verify", metavar="DIGEST", help="Fail unles
 
 @cli_command("certificate", "dpsynth certificate model.dpsynth --html certificate.html")
 def _certificate(
-    model: ModelArgument, as_json: _AsJson = False, as_html: _CertificateHtml = None, registry: _Registry = None,
-    croissant: _Croissant = None, synthetic: _Synthetic = None, verify: _Verify = None,
+    model: ModelArgument,
+    as_json: _AsJson = False,
+    as_html: _CertificateHtml = None,
+    registry: _Registry = None,
+    croissant: _Croissant = None,
+    synthetic: _Synthetic = None,
+    verify: _Verify = None,
 ):
     """Print what a model file promises.
 
     Budget, unit, ledger, columns, what is not covered, and the file's digest; as a page with --html, as forms with
     --registry and --croissant. Two accountants add the ledger up again.
     """
-    options = {"--html": (as_html, ()), "--registry": (registry, (".yaml", ".yml")), "--croissant": (croissant, (".json", ".jsonld"))}
+    options = {
+        "--html": (as_html, ()),
+        "--registry": (registry, (".yaml", ".yml")),
+        "--croissant": (croissant, (".json", ".jsonld")),
+    }
     paths = {n: output_path(n, path, suffixes, (model, synthetic)) for n, (path, suffixes) in options.items() if path}
     if synthetic and not croissant:
         refuse_use("--synthetic: goes with --croissant")
@@ -571,4 +612,3 @@ def _certificate(
         return print(to_json_text({**c.to_dict(), "totals": c.totals(), "model_sha256": digest}))
     show_certificate(c, digest)
     show_proven(verify)
-

@@ -16,7 +16,13 @@ from pathlib import Path
 import typer
 
 from dpsynth.terminal import (
-    cli_command, DataArgument, option_type, output_path, refuse_use, show_next, writing_folder,
+    cli_command,
+    DataArgument,
+    option_type,
+    output_path,
+    refuse_use,
+    show_next,
+    writing_folder,
 )
 from .core import InputError, printable_line
 
@@ -220,7 +226,6 @@ def show_draft(draft, data: Path, out: Path, unit: str | None, units: Path | Non
     options += ("--max-rows-per-unit", ROWS_TO_BEGIN_WITH, "--order-by", ordered) if ordered else ()
     show_next("dpsynth", "fit", data, "--schema", out, "--epsilon", 1, *options, "-o", "model.dpsynth")
 
-
 # %% ../nbs/91_cli_schema.ipynb #sc31
 FROM_DATA_WARNING = (
     "dpsynth: warning: the bounds and categories in {} were read from the rows, so the file itself "
@@ -228,7 +233,9 @@ FROM_DATA_WARNING = (
 )
 _SchemaOut = option_type(Path, "--out", "-o", metavar="FILE", help="Where to write: .yaml or .json.")
 _LeftOut = option_type(str | None, "--unit", metavar="COLUMN", help="The user's id. Default: it is looked for.")
-_UnitTable = option_type(Path | None, "--units", metavar="FILE", help="A second table, with a row for each unit: drafts both.")
+_UnitTable = option_type(
+    Path | None, "--units", metavar="FILE", help="A second table, with a row for each unit: drafts both."
+)
 _FromData = option_type(bool, "--from-data", help="Take bounds and categories from the rows: a disclosure.")
 _Force = option_type(bool, "--force", help="Overwrite a schema that is there.")
 _AskMe = option_type(bool, "--ask", help="Walk through the columns and ask for what is public.")

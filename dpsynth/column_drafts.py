@@ -26,8 +26,20 @@ from fastcore.basics import patch
 
 from .notations import is_instant_dtype, notation_like, read_instants
 from dpsynth.columns import (
-    arrow_type, Boolean, Categorical, COLUMN_TYPES, ColumnType, Datetime, DISCOVER, Float, Id, ID_SYMBOLS, Ignore,
-    Integer, NEVER_MISSING_DTYPES, type_of_dtype,
+    arrow_type,
+    Boolean,
+    Categorical,
+    COLUMN_TYPES,
+    ColumnType,
+    Datetime,
+    DISCOVER,
+    Float,
+    Id,
+    ID_SYMBOLS,
+    Ignore,
+    Integer,
+    NEVER_MISSING_DTYPES,
+    type_of_dtype,
 )
 from .cells import distinct_texts, dtype_hint, MISSING_WORDS, read_numbers, text_of
 
@@ -601,7 +613,9 @@ def draft_by_type(
         x = column.to_number_line(column.read_unrounded(pd.Series(cells.texts, dtype=object)))
         if cells.mostly(reads := ~np.isnan(x)):
             complete = cells.counts[reads].sum() == cells.rows
-            return DraftedColumn(column.suited(x[reads]), unread_note(cells, reads, column.cells_are), x[reads], complete)
+            return DraftedColumn(
+                column.suited(x[reads]), unread_note(cells, reads, column.cells_are), x[reads], complete
+            )
     return None
 
 # %% ../nbs/11_column_drafts.ipynb #dur2g

@@ -30,7 +30,12 @@ from fastcore.basics import patch
 
 from .core import InputError
 from dpsynth.notations import (
-    format_has_date, notation_like, NUMBER_PATTERN, NumberNotation, read_instants, SPACES_AND_MINUS,
+    format_has_date,
+    notation_like,
+    NUMBER_PATTERN,
+    NumberNotation,
+    read_instants,
+    SPACES_AND_MINUS,
 )
 
 # %% ../nbs/05_columns.ipynb #c007
@@ -329,7 +334,6 @@ def shown(self: NumberColumn, value) -> str:
     "A bound in words, for what was discovered."
     return f"{value:,.15g}"
 
-
 # %% ../nbs/05_columns.ipynb #c010
 @dataclass(frozen=True)
 class Integer(NumberColumn):
@@ -379,7 +383,6 @@ def outward(self: Integer, low: float, high: float) -> tuple:
     "Whole bounds of what lies from `low` up to `high`, which is the first number above."
     low = min(max(math.floor(low), -(2**53)), 2**53 - 1)
     return low, min(max(math.ceil(high) - 1, low + 1), 2**53)
-
 
 # %% ../nbs/05_columns.ipynb #col129
 @dataclass(frozen=True)
@@ -615,7 +618,8 @@ class Datetime(ColumnType):
     always_written: ClassVar[tuple] = ("resolution",)
     needs: ClassVar[dict] = NEEDS_BOUNDS
     questions: ClassVar[dict] = {
-        "lower": "first possible date, such as 2024-05-01", "upper": "last possible date",
+        "lower": "first possible date, such as 2024-05-01",
+        "upper": "last possible date",
     }
     coder: ClassVar[str] = "calendar"
     has_bars: ClassVar[bool] = True
@@ -741,7 +745,8 @@ class Duration(NumberColumn):
     always_written: ClassVar[tuple] = ("resolution",)
     native_kinds: ClassVar[str] = "m"
     questions: ClassVar[dict] = {
-        "lower": "shortest possible duration, such as PT5M", "upper": "longest possible duration",
+        "lower": "shortest possible duration, such as PT5M",
+        "upper": "longest possible duration",
     }
     cells_are: ClassVar[str] = "durations"
     value_word: ClassVar[str] = "duration"

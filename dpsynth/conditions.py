@@ -20,8 +20,16 @@ from fastcore.basics import patch
 from .core import InputError
 from .notations import instants_to_seconds
 from dpsynth.columns import (
-    category_label, check_lower, check_upper, ColumnType, Datetime, ListedColumn, NumberColumn, RESOLUTIONS,
-    special_positions, special_texts_of,
+    category_label,
+    check_lower,
+    check_upper,
+    ColumnType,
+    Datetime,
+    ListedColumn,
+    NumberColumn,
+    RESOLUTIONS,
+    special_positions,
+    special_texts_of,
 )
 from .cells import text_of
 from .schema import Schema

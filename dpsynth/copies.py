@@ -94,7 +94,10 @@ class OpenTable:
     @cached_property
     def variances(self) -> dict:
         "Clique → how strongly the fit took its counts, in the prior variance of `shrink`."
-        return {c: prior_variance(self.released.tables[c], self.counts(c, self.before), self.released.scales[c]) for c in self.tied}
+        return {
+            c: prior_variance(self.released.tables[c], self.counts(c, self.before), self.released.scales[c])
+            for c in self.tied
+        }
 
     @property
     def tied(self) -> list:

@@ -260,7 +260,11 @@ def split_bins(
     def visit(a, b, depth):
         first, last = cell(a), cell(b)
         middle = near((a + b) / 2, abs(b - a) / 6)
-        if mass(a, b) <= max(total / 8, least, 4 * scale * math.sqrt(last - first)) or depth > MAX_DEPTH or last - first < 2:
+        if (
+            mass(a, b) <= max(total / 8, least, 4 * scale * math.sqrt(last - first))
+            or depth > MAX_DEPTH
+            or last - first < 2
+        ):
             return [first]
         cut = cell(middle)
         return visit(a, middle, depth + 1) * (cut > first) + visit(middle, b, depth + 1) * (cut < last)

@@ -28,6 +28,7 @@ from .layers import CausalMap
 @dataclass(frozen=True)
 class TrainingPlan:
     "Everything that training needs beside data and model: public values, and what was derived from them."
+
     steps: int
     sampling_rate: float  # chance of each unit to be in a batch
     noise_multiplier: float  # derived from ε
@@ -50,7 +51,9 @@ class TrainingPlan:
     def rate(self, step: int) -> float:
         "Learning rate of a step: linear warm-up, then a cosine down to 5 %."
         done = max(0.0, (step - self.warmup) / max(self.steps - self.warmup, 1))
-        return self.learning_rate * min(1.0, (step + 1) / max(self.warmup, 1)) * (0.525 + 0.475 * math.cos(math.pi * done))
+        return (
+            self.learning_rate * min(1.0, (step + 1) / max(self.warmup, 1)) * (0.525 + 0.475 * math.cos(math.pi * done))
+        )
 
 # %% ../nbs/51_dp_training.ipynb #c050
 def poisson_batches(
@@ -123,7 +126,9 @@ def clipped_gradient_sum(
 ) -> torch.Tensor:  # (P,) Σ_i g_i · min(1, C/‖g_i‖), in the order of model.parameters()
     "Sum of clipped per-row gradients, one backward pass a part. One row more or less moves it by at most C."
     rows = max(64, FLOATS_AT_ONCE // max(max(p.shape, default=1) for p in model.parameters()))
-    total, *more = (clipped_sum_at_once(model, x, e, max_grad_norm) for x, e in zip(codes.split(rows), noise.split(rows)))
+    total, *more = (
+        clipped_sum_at_once(model, x, e, max_grad_norm) for x, e in zip(codes.split(rows), noise.split(rows))
+    )
     for part in more:
         total += part
     return total
@@ -183,7 +188,9 @@ def find_device(
         torch.zeros(1, device=device).item()
         return device
     except (RuntimeError, AssertionError, TypeError, NotImplementedError):
-        raise InputError("device must be 'auto', 'cpu', or a device of this machine that PyTorch can use, such as 'cuda'") from None
+        raise InputError(
+            "device must be 'auto', 'cpu', or a device of this machine that PyTorch can use, such as 'cuda'"
+        ) from None
 
 # %% ../nbs/51_dp_training.ipynb #dr02
 def rows_of_units(
@@ -247,7 +254,9 @@ def noisy_gradient(
 ) -> torch.Tensor:  # (P,)
     "Clipped sum of a batch + noise of scale σC, over the expected batch; 0 where no noise is."
     p, latent = self.plan, self.model.config.latent
-    total = self.clipped_sum(codes, standard_normals(self.rng, len(codes) * latent, self.device).view(len(codes), latent))
+    total = self.clipped_sum(
+        codes, standard_normals(self.rng, len(codes) * latent, self.device).view(len(codes), latent)
+    )
     noise = standard_normals(self.rng, len(total), self.device)
     scale = p.noise_multiplier * p.max_grad_norm
     return round_to_grid(total.add_(noise, alpha=scale), scale).mul_(self.mask).div_(p.expected_batch)
@@ -274,7 +283,9 @@ def load_rows(
     codes,  # (rows, fields), an array or what gives rows by number as one does
 ):  # indexed by a tensor of row numbers
     "Make rows indexable: arrays become one tensor; memory maps are read batch by batch."
-    return torch.from_numpy(np.ascontiguousarray(codes)).to(self.device) if type(codes) is np.ndarray else DiskRows(codes)
+    return (
+        torch.from_numpy(np.ascontiguousarray(codes)).to(self.device) if type(codes) is np.ndarray else DiskRows(codes)
+    )
 
 # %% ../nbs/51_dp_training.ipynb #ck01
 def check_buffers(
@@ -284,7 +295,9 @@ def check_buffers(
     "Refuse a layer that keeps something of the rows beside its weights: no noise is on it."
     for name, tensor in model.named_buffers():
         if not (name in before and torch.equal(tensor, before[name])):
-            raise InputError(f"network: buffer {name!r} changes in training, where no noise is on it; only parameters may learn")
+            raise InputError(
+                f"network: buffer {name!r} changes in training, where no noise is on it; only parameters may learn"
+            )
 
 # %% ../nbs/51_dp_training.ipynb #ft02
 @patch

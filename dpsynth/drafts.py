@@ -21,8 +21,17 @@ from .files import Dialect, is_delimited, load_frame
 from .schema import Schema, write_spec
 from .loading import unit_numbers
 from dpsynth.column_drafts import (
-    common_pattern, copy_declared, draft_arrow, draft_cells, draft_typed, DraftedColumn, is_text_column, text_cells,
-    TextCells, with_bounds, words_in_name,
+    common_pattern,
+    copy_declared,
+    draft_arrow,
+    draft_cells,
+    draft_typed,
+    DraftedColumn,
+    is_text_column,
+    text_cells,
+    TextCells,
+    with_bounds,
+    words_in_name,
 )
 
 # %% ../nbs/14_drafts.ipynb #dr70
@@ -142,7 +151,12 @@ def find_order(
     for name, drafted in drafts.items():
         column = drafted.column
         dated = column.type == "datetime" and not column.is_clock
-        if name == unit or not drafted.complete or getattr(column, "special", None) or not (dated or column.type == "integer"):
+        if (
+            name == unit
+            or not drafted.complete
+            or getattr(column, "special", None)
+            or not (dated or column.type == "integer")
+        ):
             continue
         place = column.to_number_line(read_column(frame[name], column, MISSING_WORDS, usual=usual)[0])
         strengths[name] = order_strength(units, place, dated) + dated * 2

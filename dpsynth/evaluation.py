@@ -25,10 +25,18 @@ from scipy.special import gammaln
 
 from .core import check_names, InputError
 from dpsynth.columns import (
-    Categorical, category_label, is_discover, is_special_position, ListedColumn, special_texts_of,
+    Categorical,
+    category_label,
+    is_discover,
+    is_special_position,
+    ListedColumn,
+    special_texts_of,
 )
 from dpsynth.cells import (
-    defuse_formula, distinct_texts, MISSING_WORDS, respell_columns,
+    defuse_formula,
+    distinct_texts,
+    MISSING_WORDS,
+    respell_columns,
 )
 from .files import load_frame
 from .schema import did_you_mean, Schema

@@ -45,9 +45,7 @@ def check_delimiter(
         return None
     one = isinstance(sign, str) and len(sign) == 1
     if not one or sign in '"\r\n\0' or sign.isalnum() or not sign.isascii():
-        raise InputError(
-            "file: delimiter must be one character that is no letter, digit or quote, such as ';' or tab"
-        )
+        raise InputError("file: delimiter must be one character that is no letter, digit or quote, such as ';' or tab")
     return sign
 
 # %% ../nbs/07_files.ipynb #fj01
@@ -482,7 +480,8 @@ INDEX_COLUMN = re.compile(r"__index_level_[0-9]+__")  # where pandas keeps row l
 _ARROW_TYPES = {  # whole numbers never pass through float, whether one is missing or not
     **{
         getattr(pa, f"{sign}int{bits}")(): getattr(pd, f"{sign.upper()}Int{bits}Dtype")()
-        for sign in ("", "u") for bits in (8, 16, 32, 64)
+        for sign in ("", "u")
+        for bits in (8, 16, 32, 64)
     },
     pa.bool_(): pd.BooleanDtype(),
 }
@@ -589,7 +588,13 @@ def wall_clock(
 
 # %% ../nbs/07_files.ipynb #fi68
 _ISO_DIGITS = {  # directive: first digit in 2024-05-01T12:30:45, number of digits
-    "Y": (0, 4), "y": (2, 2), "m": (5, 2), "d": (8, 2), "H": (11, 2), "M": (14, 2), "S": (17, 2),
+    "Y": (0, 4),
+    "y": (2, 2),
+    "m": (5, 2),
+    "d": (8, 2),
+    "H": (11, 2),
+    "M": (14, 2),
+    "S": (17, 2),
 }
 
 

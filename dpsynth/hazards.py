@@ -25,6 +25,7 @@ LEVELS = {  # of the pyramid → what stands there
 
 class Hazard(NamedTuple):
     "One line of the checklist."
+
     level: str  # of `LEVELS`
     risk: str  # what goes wrong
     tests: tuple  # pairs: notebook, section
@@ -32,7 +33,12 @@ class Hazard(NamedTuple):
 
 
 HAZARDS = {}  # name → `Hazard`
-COUNTED = {MET: "met", IN_PART: "met in part", OWNER: "to ask the owner", NOT_MET: "not met"}  # answer → in a line of counts
+COUNTED = {
+    MET: "met",
+    IN_PART: "met in part",
+    OWNER: "to ask the owner",
+    NOT_MET: "not met",
+}  # answer → in a line of counts
 
 # %% ../nbs/68_hazards.ipynb #hz10
 def hazard(
@@ -59,9 +65,14 @@ def settled(level: str, name: str, risk: str, status: str, words: str, tests: st
 WEAK_EPSILON = 10.0  # above it an attacker's best guess may be right 99.995 % of the time
 
 
-@hazard("promise", "Size of ε", "A large ε is a weak promise, however well it is kept.", """
+@hazard(
+    "promise",
+    "Size of ε",
+    "A large ε is a weak promise, however well it is kept.",
+    """
     01_privacy: The budget
-    01_privacy: What an attacker can still do""")
+    01_privacy: What an attacker can still do""",
+)
 def size_of_epsilon(c) -> tuple:
     "Whether ε says anything."
     if c.epsilon > WEAK_EPSILON:
@@ -69,9 +80,14 @@ def size_of_epsilon(c) -> tuple:
     return OWNER, f"Was ε = {c.epsilon:g} agreed, and by whom? Above it stands as what an attacker could do."
 
 # %% ../nbs/68_hazards.ipynb #hz17
-@hazard("promise", "Size of δ", "δ near 1 / people allows to publish somebody outright.", """
+@hazard(
+    "promise",
+    "Size of δ",
+    "δ near 1 / people allows to publish somebody outright.",
+    """
     01_privacy: The budget
-    tests/02_privacy_rules: 10. Checked before data is read, and nothing is charged on refusal""")
+    tests/02_privacy_rules: 10. Checked before data is read, and nothing is charged on refusal""",
+)
 def size_of_delta(c) -> tuple:
     "Whether δ is far below one over the number of units."
     words = f"δ times the number of units is {c.delta * c.units:.2g}; a fit refuses 1 or more."
@@ -80,18 +96,31 @@ def size_of_delta(c) -> tuple:
     return MET, words
 
 # %% ../nbs/68_hazards.ipynb #hz20
-@hazard("promise", "Unit of privacy", "A row is protected, but a person has many.", """
+@hazard(
+    "promise",
+    "Unit of privacy",
+    "A row is protected, but a person has many.",
+    """
     tests/02_privacy_rules: 6. User level: at most k rows each, each clipped to C/k, no identifier anywhere
     32_histories: A window of k rows
-    81_replay_fits: Whole fits""")
+    81_replay_fits: Whole fits""",
+)
 def unit_of_privacy(c) -> tuple:
     "Whether all rows of a person are protected together."
     if c.unit == "row":
         return OWNER, "One row is protected. Has each person one row only? If not, fit again with --unit."
-    return MET, f"All rows of a user are protected together; at most {c.max_rows_per_unit} were used. Has each person one id?"
+    return (
+        MET,
+        f"All rows of a user are protected together; at most {c.max_rows_per_unit} were used. Has each person one id?",
+    )
 
 # %% ../nbs/68_hazards.ipynb #hz22
-@hazard("promise", "Number of units", "That a table has so many people may itself be secret.", "02_noise: Charge what is drawn")
+@hazard(
+    "promise",
+    "Number of units",
+    "That a table has so many people may itself be secret.",
+    "02_noise: Charge what is drawn",
+)
 def number_of_units(c) -> tuple:
     "The number of units is public by the promise."
     return OWNER, f"May everybody know that there are {c.units:,}? If not, fit again with a public number in its place."
@@ -121,17 +150,31 @@ settled("program", "Sizes taken from the data", "Batch sizes, steps or divisors 
 DISCOVERIES = ("bounds", "values")  # how the names of releases begin that read what a schema leaves open
 
 
-@hazard("program", "Bounds and categories from the data", "The smallest, the largest and the rarest value are somebody's.", """
+@hazard(
+    "program",
+    "Bounds and categories from the data",
+    "The smallest, the largest and the rarest value are somebody's.",
+    """
     21_discovery: Bounds
     21_discovery: Values
-    08_schema: Drafts""")
+    08_schema: Drafts""",
+)
 def bounds_from_data(c) -> tuple:
     "Whether anything in the schema came from the rows without being paid for."
     if c.from_data:
-        return NOT_MET, f"Type and shape of {', '.join(c.from_data)} were read from the rows, and nothing was charged for it."
+        return (
+            NOT_MET,
+            f"Type and shape of {', '.join(c.from_data)} were read from the rows, and nothing was charged for it.",
+        )
     if any(r["name"].startswith(DISCOVERIES) for r in c.ledger):
-        return MET, "What the schema left open was learned with noise, and is a line of the ledger. Was the rest really public?"
-    return OWNER, "All bounds and categories were declared as public. Did they come from a code book, and not from a look at the rows?"
+        return (
+            MET,
+            "What the schema left open was learned with noise, and is a line of the ledger. Was the rest really public?",
+        )
+    return (
+        OWNER,
+        "All bounds and categories were declared as public. Did they come from a code book, and not from a look at the rows?",
+    )
 
 # %% ../nbs/68_hazards.ipynb #hz31
 settled("program", "Sensitivity", "One person moves a sum by more than the noise was made for.", MET,
@@ -151,11 +194,16 @@ settled("program", "Floating point", "The low bits of a noisy number tell what i
         tests/02_privacy_rules: 8. Counts by a mechanism that is safe in floating point""")  # fmt: skip
 
 # %% ../nbs/68_hazards.ipynb #hz33
-@hazard("program", "Randomness", "Noise that somebody can draw again is no noise.", """
+@hazard(
+    "program",
+    "Randomness",
+    "Noise that somebody can draw again is no noise.",
+    """
     02_noise: A generator nobody can replay
     02_noise: After a fork
     83_noise_audit: Noise of the steps
-    tests/02_privacy_rules: 7. Noise comes from the operating system; a seed changes no noise""")
+    tests/02_privacy_rules: 7. Noise comes from the operating system; a seed changes no noise""",
+)
 def randomness(c) -> tuple:
     "Whether the noise came from the operating system."
     if "insecure" in c.noise_source:
@@ -180,37 +228,64 @@ settled("program", "A forged certificate", "The file says less than was spent.",
         tests/07_hostile_files: Forged certificates""")  # fmt: skip
 
 # %% ../nbs/68_hazards.ipynb #hz54
-@hazard("ground", "Repeated releases", "Every table about the same people spends an ε of its own, and they add up.", """
+@hazard(
+    "ground",
+    "Repeated releases",
+    "Every table about the same people spends an ε of its own, and they add up.",
+    """
     15_table_budget: The total
-    15_table_budget: Copies of the file""")
+    15_table_budget: Copies of the file""",
+)
 def repeated_releases(c) -> tuple:
     "Whether all uses of the table are added up."
     if c.budget:
         spent = f"{c.budget['charges']} charges to the budget {c.budget['id']} cost ε = {c.budget['composed']:.4g} of {c.budget['epsilon']:g} together"
-        return IN_PART, f"{spent} when the fit ended. Is anything about these people outside it, or charged to a copy of its file?"
+        return (
+            IN_PART,
+            f"{spent} when the fit ended. Is anything about these people outside it, or charged to a copy of its file?",
+        )
     return OWNER, "How many certificates are there for these people, this year and before? Add their ε up."
 
 
-@hazard("ground", "Tuning", "The best of many fits was chosen by looking at the real rows.", "15_table_budget: The charge of a fit")
+@hazard(
+    "ground",
+    "Tuning",
+    "The best of many fits was chosen by looking at the real rows.",
+    "15_table_budget: The charge of a fit",
+)
 def tuning(c) -> tuple:
     "Whether other fits on the same people are added up."
     if c.budget:
-        return IN_PART, "Fits that were charged to the budget are in its total. Was one made outside, or chosen by looking at the real rows?"
-    return OWNER, "How many fits were made, and how was this one chosen? A choice on public data, or before the first fit, costs nothing."
-
+        return (
+            IN_PART,
+            "Fits that were charged to the budget are in its total. Was one made outside, or chosen by looking at the real rows?",
+        )
+    return (
+        OWNER,
+        "How many fits were made, and how was this one chosen? A choice on public data, or before the first fit, costs nothing.",
+    )
 
 # %% ../nbs/68_hazards.ipynb #hz39
 settled("ground", "Evaluation reports", "Figures that compare with the real table are exact facts about it.", OWNER,
         "Who has the reports of dpsynth evaluate, and plots of the real table? They must not travel with the synthetic one.")  # fmt: skip
 
 
-@hazard("ground", "Usefulness and bias", "Noise blurs small groups most: a conclusion about them may be wrong.", """
+@hazard(
+    "ground",
+    "Usefulness and bias",
+    "Noise blurs small groups most: a conclusion about them may be wrong.",
+    """
     59_quality: Does the interval hold?
     66_report: The report
-    explanations/postprocessing: Impose them on samples""")
+    explanations/postprocessing: Impose them on samples""",
+)
 def usefulness(c) -> tuple:
     "Whether the page says how far the table is off."
-    known = "How far columns are off in the mean stands above; of single groups it says nothing." if c.quality else "This page does not say how good the table is."
+    known = (
+        "How far columns are off in the mean stands above; of single groups it says nothing."
+        if c.quality
+        else "This page does not say how good the table is."
+    )
     return OWNER, f"{known} Which conclusions were compared with the real table, and for which groups?"
 
 # %% ../nbs/68_hazards.ipynb #hz41

@@ -38,7 +38,9 @@ def check_order_column(
     if column.per == "unit":
         raise InputError(f"order_by: column {order_by!r} differs from row to row, it cannot be 'per: unit'")
     if column.discovers or column.nullable or column.special:
-        raise InputError(f"order_by: column {order_by!r} needs declared bounds, 'nullable: false' and no special values")
+        raise InputError(
+            f"order_by: column {order_by!r} needs declared bounds, 'nullable: false' and no special values"
+        )
 
 # %% ../nbs/32_histories.ipynb #h32006
 MAX_HISTORY = 200  # rows a unit, at most, of a model of histories
@@ -55,7 +57,9 @@ def check_history(
         raise InputError("order_by: histories need a unit, which the schema has as an id (type: id, with a pattern)")
     if check_whole("max_rows_per_unit", k, 1) < 2:
         more = "noise does not grow with it, only time does"
-        raise InputError(f"max_rows_per_unit: a model of histories needs 2 rows a unit or more, and 20 are a good start: {more}")
+        raise InputError(
+            f"max_rows_per_unit: a model of histories needs 2 rows a unit or more, and 20 are a good start: {more}"
+        )
     if k > MAX_HISTORY:
         raise InputError(f"max_rows_per_unit: a model of histories takes at most {MAX_HISTORY} rows a unit")
     if order_by is not None:
@@ -67,12 +71,15 @@ def check_history(
 @dataclass
 class BoundedHistories:
     "At most k rows of each unit, unit after unit, in their order."
+
     frame: pd.DataFrame  # (rows, columns) without the unit; one line for a unit that has no row
     unit_index: np.ndarray  # (rows,) number of each row's unit, from 0, ascending
     totals: np.ndarray  # (units,) rows that each unit had; 0: its line only holds what is known of the unit
     starts: np.ndarray  # (units,) whether the unit's first row was kept
     ends: np.ndarray  # (units,) whether its last row was
-    begins: pd.Series = None  # (units,) the order cell of the unit's first row, wherever the window lies; None: no order
+    begins: pd.Series = (
+        None  # (units,) the order cell of the unit's first row, wherever the window lies; None: no order
+    )
 
 # %% ../nbs/32_histories.ipynb #h32011
 def order_values(
@@ -159,7 +166,11 @@ def one_row_each(
     place = rng.random(len(bounded.totals))[bounded.unit_index[first]]
     chosen = bounded.frame.iloc[first + np.floor(place * counts).astype(np.int64)].reset_index(drop=True)
     there = bounded.totals[bounded.unit_index[first]] > 0
-    return chosen if there.all() else {n: c if n in per_unit else c[there].reset_index(drop=True) for n, c in chosen.items()}
+    return (
+        chosen
+        if there.all()
+        else {n: c if n in per_unit else c[there].reset_index(drop=True) for n, c in chosen.items()}
+    )
 
 # %% ../nbs/32_histories.ipynb #hi12
 DAY = 86_400
@@ -271,7 +282,9 @@ def coarse_groups(
     atoms, share = len(coder.atoms), (coder.mass + 1e-9) / (coder.mass + 1e-9).sum()  # of cells, as released
     middle = np.cumsum(share) - share / 2
     group = np.unique(np.floor(middle * max(COARSE - atoms, COARSE // 3)), return_inverse=True)[1]
-    rest = np.arange(coder.fields[0].cardinality - coder.usual)  # codes of frequent values come first, then cells, then these
+    rest = np.arange(
+        coder.fields[0].cardinality - coder.usual
+    )  # codes of frequent values come first, then cells, then these
     return np.concatenate([np.arange(atoms), atoms + group, atoms + group[-1] + 1 + rest])
 
 # %% ../nbs/32_histories.ipynb #hi20
@@ -285,7 +298,9 @@ def draw_fine(
     ends = np.cumsum(mass := shares + 1e-9)
     first, last = np.searchsorted(groups, coarse), np.searchsorted(groups, coarse, side="right") - 1
     below = ends[first] - mass[first]
-    return np.clip(np.searchsorted(ends, below + rng.random(len(coarse)) * (ends[last] - below), side="right"), first, last)
+    return np.clip(
+        np.searchsorted(ends, below + rng.random(len(coarse)) * (ends[last] - below), side="right"), first, last
+    )
 
 # %% ../nbs/32_histories.ipynb #hi21
 LONGEST_DOUBLINGS = 5  # cells of the number of rows beyond k
@@ -330,7 +345,9 @@ class HistoryCoder:
         self.groups = field_groups(encoder)
         size = lambda fields: [(encoder.fields[j].name, self.cardinality(j)) for j in fields]
         units = size(self.unit_fields) + [("rows", len(self.lengths))] + list(zip(("start", "start weekday"), start))
-        (self.unit_names, self.unit_sizes), (self.row_names, self.row_sizes) = (map(list, zip(*of)) for of in (units, parts + size(self.row_fields)))
+        (self.unit_names, self.unit_sizes), (self.row_names, self.row_sizes) = (
+            map(list, zip(*of)) for of in (units, parts + size(self.row_fields))
+        )
         self.parts = len(parts)  # fields of the clock, which come first in a row
 
     def cardinality(self, j: int) -> int:
@@ -348,7 +365,9 @@ def coarse(self: HistoryCoder, codes: np.ndarray) -> np.ndarray:  # (n, fields) 
 
 
 @patch
-def fine(self: HistoryCoder, codes: np.ndarray, shares: dict, rng: np.random.Generator) -> np.ndarray:  # (n, fields) of the encoder
+def fine(
+    self: HistoryCoder, codes: np.ndarray, shares: dict, rng: np.random.Generator
+) -> np.ndarray:  # (n, fields) of the encoder
     "Codes of the encoder, cells drawn inside groups by the shares of each field."
     for j, groups in self.groups.items():
         codes[:, j] = draw_fine(groups, shares[j], codes[:, j], rng)
@@ -358,6 +377,7 @@ def fine(self: HistoryCoder, codes: np.ndarray, shares: dict, rng: np.random.Gen
 @dataclass
 class CodedHistories:
     "Codes of users. Rows of one user lie together, in order; a code of -1 does not apply."
+
     offsets: np.ndarray  # (units + 1,) first row of each; a unit may have none
     units: np.ndarray  # (units, unit fields) codes; -1 for the start of a unit without rows
     rows: np.ndarray  # (rows, row fields) codes
@@ -398,7 +418,9 @@ def take_units(
     h, counts = histories, histories.counts[chosen]
     rows = slices_of(h.offsets[chosen], counts)
     offsets = np.concatenate([[0], np.cumsum(counts)])
-    return CodedHistories(offsets, h.units[chosen], h.rows[rows], h.day[rows], h.second[rows], h.starts[chosen], h.ends[chosen])
+    return CodedHistories(
+        offsets, h.units[chosen], h.rows[rows], h.day[rows], h.second[rows], h.starts[chosen], h.ends[chosen]
+    )
 
 # %% ../nbs/32_histories.ipynb #tt32g
 def take_windows(
@@ -415,7 +437,9 @@ def take_windows(
         shuffled = np.lexsort((rng.random(len(h.rows)), h.owner))
         rows = np.sort(shuffled[rows])
     offsets = np.concatenate([[0], np.cumsum(kept)])
-    return CodedHistories(offsets, h.units, h.rows[rows], h.day[rows], h.second[rows], skipped == 0, skipped + kept == h.counts)
+    return CodedHistories(
+        offsets, h.units, h.rows[rows], h.day[rows], h.second[rows], skipped == 0, skipped + kept == h.counts
+    )
 
 # %% ../nbs/32_histories.ipynb #tt32c
 def bag_order(
@@ -495,7 +519,9 @@ def pack_histories(
     kind = np.result_type(np.int32, np.min_scalar_type(h.day.max(initial=0)))
     body = np.full((len(h), k, width), -1, kind)
     body[h.owner, h.position] = np.column_stack([h.rows, h.day, h.second])
-    return np.hstack([h.units, h.starts[:, None], h.ends[:, None], h.counts[:, None], body.reshape(len(h), -1)]).astype(kind)
+    return np.hstack([h.units, h.starts[:, None], h.ends[:, None], h.counts[:, None], body.reshape(len(h), -1)]).astype(
+        kind
+    )
 
 # %% ../nbs/32_histories.ipynb #tt328
 def order_cells(clock: Clock, column, day: np.ndarray, second: np.ndarray) -> pd.Series:
@@ -534,7 +560,9 @@ def decode_rows(coder: HistoryCoder, histories: CodedHistories, shares: dict, rn
     return pd.DataFrame({n: cells[n] for n in schema if n in cells}, copy=False)
 
 # %% ../nbs/32_histories.ipynb #tt327
-def decode_histories(coder: HistoryCoder, histories: CodedHistories, shares: dict, rng: np.random.Generator) -> pd.DataFrame:
+def decode_histories(
+    coder: HistoryCoder, histories: CodedHistories, shares: dict, rng: np.random.Generator
+) -> pd.DataFrame:
     "(rows, modelled columns): the cells of all rows, each with what holds for its unit."
     units = decode_units(coder, histories, shares, rng).iloc[histories.owner].reset_index(drop=True)
     cells = dict(units.items()) | dict(decode_rows(coder, histories, shares, rng).items())

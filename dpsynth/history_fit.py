@@ -27,8 +27,16 @@ from .schema import Schema
 from .discovery import discovery_shares
 from .preprocessing import planned_fields, TableEncoder
 from dpsynth.histories import (
-    BoundedHistories, code_histories, CodedHistories, decode_histories, decode_rows, decode_units, HistoryCoder, pack_histories,
-    take_units, take_windows,
+    BoundedHistories,
+    code_histories,
+    CodedHistories,
+    decode_histories,
+    decode_rows,
+    decode_units,
+    HistoryCoder,
+    pack_histories,
+    take_units,
+    take_windows,
 )
 from .order_rules import OrderRules, sort_cells
 from .history_model import draw_histories, HistoryConfig, HistoryNetwork, set_history_marginals, usual_row_norm
@@ -36,7 +44,13 @@ from .dp_training import one_thread, TrainingPlan
 from .calibration import systematic_resample
 from .plan import affordable_training, learning_rate, Plan, shares_to_spends
 from dpsynth.history_tables import (
-    doubtful_lengths, release_tables, ReleasedTables, table_shares, table_weights, user_tables, weigh_users,
+    doubtful_lengths,
+    release_tables,
+    ReleasedTables,
+    table_shares,
+    table_weights,
+    user_tables,
+    weigh_users,
 )
 
 # %% ../nbs/55_history_fit.ipynb #h55006
@@ -81,7 +95,9 @@ def history_weights(coder: HistoryCoder, hidden: int) -> int:
     rows, units = np.array(coder.row_sizes), np.array(coder.unit_sizes)
     features = 2 * rows.sum() + 28 + units[: len(coder.unit_fields)].sum()
     later = lambda sizes: int((sizes * (np.cumsum(sizes) - sizes)).sum())
-    return int(rows.sum() * features + later(rows) + later(units) + rows.sum() + units.sum() + hidden * (features + rows.sum()))
+    return int(
+        rows.sum() * features + later(rows) + later(units) + rows.sum() + units.sum() + hidden * (features + rows.sum())
+    )
 
 # %% ../nbs/55_history_fit.ipynb #hp09
 MAX_CODES = 4_096  # of the rows' fields together: a network has the square of them in weights
@@ -92,12 +108,15 @@ def check_codes(coder: HistoryCoder) -> None:
     if max(sum(coder.row_sizes), sum(coder.unit_sizes)) > MAX_CODES:
         sizes = [*zip(coder.unit_sizes, coder.unit_names), *zip(coder.row_sizes, coder.row_names)]
         name = max(sizes)[1]
-        raise InputError(f"column {name!r}: histories take at most {MAX_CODES:,} categories and cells of all columns together")
+        raise InputError(
+            f"column {name!r}: histories take at most {MAX_CODES:,} categories and cells of all columns together"
+        )
 
 # %% ../nbs/55_history_fit.ipynb #h55007
 @dataclass(frozen=True, repr=False)
 class HistoryPlan(Plan):
     "A plan of a fit of histories."
+
     order_by: str = None
     least_rows: int = 1  # that a unit has: 0 where units have a table of their own
 
@@ -136,7 +155,9 @@ def make_history_plan(
 
 # %% ../nbs/55_history_fit.ipynb #hp13
 @patch
-def expected_tvd(self: HistoryPlan, schema: Schema, workload=()) -> pd.DataFrame:  # a row a field: codes, settled, expected_tvd
+def expected_tvd(
+    self: HistoryPlan, schema: Schema, workload=()
+) -> pd.DataFrame:  # a row a field: codes, settled, expected_tvd
     "Expected total variation of each field's released shares from noise alone. Every user weighs the same."
     coder = self.planned_coder(schema)
     sizes = {name: t.shape[1] for name, t in empty_tables(coder).items()}
@@ -144,7 +165,9 @@ def expected_tvd(self: HistoryPlan, schema: Schema, workload=()) -> pd.DataFrame
     noise = self.releases["history tables"].noise_multiplier
     error = lambda name: min(1.0, sizes[name] * noise / weights[name] / (math.sqrt(2 * math.pi) * self.units))
     final = {f.name: f.size_is_final for f in planned_fields(schema)}
-    names = [(n, f"unit {j}") for j, n in enumerate(coder.unit_names)] + [(n, f"row {j}") for j, n in enumerate(coder.row_names)]
+    names = [(n, f"unit {j}") for j, n in enumerate(coder.unit_names)] + [
+        (n, f"row {j}") for j, n in enumerate(coder.row_names)
+    ]
     rows = [(n, sizes[table], final.get(n, True), error(table)) for n, table in names]
     return pd.DataFrame(rows, columns=["field", "codes", "settled", "expected_tvd"]).set_index("field")
 
@@ -183,6 +206,7 @@ def measure_tables(coder, histories, codes, units: int, spend: Spend, rng) -> tu
 @dataclass
 class FittedHistories:
     "The published parts of a fitted model of histories: outputs of paid releases and what follows from them."
+
     coder: HistoryCoder
     network: HistoryNetwork
     released: ReleasedTables
@@ -216,7 +240,9 @@ def learn_histories(
     coder = HistoryCoder(encoder, plan.order_by, plan.rows_per_unit, plan.least_rows)
     codes = encoder.transform(bounded.frame)
     histories = code_histories(coder, codes, bounded)
-    totals, scales = ledger.release(plan.releases["history tables"], lambda spend: measure_tables(coder, histories, codes, plan.units, spend, rng))
+    totals, scales = ledger.release(
+        plan.releases["history tables"], lambda spend: measure_tables(coder, histories, codes, plan.units, spend, rng)
+    )
     released = ReleasedTables(totals, scales, plan.units)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -226,7 +252,9 @@ def learn_histories(
     if plan.least_rows == 0:
         network.unit_bias.absent = usual_row_norm(network, np.random.default_rng(seed))
     packed = pack_histories(histories, plan.rows_per_unit)
-    trainer(network, affordable_training(plan, ledger.spends), rng).fit(packed, np.unique(bounded.unit_index), ledger, tick)
+    trainer(network, affordable_training(plan, ledger.spends), rng).fit(
+        packed, np.unique(bounded.unit_index), ledger, tick
+    )
     return FittedHistories(coder, network, released)
 
 # %% ../nbs/55_history_fit.ipynb #or55f
@@ -263,8 +291,12 @@ def blocked_codes(model: FittedHistories) -> tuple:  # (unit codes,) and (row co
     lengths = impossible_lengths(model)
     start = [[]] * (len(coder.unit_sizes) - len(coder.unit_fields) - 1)
     units = [unwanted_codes(model, f"unit {i}", j) for i, j in enumerate(coder.unit_fields)] + [lengths] + start
-    rows = [[]] * coder.parts + [unwanted_codes(model, f"row {coder.parts + i}", j) for i, j in enumerate(coder.row_fields)]
-    mark = lambda sizes, of: torch.from_numpy(np.concatenate([np.isin(np.arange(s), list(codes)) for s, codes in zip(sizes, of)]))
+    rows = [[]] * coder.parts + [
+        unwanted_codes(model, f"row {coder.parts + i}", j) for i, j in enumerate(coder.row_fields)
+    ]
+    mark = lambda sizes, of: torch.from_numpy(
+        np.concatenate([np.isin(np.arange(s), list(codes)) for s, codes in zip(sizes, of)])
+    )
     return mark(coder.unit_sizes, units), mark(coder.row_sizes, rows)
 
 # %% ../nbs/55_history_fit.ipynb #hp28
@@ -287,7 +319,9 @@ def draw_users(
     if model.rules:  # the others leave the pool: a weight of 0 may come back from large multipliers
         pool, inside = take_units(pool, np.flatnonzero(inside)), inside[inside]
     start = inside.astype(float) if inside.any() else np.ones(len(pool))
-    weights = weigh_users(user_tables(coder, take_windows(pool, coder.k, rng, coder.clock is not None)), model.released, start)
+    weights = weigh_users(
+        user_tables(coder, take_windows(pool, coder.k, rng, coder.clock is not None)), model.released, start
+    )
     begins = np.full(len(pool), -1)
     begins[pool.counts > 0] = pool.rows[pool.offsets[:-1][pool.counts > 0], -1]
     order = np.lexsort([begins, *pool.units.T[::-1]])
@@ -312,7 +346,9 @@ def draw_user_frames(
 def columns_without_missing(model: FittedHistories) -> list:
     "Columns that may have missing cells, of which a sample has none: there are none, or too few to be told from noise."
     coder, encoder, gone = model.coder, model.encoder, {}
-    places = [(f"unit {i}", j) for i, j in enumerate(coder.unit_fields)] + [(f"row {coder.parts + i}", j) for i, j in enumerate(coder.row_fields)]
+    places = [(f"unit {i}", j) for i, j in enumerate(coder.unit_fields)] + [
+        (f"row {coder.parts + i}", j) for i, j in enumerate(coder.row_fields)
+    ]
     for table, j in places:
         gone.setdefault(encoder.fields[j].column, coder.cardinality(j) - 1 in unwanted_codes(model, table, j))
     return [name for name, c in encoder.resolved.modelled.items() if c.nullable and gone.get(name)]

@@ -21,8 +21,17 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 
 from dpsynth.histories import (
-    Clock, clock_codes, DAY, draw_days, draw_seconds, CodedHistories, HistoryCoder, is_weeks, pack_histories,
-    slices_of, take_windows,
+    Clock,
+    clock_codes,
+    DAY,
+    draw_days,
+    draw_seconds,
+    CodedHistories,
+    HistoryCoder,
+    is_weeks,
+    pack_histories,
+    slices_of,
+    take_windows,
 )
 from .order_rules import forbidden, OrderRules, too_early
 from .layers import CausalMap, Centre, Tap
@@ -203,6 +212,7 @@ UNIT_GAIN = 4.0
 @dataclass
 class HistoryConfig:
     "What a history network is made of beside the code book."
+
     hidden: int = 0  # ReLU units between features and logits of a row; 0: none
     gain: float = UNIT_GAIN  # γ of all maps
     latent: int = 0  # none: chapter 51 asks
@@ -218,7 +228,10 @@ class HistoryNetwork(nn.Module):
         own = sum(unit_sizes[: len(coder.unit_fields)])
         self.calendar = 0 if coder.clock is None else min(CALENDAR, coder.clock.days)
         features = own + 16 + self.calendar + 2 * sum(row_sizes)
-        self.unit_bias, self.unit_map = UnitConstant(unit_sizes, len(coder.unit_fields), bool(coder.lengths[0, 0] == 0)), CausalMap(Centre(unit_sizes), gain)
+        self.unit_bias, self.unit_map = (
+            UnitConstant(unit_sizes, len(coder.unit_fields), bool(coder.lengths[0, 0] == 0)),
+            CausalMap(Centre(unit_sizes), gain),
+        )
         self.row_map = RowsDense(features, sum(row_sizes), gain)
         parts = coder.clock.parts if coder.clock else []
         blind = [(parts.index("hour"), parts.index("weekday"))] if {"hour", "weekday"} <= set(parts) else []
@@ -309,6 +322,7 @@ def row_logits(
 @dataclass
 class Batch:
     "Packed units, taken apart."
+
     units: Tensor  # (B, unit fields), -1 where a code does not apply
     starts: Tensor  # (B,) bool
     ends: Tensor  # (B,) bool
@@ -359,7 +373,9 @@ def unit_one_hots(
     return one_hots(units, network.coder.unit_sizes) - network.unit_shares
 
 # %% ../nbs/43_history_model.ipynb #h43028
-def batch_features(network: HistoryNetwork, b: Batch) -> tuple:  # features, echoes, centred one-hots of the rows themselves
+def batch_features(
+    network: HistoryNetwork, b: Batch
+) -> tuple:  # features, echoes, centred one-hots of the rows themselves
     "What each row of a batch depends on."
     coder, there, k = network.coder, b.there, b.rows.shape[1]
     hot = one_hots(shown_codes(network, b.rows, b.day, b.second, there), coder.row_sizes) * there[..., None]
@@ -402,7 +418,9 @@ def history_loss(
     taps += [Tap(network.unit_bias, b.units, constant), *row_taps, Tap(network.causal, hot, causal)]
     rows = torch.where(b.there[..., None], b.rows, -1)
     losses = field_losses((logits + causal).flatten(0, 1), rows.flatten(0, 1), coder.row_sizes).view(b.there.shape)
-    return field_losses(from_units + constant, b.units, coder.unit_sizes) + losses.sum(1) / b.counts.clamp(min=1).sqrt(), taps
+    return field_losses(from_units + constant, b.units, coder.unit_sizes) + losses.sum(1) / b.counts.clamp(
+        min=1
+    ).sqrt(), taps
 
 
 HistoryNetwork.forward = history_loss
@@ -472,7 +490,9 @@ class Drawing:
         left = torch.from_numpy(self.length[who] - 1 - t)
         place, yes = torch.full((len(who),), t), torch.ones(len(who), dtype=torch.bool)
         places, day = place_features(place, yes, left, self.least[who]), torch.from_numpy(self.day[who])
-        return row_logits(self.network, *row_features(self.network, self.own[who], places, day, self.before[who], self.count[who]))[0]
+        return row_logits(
+            self.network, *row_features(self.network, self.own[who], places, day, self.before[who], self.count[who])
+        )[0]
 
 # %% ../nbs/43_history_model.ipynb #h43041
 def applies(
@@ -540,7 +560,9 @@ class RowDraw:
         return barred
 
 # %% ../nbs/43_history_model.ipynb #or43b
-def breaking_codes(row: RowDraw, j: int, rows: np.ndarray) -> np.ndarray:  # (n, codes) bool; None: no rule is about the field
+def breaking_codes(
+    row: RowDraw, j: int, rows: np.ndarray
+) -> np.ndarray:  # (n, codes) bool; None: no rule is about the field
     "Codes of field j that would break an order rule in some rows."
     drawing, who = row.drawing, row.who[rows]
     rules, clock = drawing.rules, drawing.network.coder.clock
@@ -634,7 +656,9 @@ def draw_histories(
         codes = draw_row(drawing, t, who, blocked_rows)
         day, second = drawing.day[who], drawing.second[who]
         yes = torch.ones(len(who), dtype=torch.bool)
-        hot = one_hots(shown_codes(network, codes, torch.from_numpy(day), torch.from_numpy(second), yes), coder.row_sizes)
+        hot = one_hots(
+            shown_codes(network, codes, torch.from_numpy(day), torch.from_numpy(second), yes), coder.row_sizes
+        )
         drawing.before[who], drawing.count[who] = hot, drawing.count[who] + hot
         parts.append((who, codes.numpy(), day, second))
     who, codes, day, second = (np.concatenate(x) for x in zip(*parts))
@@ -665,4 +689,6 @@ def usual_row_norm(
     losses, taps = network(packed, None)
     grads = torch.autograd.grad(losses.sum(), [t.output for t in taps])
     own = network.unit_map, network.unit_bias
-    return float(sum(t.layer.squared_norms(t.input, g).detach() for t, g in zip(taps, grads) if t.layer not in own).mean())
+    return float(
+        sum(t.layer.squared_norms(t.input, g).detach() for t, g in zip(taps, grads) if t.layer not in own).mean()
+    )

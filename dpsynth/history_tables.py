@@ -193,7 +193,14 @@ def user_tables(
 ) -> dict:  # name → (users, cells), no row above a total of 1
     "All tables of the code book. Fields go by number: names of columns have no place in names of tensors."
     t = UserTables(coder, histories)
-    for add_tables in (add_unit_tables, add_row_tables, add_row_pairs, add_step_tables, add_mixed_tables, add_distinct_tables):
+    for add_tables in (
+        add_unit_tables,
+        add_row_tables,
+        add_row_pairs,
+        add_step_tables,
+        add_mixed_tables,
+        add_distinct_tables,
+    ):
         add_tables(t)
     if coder.clock is not None:
         add_gap_tables(t)
@@ -217,6 +224,7 @@ def table_weights(
 @dataclass
 class ReleasedTables:
     "Noisy totals of tables over all users, and the standard deviation of the noise in each."
+
     totals: dict  # name → (cells,)
     scales: dict  # name → float
     users: int  # public number of users
@@ -244,7 +252,9 @@ def release_tables(
     sums = sum_tables(pieces)
     weights = dict(zip(sums, table_weights(map(len, sums.values()))))
     weighted = np.concatenate([total * weights[name] for name, total in sums.items()])
-    noisy = np.split(gaussian_vector(weighted, spend.noise_multiplier, 1.0, rng), np.cumsum([*map(len, sums.values())])[:-1])
+    noisy = np.split(
+        gaussian_vector(weighted, spend.noise_multiplier, 1.0, rng), np.cumsum([*map(len, sums.values())])[:-1]
+    )
     scales = {name: spend.noise_multiplier / w for name, w in weights.items()}
     return ReleasedTables({n: y / weights[n] for n, y in zip(sums, noisy)}, scales, users)
 
@@ -276,7 +286,9 @@ def users_present(
     released: ReleasedTables,
 ) -> float:
     "How many users the data has: the public number, or fewer where the least noisy total is 4 standard deviations below it."
-    of_units = [n for n, t in pool.items() if n.startswith("unit ") and "row" not in n and t.getnnz(1).all()]  # every user counts
+    of_units = [
+        n for n, t in pool.items() if n.startswith("unit ") and "row" not in n and t.getnnz(1).all()
+    ]  # every user counts
     noise = {n: released.scales[n] * len(released.totals[n]) ** 0.5 for n in of_units}
     name = min(noise, key=noise.get)
     total = float(released.totals[name].sum())

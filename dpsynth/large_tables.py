@@ -29,11 +29,25 @@ from fastcore.basics import patch
 
 from .core import InputError, JobError, locked, sync_folder, write_atomically
 from dpsynth.cells import (
-    check_kind_of_dtype, distinct_texts, MISSING_WORDS, read_column, respell_columns, warn_column,
+    check_kind_of_dtype,
+    distinct_texts,
+    MISSING_WORDS,
+    read_column,
+    respell_columns,
+    warn_column,
 )
 from dpsynth.files import (
-    check_quotes_closed, check_same_types, csv_options, Dialect, explain_csv_fault, INDEX_COLUMN, is_delimited,
-    load_frame, open_folder, place_in, read_file,
+    check_quotes_closed,
+    check_same_types,
+    csv_options,
+    Dialect,
+    explain_csv_fault,
+    INDEX_COLUMN,
+    is_delimited,
+    load_frame,
+    open_folder,
+    place_in,
+    read_file,
 )
 from .schema import Schema
 from .loading import check_column_names, ignored_names, wanted_names, warn_missing_units

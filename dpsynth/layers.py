@@ -23,7 +23,9 @@ class Tap:
         output: Tensor,  # (B, …) what it wrote, on the autograd graph
     ):
         self.layer, self.input = layer, input
-        self.output = get_gradient_edge(output) if output.requires_grad else None  # its place in the graph: the numbers may go
+        self.output = (
+            get_gradient_edge(output) if output.requires_grad else None
+        )  # its place in the graph: the numbers may go
 
 # %% ../nbs/41_layers.ipynb #sl01
 def squared_lengths(

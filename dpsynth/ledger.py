@@ -85,7 +85,9 @@ class Journal:
         try:
             self._held.enter_context(locked(self.path, wait))
             opener = lambda name, flags: os.open(name, flags & ~os.O_CREAT if new is False else flags, 0o666)
-            self._file = self._held.enter_context(open(self.path, "a+b", buffering=0, opener=opener))  # nothing waits in a buffer
+            self._file = self._held.enter_context(
+                open(self.path, "a+b", buffering=0, opener=opener)
+            )  # nothing waits in a buffer
             self._begin(header, new)
         except OSError as error:
             self.close()

@@ -134,6 +134,7 @@ def crash_history(
 @dataclass(frozen=True)
 class LedgerAudit:
     "What killed fits did, against what they say."
+
     histories: int
     violations: tuple  # one line each; empty: the ledger held
 

@@ -20,8 +20,17 @@ from .core import check_whole, InputError, OperatorWarning
 from .notations import is_instant_dtype, NUMBER_PATTERN, read_instants, seconds_to_timestamps, without_zone
 from .columns import Categorical, Datetime, Id, type_of_dtype
 from dpsynth.cells import (
-    check_kind_of_dtype, distinct_texts, dtype_hint, factorize_texts, format_row_number, MISSING_WORDS,
-    read_booleans, read_column, read_numbers, respell_columns, warn_column,
+    check_kind_of_dtype,
+    distinct_texts,
+    dtype_hint,
+    factorize_texts,
+    format_row_number,
+    MISSING_WORDS,
+    read_booleans,
+    read_column,
+    read_numbers,
+    respell_columns,
+    warn_column,
 )
 from .files import Dialect, is_delimited, load_frame, place_in
 from .schema import Schema
@@ -369,14 +378,16 @@ def make_visits(
     ids = np.array([f"v{i:06d}" for i in rng.choice(10**6, users, replace=False)], dtype=object)
     steps = visit_steps(member, _VISIT_DAYS, rng).sort_values("second", kind="stable", ignore_index=True)
     who = steps["user"].to_numpy()
-    return pd.DataFrame({
-        "user": ids[who],
-        "country": np.array(_COUNTRIES, object)[country[who]],
-        "account": np.array(["guest", "member"], object)[member[who]],
-        "device": np.where(phone[who], "phone", "desktop").astype(object),
-        "page": np.array(PAGES, object)[steps["page"]],
-        "at": (np.datetime64("2024-05-01", "s") + steps["second"].to_numpy()).astype("datetime64[s]"),
-    })
+    return pd.DataFrame(
+        {
+            "user": ids[who],
+            "country": np.array(_COUNTRIES, object)[country[who]],
+            "account": np.array(["guest", "member"], object)[member[who]],
+            "device": np.where(phone[who], "phone", "desktop").astype(object),
+            "page": np.array(PAGES, object)[steps["page"]],
+            "at": (np.datetime64("2024-05-01", "s") + steps["second"].to_numpy()).astype("datetime64[s]"),
+        }
+    )
 
 # %% ../nbs/10_loading.ipynb #vi11
 def visits_schema() -> Schema:

@@ -45,14 +45,21 @@ from .certificate import check_types
 # %% ../nbs/72_model_file.ipynb #c025
 FORMAT = 6
 MAX_FILE_BYTES = 2**30
-MEMBER_LIMITS = {"manifest.json": 2**16, "model.json": 2**26, "tensors.safetensors": MAX_FILE_BYTES}  # most bytes of each
+MEMBER_LIMITS = {
+    "manifest.json": 2**16,
+    "model.json": 2**26,
+    "tensors.safetensors": MAX_FILE_BYTES,
+}  # most bytes of each
 
 
 def history_tensors(
     model: FittedHistories,
 ) -> dict:
     "Released tables of users, one after another, and their noise."
-    return {"tables.totals": np.concatenate(list(model.released.totals.values())), "tables.scales": np.array(list(model.released.scales.values()))}
+    return {
+        "tables.totals": np.concatenate(list(model.released.totals.values())),
+        "tables.scales": np.array(list(model.released.scales.values())),
+    }
 
 
 def counts_tensors(
@@ -93,7 +100,9 @@ def pack_members(
     if any(len(content) > MEMBER_LIMITS[name] for name, content in members.items()):
         raise JobError(f"the {kind} has more bytes than a file of it may have ({MAX_FILE_BYTES:,})")
     digests = {n: hashlib.sha256(b).hexdigest() for n, b in members.items()}
-    manifest = json.dumps({"kind": kind, "format": FORMAT, "dpsynth_version": __version__, "sha256": digests}, indent=1).encode()
+    manifest = json.dumps(
+        {"kind": kind, "format": FORMAT, "dpsynth_version": __version__, "sha256": digests}, indent=1
+    ).encode()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as z:
         for name, content in {"manifest.json": manifest, **members}.items():
@@ -274,7 +283,10 @@ def counts_from(
 ) -> ReleasedCounts:
     "Noisy counts and their noise: a positive one for each table, a table for each target, and a number of rows."
     counts = tables_from(sizes, tables, "counts")
-    if {n: (t.dtype, t.shape) for n, t in noise.items()} != {"scales": (np.float64, (len(counts),)), "rows": (np.float64, (2,))}:
+    if {n: (t.dtype, t.shape) for n, t in noise.items()} != {
+        "scales": (np.float64, (len(counts),)),
+        "rows": (np.float64, (2,)),
+    }:
         raise InputError("noise: wrong names, dtypes or shapes")
     (rows, rows_noise), scales = noise["rows"].tolist(), noise["scales"]
     if not (scales > 0).all() or rows < 1 or rows != int(rows) or rows_noise < 0:
@@ -282,8 +294,9 @@ def counts_from(
     if missing := set(targets) - set(counts):
         raise InputError(f"counts: there are none of target {'-'.join(map(str, min(missing)))}")
     by_name = dict(zip(sorted(tables), scales.tolist()))
-    return ReleasedCounts(tuple(sizes), int(rows), counts, {c: by_name["-".join(map(str, c))] for c in counts}, rows_noise)
-
+    return ReleasedCounts(
+        tuple(sizes), int(rows), counts, {c: by_name["-".join(map(str, c))] for c in counts}, rows_noise
+    )
 
 # %% ../nbs/72_model_file.ipynb #um01
 TENSOR_GROUPS = ("network", "prior", "targets", "counts", "noise", "units", "tables")
@@ -330,7 +343,9 @@ def unpack_model(
     if k and (rows.shape != (k,) or (rows < 0).any() or abs(rows.sum() - 1) > 1e-6):
         raise InputError("rows of users: wrong shape, or no distribution")
     released = counts_from(sizes, groups["counts"], groups["noise"], targets)
-    return FittedModel(encoder, order, network, (prior["mean"], prior["covariance"]), Calibration(sizes, targets), rows, released)
+    return FittedModel(
+        encoder, order, network, (prior["mean"], prior["covariance"]), Calibration(sizes, targets), rows, released
+    )
 
 # %% ../nbs/72_model_file.ipynb #hm02
 def history_network_from(
@@ -345,7 +360,9 @@ def history_network_from(
         raise InputError("tensors network: no network of this schema")  # before room for it is made
     network = HistoryNetwork(coder, HistoryConfig(**shape))
     weights = {name: torch.from_numpy(t) for name, t in tensors.items()}
-    if {n: (t.dtype, t.shape) for n, t in weights.items()} != {n: (t.dtype, t.shape) for n, t in network.state_dict().items()}:
+    if {n: (t.dtype, t.shape) for n, t in weights.items()} != {
+        n: (t.dtype, t.shape) for n, t in network.state_dict().items()
+    }:
         raise InputError("tensors network: wrong names, dtypes or shapes")
     network.load_state_dict(weights)
     place_shares(network)
@@ -368,9 +385,13 @@ def unpack_histories_model(
     sizes = {name: t.shape[1] for name, t in empty_tables(coder).items()}
     tables = groups["tables"]
     wanted = {"totals": (sum(sizes.values()),), "scales": (len(sizes),)}
-    if {n: t.shape for n, t in tables.items()} != wanted or any(groups[g] for g in ("prior", "targets", "counts", "noise", "units")):
+    if {n: t.shape for n, t in tables.items()} != wanted or any(
+        groups[g] for g in ("prior", "targets", "counts", "noise", "units")
+    ):
         raise InputError("tables: wrong names or shapes")
     if (tables["scales"] <= 0).any():
         raise InputError("tables: no noise")
     totals = np.split(tables["totals"], np.cumsum(list(sizes.values()))[:-1])
-    return FittedHistories(coder, network, ReleasedTables(dict(zip(sizes, totals)), dict(zip(sizes, tables["scales"])), units))
+    return FittedHistories(
+        coder, network, ReleasedTables(dict(zip(sizes, totals)), dict(zip(sizes, tables["scales"])), units)
+    )

@@ -16,7 +16,17 @@ from itertools import combinations
 import numpy as np
 from fastcore.basics import patch
 
-from .answers import Answer, counted_anyway, fields_of, linearise, Ratio, refusal, ReleasedCounts, STANDS_OUT, TOO_RARE
+from dpsynth.answers import (
+    Answer,
+    counted_anyway,
+    fields_of,
+    linearise,
+    Ratio,
+    refusal,
+    ReleasedCounts,
+    STANDS_OUT,
+    TOO_RARE,
+)
 from .calibration import clique_cells, clique_size
 
 # %% ../nbs/57_modelled_answers.ipynb #an6808
@@ -61,7 +71,9 @@ def one_hot(
 
     n, fields = rows.codes.shape
     starts = np.cumsum(rows.sizes) - np.array(rows.sizes)
-    return csr_matrix((np.ones(n * fields), (rows.codes + starts).ravel(), np.arange(n + 1) * fields), (n, sum(rows.sizes)))
+    return csr_matrix(
+        (np.ones(n * fields), (rows.codes + starts).ravel(), np.arange(n + 1) * fields), (n, sum(rows.sizes))
+    )
 
 # %% ../nbs/57_modelled_answers.ipynb #mo03
 def leading_axes(rows: WeightedRows) -> np.ndarray:  # (axes, codes of all fields), the strongest first
@@ -166,7 +178,9 @@ def model_error(
     return ModelError(coarse + doubt, float(np.mean(tie)), 1 / fine)
 
 # %% ../nbs/57_modelled_answers.ipynb #an6819
-SINGLES = 1e-3  # κ: variance of a single column's share that the model is given for its error, in units of the share's own
+SINGLES = (
+    1e-3  # κ: variance of a single column's share that the model is given for its error, in units of the share's own
+)
 
 
 @dataclass
@@ -227,7 +241,9 @@ def coarse_functions(
     on = [u[:most, rows.codes[:, j]].astype(np.float32) for j, u in enumerate(scores)]
     pairs = [c for c in combinations(range(len(on)), 2) if set(c) & set(fields)]
     products = [u * v for a, b in pairs for u in on[a] for v in on[b]]
-    products += [u * v * w for a, b, c in combinations(fields, 3) for u in on[a][:1] for v in on[b][:1] for w in on[c][:1]]
+    products += [
+        u * v * w for a, b, c in combinations(fields, 3) for u in on[a][:1] for v in on[b][:1] for w in on[c][:1]
+    ]
     return np.array(products, np.float32).reshape(-1, len(rows.codes)).T
 
 # %% ../nbs/57_modelled_answers.ipynb #mo24

@@ -40,6 +40,7 @@ _TESTS = 24  # at most so many statistical tests in one
 
 class Interval(NamedTuple):
     "A measured value between its confidence limits."
+
     low: float
     value: float
     high: float
@@ -81,13 +82,18 @@ def numbered_table(
     frame = pd.DataFrame(dict(zip("abc", np.unravel_index(unit, DIGIT_BASES))))
     if rows == 1:
         return Schema({name: Integer(0, base - 1, nullable=False) for name, base in zip("abc", DIGIT_BASES)}), frame
-    digits = {name: Categorical(list(range(base)), nullable=False, per="unit") for name, base in zip("abc", DIGIT_BASES)}
+    digits = {
+        name: Categorical(list(range(base)), nullable=False, per="unit") for name, base in zip("abc", DIGIT_BASES)
+    }
     history = {"step": Integer(0, rows - 1, nullable=False), "event": Integer(0, 3, nullable=False)}
-    return Schema({"unit": Id("u####"), **digits, **history}), frame.assign(unit=unit, step=step, event=(unit + step) % 4)
+    return Schema({"unit": Id("u####"), **digits, **history}), frame.assign(
+        unit=unit, step=step, event=(unit + step) % 4
+    )
 
 # %% ../nbs/83_noise_audit.ipynb #nf10
 class TracedRelease(NamedTuple):
     "One histogram or vector of a fit: what was drawn, and how to draw it again."
+
     spend: Spend  # that paid for it
     function: object  # `gaussian_histogram` or `gaussian_vector`
     shape: tuple
@@ -313,6 +319,7 @@ def release_interval(
 @dataclass(frozen=True)
 class NoiseAudit:
     "What a fit was charged for, and what it was seen to do."
+
     epsilon: float  # claimed: total of the ledger
     lower: float  # ε of what was measured, at the ends of the intervals that make it smallest
     second: float  # claimed, by another accountant
@@ -328,15 +335,17 @@ class NoiseAudit:
         training = next(s for s in self.charged if s.sampling_rate < 1)
         bound = f"measured ε ≥ {self.lower:.4f} ({self.lower / self.epsilon:.3f} of it) at δ = {self.delta:g}"
         others = [s for s in self.charged if s.name in self.releases]
-        return "\n".join([
-            f"component audit: claimed ε = {self.epsilon:.4f}, {bound}",
-            f"  the ledger by a second accountant (PRV): ε = {self.second:.4f}",
-            f"  σ = {training.noise_multiplier:.5g}, measured {self.noise_multiplier}",
-            f"  q = {training.sampling_rate:.5g}, measured {self.sampling_rate}",
-            f"  T = {training.steps}, counted {self.steps}",
-            *(f"  σ of {s.name} = {s.noise_multiplier:.5g}, measured {self.releases[s.name]}" for s in others),
-            *self.violations,
-        ])
+        return "\n".join(
+            [
+                f"component audit: claimed ε = {self.epsilon:.4f}, {bound}",
+                f"  the ledger by a second accountant (PRV): ε = {self.second:.4f}",
+                f"  σ = {training.noise_multiplier:.5g}, measured {self.noise_multiplier}",
+                f"  q = {training.sampling_rate:.5g}, measured {self.sampling_rate}",
+                f"  T = {training.steps}, counted {self.steps}",
+                *(f"  σ of {s.name} = {s.noise_multiplier:.5g}, measured {self.releases[s.name]}" for s in others),
+                *self.violations,
+            ]
+        )
 
 # %% ../nbs/83_noise_audit.ipynb #nf36
 def charged_flaws(

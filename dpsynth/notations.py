@@ -103,7 +103,9 @@ def calendar_seconds(
     good = (y >= 1) & (y <= 9999) & (m >= 1) & (m <= 12) & (H < 24) & (M < 60) & (S < 60)
     leap = (y % 4 == 0) & ((y % 100 != 0) | (y % 400 == 0))
     good &= (d >= 1) & (d <= _MONTH_DAYS[np.where(good, m, 0)] + (leap & (m == 2)))
-    first = (np.where(good, 12 * (y - 1970) + m - 1, 0)).astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+    first = (
+        (np.where(good, 12 * (y - 1970) + m - 1, 0)).astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+    )
     return (first + d - 1) * 86_400 + H * 3600 + M * 60 + S, good
 
 # %% ../nbs/04_notations.ipynb #dt01
@@ -213,7 +215,9 @@ def read_instants(
     texts: list,  # n distinct ones, without space around
     format: str = None,  # None: ISO 8601
     clock: bool = False,  # whether ISO texts are times of day
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # (n,) seconds since 1970; (n,) whether they have an offset, and are UTC; (n,) whether they are instants
+) -> tuple[
+    np.ndarray, np.ndarray, np.ndarray
+]:  # (n,) seconds since 1970; (n,) whether they have an offset, and are UTC; (n,) whether they are instants
     "Every text by itself as an instant, from the year 1 to 9999; fractions of a second are cut off."
     n = len(texts)
     seconds, aware, good = np.zeros(n, np.int64), np.zeros(n, bool), np.zeros(n, bool)

@@ -25,7 +25,7 @@ def rule_column(
     rule: dict,  # as a schema has it
 ) -> str:  # None: the rule is about time
     "The column that an order rule is about."
-    (key, part), = rule.items()
+    ((key, part),) = rule.items()
     return None if key == "min_gap" else part if key == "non_decreasing" else next(iter(part))
 
 # %% ../nbs/34_order_rules.ipynb #r34102
@@ -34,7 +34,7 @@ def rule_codes(
     part: dict,  # column: values
 ) -> list:  # places in the list of the column
     "The codes of the values that a rule names."
-    (name, values), = part.items()
+    ((name, values),) = part.items()
     column = schema[name]
     if not column.is_listed or column.discovers:
         raise InputError(f"column {name!r} needs a declared list of categories")
@@ -47,6 +47,7 @@ def rule_codes(
 @dataclass
 class ColumnRules:
     "What the order rules say of the codes of one column."
+
     first: np.ndarray  # (codes,) bool: may begin a history
     last: np.ndarray  # (codes,) bool: nothing comes after it
     once: np.ndarray  # (codes,) bool: comes at most once
@@ -67,7 +68,9 @@ def column_rules(
     pairs = [pair for codes in chains for pair in zip(codes, codes[1:])]
     ranked = {"non_decreasing": name} in schema.order_rules
     named = len(schema[name].labels) if schema[name].is_listed else 0
-    return ColumnRules(flag(first), flag(sum(of("last"), [])), flag(sum(of("once"), [])), pairs, np.where(ranked, rank, -1), named)
+    return ColumnRules(
+        flag(first), flag(sum(of("last"), [])), flag(sum(of("once"), [])), pairs, np.where(ranked, rank, -1), named
+    )
 
 # %% ../nbs/34_order_rules.ipynb #r34015
 def reachable(
@@ -135,9 +138,14 @@ def least_gap(
 ) -> int:  # seconds of the clock
     "The least distance of two rows, in whole steps."
     if isinstance(gap, str) != column.is_instant:
-        raise InputError("min_gap: rows are ordered by " + ("times: give a duration such as PT5M" if column.is_instant else "numbers: give a number"))
+        raise InputError(
+            "min_gap: rows are ordered by "
+            + ("times: give a duration such as PT5M" if column.is_instant else "numbers: give a number")
+        )
     if getattr(column, "timezone", None) not in (None, "UTC"):
-        raise InputError("min_gap: the clock of a time zone jumps, so that the column that orders the rows must have none but UTC")
+        raise InputError(
+            "min_gap: the clock of a time zone jumps, so that the column that orders the rows must have none but UTC"
+        )
     step = int(column.step) if column.is_instant else DAY
     return math.ceil(duration_seconds(gap) / step) * step if column.is_instant else math.ceil(gap) * DAY
 
@@ -196,7 +204,11 @@ def code_ranks(
     name, size = coder.encoder.fields[j].column, coder.cardinality(j)
     cells = coder.encoder.coders[name]
     kind = coder.encoder.resolved[name].coder
-    usual = {"category": lambda: len(cells.categories), "calendar": lambda: cells.sizes[0], "number": lambda: cells.usual}[kind]()
+    usual = {
+        "category": lambda: len(cells.categories),
+        "calendar": lambda: cells.sizes[0],
+        "number": lambda: cells.usual,
+    }[kind]()
     place = np.arange(usual)
     if kind == "number":
         atoms = len(cells.atoms)
@@ -214,7 +226,9 @@ def longest_rows(
     named = {rule_column(r) for r in schema.order_rules if set(r) & {"first", "last", "once", "before"}}
     most = [longest_history(column_rules(schema, n, np.arange(len(schema[n].labels)))) for n in named]
     low, high = usable_times(schema[order_by])
-    most += [1 + (high - low) // least_gap(schema[order_by], r["min_gap"]) for r in schema.order_rules if "min_gap" in r]
+    most += [
+        1 + (high - low) // least_gap(schema[order_by], r["min_gap"]) for r in schema.order_rules if "min_gap" in r
+    ]
     return min([ENDLESS, *most])
 
 # %% ../nbs/34_order_rules.ipynb #r34037
@@ -254,7 +268,7 @@ def check_order_rule(
     order_by: str,
 ) -> None:
     "Refuse a rule that its column, or the order of rows, does not allow."
-    (key, part), = rule.items()
+    ((key, part),) = rule.items()
     if key == "min_gap":
         low, high = usable_times(schema[order_by])
         if least_gap(schema[order_by], part) > high - low:
@@ -274,7 +288,9 @@ def check_compatible(schema: Schema) -> None:
             name, codes = rule_column(rule), rule_codes(schema, part)
             open_ones = reachable(column_rules(schema, name, np.arange(len(schema[name].labels))))
             if not open_ones[codes].all():
-                raise InputError(f"order rule {i}: column {name!r}: a value could never come, the rules contradict each other")
+                raise InputError(
+                    f"order rule {i}: column {name!r}: a value could never come, the rules contradict each other"
+                )
 
 # %% ../nbs/34_order_rules.ipynb #r34115
 def check_order_rules(
@@ -347,7 +363,7 @@ def breaks_rule(
     order_by: str,
 ) -> np.ndarray:  # (rows,) bool
     "Rows that break one rule."
-    (key, part), = rule.items()
+    ((key, part),) = rule.items()
     if key == "min_gap":
         gap = duration_seconds(part) if isinstance(part, str) else part
         return pd.Series(order_places(schema[order_by], table[order_by])).groupby(owner).diff().lt(gap).to_numpy()

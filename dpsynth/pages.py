@@ -105,9 +105,18 @@ def page_environment(
     "The templates of one kind of page."
     import jinja2  # here: only who makes a page waits for it
 
-    sources = {"page.html": PAGE_TEMPLATE, "page.css": STYLESHEET, "parts.html": TABLE_TEMPLATE + FIGURE_TEMPLATE, **templates}
+    sources = {
+        "page.html": PAGE_TEMPLATE,
+        "page.css": STYLESHEET,
+        "parts.html": TABLE_TEMPLATE + FIGURE_TEMPLATE,
+        **templates,
+    }
     env = jinja2.Environment(
-        loader=jinja2.DictLoader(sources), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.DictLoader(sources),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     env.filters["format_value"] = format_value
     env.tests["number_cell"] = lambda value: value is None or is_number(value)
@@ -189,7 +198,9 @@ def page_faults(
         "not one h1 and one main": read.names["h1"] != 1 or read.names["main"] != 1,
         "no section": not read.names["h2"],
         "a table without caption": read.names["caption"] != read.names["table"],
-        "a header without scope, or a picture without a text": not all(a.get(named[t]) for t, a in read.tags if t in named),
+        "a header without scope, or a picture without a text": not all(
+            a.get(named[t]) for t, a in read.tags if t in named
+        ),
         "no colours for the dark": "prefers-color-scheme" not in page,
         "no content policy": "Content-Security-Policy" not in page,
     }

@@ -21,8 +21,16 @@ import pandas as pd
 from .columns import category_label
 from .schema import Schema
 from dpsynth.evaluation import (
-    Cells, column_histograms, Comparison, error_over_chance, half_deviations, json_value, metric,
-    once_per_comparison, schema_bounds, total_variation,
+    Cells,
+    column_histograms,
+    Comparison,
+    error_over_chance,
+    half_deviations,
+    json_value,
+    metric,
+    once_per_comparison,
+    schema_bounds,
+    total_variation,
 )
 
 # %% ../nbs/61_pairs.ipynb #us02

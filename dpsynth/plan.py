@@ -31,6 +31,7 @@ from .calibration import clique_size, release_scales
 @dataclass(frozen=True)
 class Plan:
     "Every expense of a fit and the sizes that go with it: a function of public values alone."
+
     budget: PrivacyBudget
     units: int
     rows_per_unit: int

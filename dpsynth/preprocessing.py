@@ -23,14 +23,28 @@ from .noise import gaussian_histogram
 from .ledger import Ledger
 from .notations import instants_to_seconds
 from dpsynth.columns import (
-    arrow_type, Boolean, Datetime, Id, Integer, is_special_position, special_positions,
+    arrow_type,
+    Boolean,
+    Datetime,
+    Id,
+    Integer,
+    is_special_position,
+    special_positions,
     special_texts_of,
 )
 from .schema import Schema
 from .conditions import inside_spans
 from dpsynth.discovery import (
-    bound_levels, column_pieces, count_bound_cells, discovery_releases, lost_columns, measure_coverage, read_bounds,
-    read_values, refuse_lost, value_widths,
+    bound_levels,
+    column_pieces,
+    count_bound_cells,
+    discovery_releases,
+    lost_columns,
+    measure_coverage,
+    read_bounds,
+    read_values,
+    refuse_lost,
+    value_widths,
 )
 from .discretizer import choose_spans, Discretizer, Field, FineGrid
 

@@ -25,6 +25,7 @@ MAX_EPSILON = 100.0
 @dataclass(frozen=True)
 class PrivacyBudget:
     "The promise: ε in (0, 100] and δ in (0, 1), fixed before any data is read."
+
     epsilon: float  # bound on the log-likelihood ratio, nats
     delta: float  # probability mass that the bound may miss
 
@@ -48,6 +49,7 @@ class PrivacyBudget:
 @dataclass(frozen=True)
 class Spend:
     "One expense: `steps` Gaussian releases on Poisson samples at `sampling_rate`, and an additive `delta`."
+
     name: str  # what the release is for
     noise_multiplier: float  # noise standard deviation over L2 sensitivity
     sampling_rate: float = 1.0  # chance of each unit to take part in one step
@@ -247,7 +249,6 @@ def two_totals(
     total, upper, steps = compose_epsilon(spends, delta), rdp_epsilon(spends, delta), sum(s.steps for s in spends)
     error = max(0.01, total / 500, upper * math.sqrt(10 * steps) / PRV_GRID)
     return total, epsilon_by_prv(spends, delta, error) - error, error
-
 
 # %% ../nbs/01_privacy.ipynb #sa02
 def max_true_positive_rate(

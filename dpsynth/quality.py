@@ -88,7 +88,11 @@ def mean_distances(
     means = []
     for cliques in sets.values():
         together = zip(*(clique_counts(t, cliques, sizes) for t in (codes, *tables)))
-        off = [np.abs(real - rows / len(t) * made).sum() for real, *all_made in together for t, made in zip(tables, all_made)]
+        off = [
+            np.abs(real - rows / len(t) * made).sum()
+            for real, *all_made in together
+            for t, made in zip(tables, all_made)
+        ]
         means.append(np.mean(off))
     return np.array(means)
 
@@ -132,7 +136,10 @@ def quality_precision(
     return dict(zip(sizes, (NORMAL_95 * distance_noise(sizes, spend, self.units, self.rows_per_unit)).tolist()))
 
 # %% ../nbs/59_quality.ipynb #ql28
-STAND_INS, ALIGNED = 12, 1.5  # stand-ins for the real table; how much more tables of a model differ that is off in one direction
+STAND_INS, ALIGNED = (
+    12,
+    1.5,
+)  # stand-ins for the real table; how much more tables of a model differ that is off in one direction
 
 
 def drawing_error(
@@ -228,7 +235,11 @@ def words(self: MeasuredDistance) -> str:
     round_off = lambda rows: f"{float(f'{rows:.2g}'):,.0f}" if rows >= 100 else f"{rows}"
     span = f"{percent(self.distance, self.half_width)} ± {percent(self.half_width, self.half_width)}"
     off = span if low > 0 else f"at most {percent(high, self.half_width)}"
-    worth = f"{round_off(self.worth_least)} to {round_off(self.worth_most)}" if low > 0 else f"{round_off(self.worth_least)} or more"
+    worth = (
+        f"{round_off(self.worth_least)} to {round_off(self.worth_most)}"
+        if low > 0
+        else f"{round_off(self.worth_least)} or more"
+    )
     return f"{SIZE_WORDS[self.columns]} are off by {off} of the rows, as a random sample of {worth} real rows would be"
 
 # %% ../nbs/59_quality.ipynb #ql45

@@ -16,7 +16,16 @@ import numpy as np
 import pandas as pd
 
 from dpsynth.answers import (
-    Answer, code_values, condition_factors, fields_of, independence_answer, measured_answer, Ratio, refusal, SEVERAL_ROWS, times,
+    Answer,
+    code_values,
+    condition_factors,
+    fields_of,
+    independence_answer,
+    measured_answer,
+    Ratio,
+    refusal,
+    SEVERAL_ROWS,
+    times,
 )
 from .conditions import condition
 from .core import InputError
@@ -86,7 +95,10 @@ def groups_of(
     names = [by] if isinstance(by, str) else list(by or [])
     if len(names) > 2 or len(set(names)) < len(names):
         raise InputError("by: one column, or two different ones")
-    groups = [(tuple(v for v, _ in parts), times(*(f for _, f in parts))) for parts in product(*(column_groups(encoder, n) for n in names))]
+    groups = [
+        (tuple(v for v, _ in parts), times(*(f for _, f in parts)))
+        for parts in product(*(column_groups(encoder, n) for n in names))
+    ]
     if len(groups) > MOST_GROUPS:
         raise InputError(f"by: {len(groups):,} groups are more than {MOST_GROUPS}")
     return names, groups
@@ -187,7 +199,11 @@ def question_groups(
         raise InputError("between: two groups of the one column that `by` names")
     sides = [parse_conditions(encoder, {by: side}, "between") for side in between]
     signed = [(sign, condition_factors(encoder, side)) for sign, side in zip((1, -1), sides)]
-    return [by], [((f"{between[0]} − {between[1]}",), signed)], next(filter(None, (exact_or_why(encoder, s) for s in sides)), "")
+    return (
+        [by],
+        [((f"{between[0]} − {between[1]}",), signed)],
+        next(filter(None, (exact_or_why(encoder, s) for s in sides)), ""),
+    )
 
 # %% ../nbs/58_questions.ipynb #qu6926
 def read_of(
@@ -252,10 +268,15 @@ def ask_independence(
         if name not in encoder.coders:
             raise InputError(f"of: no column {name!r} in the schema")
     fields = tuple(sorted(map(names.index, of)))
-    values = [np.setdiff1d(np.arange(f.cardinality), f.reserved_codes).astype(int) for f in (encoder.fields[j] for j in fields)]
+    values = [
+        np.setdiff1d(np.arange(f.cardinality), f.reserved_codes).astype(int)
+        for f in (encoder.fields[j] for j in fields)
+    ]
     none = in_parts(encoder, of)
     answer, p = (refusal(none), math.nan) if none else independence_answer(fields, values, model.released)
-    return pd.DataFrame([answer_row(answer, "independence", False, False) | {"p_value": p}], group_index([], [()], "independence"))
+    return pd.DataFrame(
+        [answer_row(answer, "independence", False, False) | {"p_value": p}], group_index([], [()], "independence")
+    )
 
 # %% ../nbs/58_questions.ipynb #qu6929
 def ask(
@@ -280,6 +301,8 @@ def ask(
         raise InputError("population: users bring several rows here, which are no sample by themselves")
     inexact, looked_at = inexact or cut or exact_or_why(encoder, conditions), condition_factors(encoder, conditions)
     none = NOT_MEASURED if statistic == "quantile" else in_parts(encoder, [*columns, *conditions, *names])
-    answer = lambda sides: refusal(none) if none else answer_group(model, statistic, function, looked_at, sides, inexact)
+    answer = lambda sides: (
+        refusal(none) if none else answer_group(model, statistic, function, looked_at, sides, inexact)
+    )
     rows = [answer_row(answer(sides), statistic, compared, population) for _, sides in groups]
     return pd.DataFrame(rows, group_index(names, [label for label, _ in groups], statistic))

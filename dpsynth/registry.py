@@ -47,7 +47,10 @@ def paragraph(*texts: str) -> str:
 
 def listed_columns(c: Certificate) -> list:  # a line each
     "Columns with their types, and what was declared or learned."
-    said = lambda r: f", declared: {r['declared']}" * bool(r["declared"]) + f", learned for part of ε: {r['discovered']}" * bool(r["discovered"])
+    said = lambda r: (
+        f", declared: {r['declared']}" * bool(r["declared"])
+        + f", learned for part of ε: {r['discovered']}" * bool(r["discovered"])
+    )
     return [f"- {r['name']} ({r['type']}{said(r)})" for r in c.columns]
 
 # %% ../nbs/76_registry.ipynb #rg15
@@ -61,19 +64,25 @@ def basic_facts(c: Certificate) -> dict:
         "intended_use": blank("what the table may be used for, and what not"),
         "data_product_type": "Synthetic data",
         "data_product_region": blank("where the people live whom the table describes, or whose law applies"),
-        "description": paragraph(made, f"Columns: {columns}.", blank("what the real table holds, and whom it describes")),
+        "description": paragraph(
+            made, f"Columns: {columns}.", blank("what the real table holds, and whom it describes")
+        ),
         "publication_date": c.date,
     }
 
 # %% ../nbs/76_registry.ipynb #rg18
 def variant_facts(c: Certificate) -> dict:
     "The variant of differential privacy, the tables it speaks of, and what it leaves in the open."
-    taken = [f"- type and shape of {', '.join(c.from_data)}: taken from the rows, not covered by ε"] if c.from_data else []
+    taken = (
+        [f"- type and shape of {', '.join(c.from_data)}: taken from the rows, not covered by ε"] if c.from_data else []
+    )
     return {
         "variant_name": "Approximate DP",
         "data_domain": paragraph(f"Tables of {c.units:,} units with these columns:", *listed_columns(c)),
         "unprotected_quantities": paragraph(
-            f"- the number of units, {c.units:,}", "- the schema: names, types, bounds and categories of the columns, declared as public", *taken
+            f"- the number of units, {c.units:,}",
+            "- the schema: names, types, bounds and categories of the columns, declared as public",
+            *taken,
         ),
     }
 
@@ -87,7 +96,9 @@ def loss_facts(c: Certificate) -> dict:
         "privacy_unit": f"One {c.unit}",
         "privacy_unit_details": paragraph(near, f"Rows used of each unit: {rows_used(c)}."),
         "privacy_parameters": {"epsilon": c.epsilon, "delta": c.delta},
-        "privacy_parameters_details": paragraph(f"Of ε = {c.epsilon:g}, this was spent: {totals_words(c.totals())}.", tells),
+        "privacy_parameters_details": paragraph(
+            f"Of ε = {c.epsilon:g}, this was spent: {totals_words(c.totals())}.", tells
+        ),
     }
 
 # %% ../nbs/76_registry.ipynb #rg21
@@ -115,7 +126,9 @@ def deployment_facts(c: Certificate) -> dict:
 # %% ../nbs/76_registry.ipynb #rg24
 def accounting_facts(c: Certificate) -> dict:
     "What is done after the last noisy release, and how the releases add up."
-    line = "- {name}: {mechanism}, σ = {noise_multiplier:.4g}, sampling rate {sampling_rate:.4g}, steps {steps}; {reads}"
+    line = (
+        "- {name}: {mechanism}, σ = {noise_multiplier:.4g}, sampling rate {sampling_rate:.4g}, steps {steps}; {reads}"
+    )
     after = "Noisy counts are shrunk and made consistent; the model's rows are weighted and exchanged until they agree with them; ids are made up."
     adds = f"The releases below are composed by {c.accountant}; checked by {c.cross_check}:"
     return {
@@ -130,7 +143,9 @@ def implementation_facts(c: Certificate) -> dict:
     return {
         "preprocessing_and_hyperparameter_tuning": paragraph(
             "What the schema left open was learned for part of ε. Sizes and steps of the training follow from public numbers alone.",
-            blank("which plots, counts or trial fits of the real rows came before, and how this fit was chosen; ε does not hold them"),
+            blank(
+                "which plots, counts or trial fits of the real rows came before, and how this fit was chosen; ε does not hold them"
+            ),
         ),
         "mechanisms": paragraph(
             "- Gaussian mechanism, and DP-SGD (Poisson-subsampled Gaussian mechanism), see composition",
@@ -178,7 +193,8 @@ def registry_entry(
 # %% ../nbs/76_registry.ipynb #rg39
 COMMENTS = {  # how a line begins: the comment that comes after it
     "    publication_date:": blank("the day of publication; above is the day of the fit"),
-    "    data_product_region:": "data_product_sector: " + blank("Technology, Healthcare, Education, Government, Energy or Finance"),
+    "    data_product_region:": "data_product_sector: "
+    + blank("Technology, Healthcare, Education, Government, Energy or Finance"),
 }
 
 
@@ -186,7 +202,9 @@ class RegistryDumper(yaml.SafeDumper):
     "YAML whose texts of several lines are blocks."
 
 
-RegistryDumper.add_representer(str, lambda d, text: d.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None))
+RegistryDumper.add_representer(
+    str, lambda d, text: d.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+)
 
 
 def registry_yaml(
@@ -195,7 +213,9 @@ def registry_yaml(
     digest: str,  # its SHA-256, hex
 ) -> str:
     "The record as a YAML file, each blank in plain sight."
-    text = yaml.dump(registry_entry(c, file, digest), Dumper=RegistryDumper, sort_keys=False, allow_unicode=True, width=10_000)
+    text = yaml.dump(
+        registry_entry(c, file, digest), Dumper=RegistryDumper, sort_keys=False, allow_unicode=True, width=10_000
+    )
     head = f"# Written by dpsynth {c.dpsynth_version} from a certificate. What it cannot know stands in capitals.\n"
     lines = []
     for line in text.splitlines():
@@ -249,16 +269,29 @@ def croissant_fields(
     "A field for each column of the table: its type, and what is public about it."
     types = {r["name"]: r for r in c.columns if r["type"] != "ignore"}
     wanted = list(types) if columns is None else columns
-    users = c.unit if any(r["name"].startswith("history") for r in c.ledger) else ""  # a model of histories makes up ids of users
+    users = (
+        c.unit if any(r["name"].startswith("history") for r in c.ledger) else ""
+    )  # a model of histories makes up ids of users
     if unknown := [n for n in wanted if n not in types and repr(n) not in users]:
-        raise InputError(f"the table has {len(unknown)} column(s) that the model does not know: it is none of this model's")
+        raise InputError(
+            f"the table has {len(unknown)} column(s) that the model does not know: it is none of this model's"
+        )
     fields = []
     for name in wanted:
         row = types.get(name, {"type": "id", "declared": "made-up ids of synthetic users", "discovered": ""})
         words = "; ".join(filter(None, (row["type"], row["declared"], row["discovered"])))
         source = {"fileObject": {"@id": "table"}, "extract": {"column": name}}
         kind = CROISSANT_TYPES.get(row["type"], "sc:Text")
-        fields.append({"@type": "cr:Field", "@id": f"rows/{quote(name, safe='')}", "name": name, "description": words, "dataType": kind, "source": source})
+        fields.append(
+            {
+                "@type": "cr:Field",
+                "@id": f"rows/{quote(name, safe='')}",
+                "name": name,
+                "description": words,
+                "dataType": kind,
+                "source": source,
+            }
+        )
     return fields
 
 # %% ../nbs/76_registry.ipynb #rg52
@@ -289,7 +322,13 @@ def croissant(
     "The card of a synthetic table for data catalogues (Croissant 1.1)."
     c.totals()
     about = f"A synthetic table in place of {c.table}. {promise_sentence(c)} {blank('what the real table holds, and whom it describes')}"
-    records = {"@type": "cr:RecordSet", "@id": "rows", "name": "rows", "description": "Synthetic rows.", "field": croissant_fields(c, table.get("columns"))}
+    records = {
+        "@type": "cr:RecordSet",
+        "@id": "rows",
+        "name": "rows",
+        "description": "Synthetic rows.",
+        "field": croissant_fields(c, table.get("columns")),
+    }
     return {
         "@context": CONTEXT,
         "@type": "sc:Dataset",

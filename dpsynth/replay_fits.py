@@ -46,6 +46,7 @@ from .replay import content_bytes, Diverged, FixedRandomness, Tape, watching
 @dataclass(frozen=True)
 class ReplayReport:
     "What a replay compared and what it found."
+
     fits: int  # neighbours of whole fits
     mechanisms: int  # neighbours of single mechanisms
     reached: dict  # mechanism → largest change over its declared sensitivity
@@ -462,7 +463,9 @@ def without_rows(
     return JoinedTables(lines, np.arange(len(lines)) < (~gone).sum())
 
 # %% ../nbs/81_replay_fits.ipynb #hc02gh
-def random_histories(rng, least: int = 1, ks: tuple = (1, 6)) -> tuple:  # `HistoryCoder`, `CodedHistories`, their codes, k
+def random_histories(
+    rng, least: int = 1, ks: tuple = (1, 6)
+) -> tuple:  # `HistoryCoder`, `CodedHistories`, their codes, k
     "Histories of a random log, the last user's last, k from a range; with `least` 0 about half of the users have no row."
     users, k = int(rng.integers(2, 12)), int(rng.integers(*ks))
     order_by = "day" if rng.random() < 0.8 else None
@@ -475,7 +478,9 @@ def random_histories(rng, least: int = 1, ks: tuple = (1, 6)) -> tuple:  # `Hist
     return coder, code_histories(coder, codes, bounded), codes, k
 
 # %% ../nbs/81_replay_fits.ipynb #hc03
-def history_tables_case(rng, tape: Tape, least: int = 1, ks: tuple = (1, 6)):  # run, numbers of users, users that are left out
+def history_tables_case(
+    rng, tape: Tape, least: int = 1, ks: tuple = (1, 6)
+):  # run, numbers of users, users that are left out
     "Noisy averages over the rows of each user."
     coder, histories, codes, _ = random_histories(rng, least, ks)
     tables, spend = user_tables(coder, histories, codes), Spend("history tables", float(rng.uniform(0.3, 30)))
@@ -494,14 +499,19 @@ def history_gradient_case(rng, tape: Tape, least: int = 1, ks: tuple = (1, 6)) -
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**31)))
         network = HistoryNetwork(coder, HistoryConfig(hidden=int(rng.choice([0, 5]))))
-        set_history_marginals(network, *([rng.dirichlet(np.full(s, 0.5)) for s in sizes] for sizes in (coder.unit_sizes, coder.row_sizes)))
+        set_history_marginals(
+            network, *([rng.dirichlet(np.full(s, 0.5)) for s in sizes] for sizes in (coder.unit_sizes, coder.row_sizes))
+        )
         with torch.no_grad():
             for p in network.parameters():
                 p.add_(float(rng.choice([0.1, 1.0])) * torch.randn_like(p))
     packed, C = torch.from_numpy(pack_histories(histories, k)), float(10 ** rng.uniform(-1, 1))
     none = torch.zeros(len(packed), 0)
     tape.batch = []
-    full, less, alone = (dp_training.clipped_gradient_sum(network, packed[p], none[p], C).double() for p in (slice(None), slice(-1), slice(-1, None)))
+    full, less, alone = (
+        dp_training.clipped_gradient_sum(network, packed[p], none[p], C).double()
+        for p in (slice(None), slice(-1), slice(-1, None))
+    )
     tape.batch = None
     tape.compare("clipped_gradient_sum of histories", float((full - less).norm()), C)
     if not float((full - less - alone).norm()) <= 1e-4 * (C + float(less.norm())):
@@ -518,7 +528,18 @@ def two_tables_gradient_case(rng, tape: Tape) -> None:
     return history_gradient_case(rng, tape, 0)
 
 # %% ../nbs/81_replay_fits.ipynb #c037
-CASE_SHARES = {marginals_case: 0.23, pairs_case: 0.22, quality_case: 0.05, prior_case: 0.22, gradient_case: 0.12, history_tables_case: 0.05, history_gradient_case: 0.05, two_tables_case: 0.02, two_tables_gradient_case: 0.02, discovery_case: 0.02}
+CASE_SHARES = {
+    marginals_case: 0.23,
+    pairs_case: 0.22,
+    quality_case: 0.05,
+    prior_case: 0.22,
+    gradient_case: 0.12,
+    history_tables_case: 0.05,
+    history_gradient_case: 0.05,
+    two_tables_case: 0.02,
+    two_tables_gradient_case: 0.02,
+    discovery_case: 0.02,
+}
 
 
 def replay_mechanisms(
@@ -568,7 +589,11 @@ def scenarios() -> list:  # (synthesizer, table, units that are left out)
         (make(DISCOVER_SCHEMA, max_rows_per_unit=1, unit="user"), heavy, users),
         (make(counted, max_rows_per_unit=5, unit="user"), heavy, users),
         (shared, heavy_user_table(40, 50), None),
-        (make(LOG_SCHEMA, max_rows_per_unit=3, unit="user", order_by="day"), random_log(np.random.default_rng(0), 40, 4), None),
+        (
+            make(LOG_SCHEMA, max_rows_per_unit=3, unit="user", order_by="day"),
+            random_log(np.random.default_rng(0), 40, 4),
+            None,
+        ),
         (narrow, edge_case_table(6_300)[["tariff"]], (0, 6_299)),  # a pool above its least size
         (make(LOG_SCHEMA, max_rows_per_unit=3, unit="user", order_by="day", two_tables=True), pair, range(40)),
     ]

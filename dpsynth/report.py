@@ -38,8 +38,14 @@ from .pairs import pair_errors, pair_matrix, rows_for_pairs
 from .schema import Schema
 from .scores import history_pairs, history_rows, shown_figures
 from dpsynth.user_histories import (
-    axis_label, draw_timelines, draw_transitions, example_units, frequent_codes, has_sessions,
-    stretch_short_times, transition_table,
+    axis_label,
+    draw_timelines,
+    draw_transitions,
+    example_units,
+    frequent_codes,
+    has_sessions,
+    stretch_short_times,
+    transition_table,
 )
 
 # %% ../nbs/66_report.ipynb #c068
@@ -67,7 +73,11 @@ def zscore_answer(
     error="error",
 ) -> dict:  # linf: largest absolute error; iou: overlap of the sets {z > 0}, 0 to 1
     "How far the synthetic answer is from the real one; a value that one of the tables lacks has z = 0 there."
-    z = pd.concat([error_rate_zscores(table, by, event, error) for table in (real, synthetic)], axis=1).fillna(0.0).to_numpy()
+    z = (
+        pd.concat([error_rate_zscores(table, by, event, error) for table in (real, synthetic)], axis=1)
+        .fillna(0.0)
+        .to_numpy()
+    )
     above, either = (z > 0).all(axis=1).sum(), (z > 0).any(axis=1).sum()
     return dict(linf=float(np.abs(z[:, 0] - z[:, 1]).max()), iou=float(above / either) if either else 1.0)
 
@@ -191,7 +201,9 @@ def bin_names(
 ) -> list:  # a name for each code
     "What the bins that were counted hold: one value, or all from one to the next."
     closed = np.append(edges[1:] == next_float(edges[:-1]), False)  # holds one value
-    edges = np.where(np.append(False, closed[:-1]), np.append(0.0, edges[:-1]), edges)  # what follows it begins at that value
+    edges = np.where(
+        np.append(False, closed[:-1]), np.append(0.0, edges[:-1]), edges
+    )  # what follows it begins at that value
     text = [f"{float(f'{v:.4g}'):,.10g}" for v in edges]
     inner = [text[i] if closed[i] else f"{text[i]} to {text[i + 1]}" for i in range(len(edges) - 1)]
     return [f"below {text[0]}", *inner, f"above {text[-1]}"]
@@ -213,7 +225,9 @@ def bin_bars(
     tallest = int(shares[0].argmax())
     order = [i for i in range(shares.shape[1]) if shares[:, i].any() and i != tallest]
     paired_bars(ax, shares[:, order], [axis_label(names[i]) for i in order], fontsize=7)
-    ax.set_xlabel(f"% of rows; and {axis_label(names[tallest])}: {shares[0, tallest]:.0%} real, {shares[1, tallest]:.0%} synthetic")
+    ax.set_xlabel(
+        f"% of rows; and {axis_label(names[tallest])}: {shares[0, tallest]:.0%} real, {shares[1, tallest]:.0%} synthetic"
+    )
 
 # %% ../nbs/66_report.ipynb #c084
 def shares_beyond(
@@ -316,7 +330,9 @@ def plot_pair_heatmap(
     "TVD of every pair of columns, or how many times that of two halves of the real table it is."
     compared = Comparison(real, synthetic, schema)
     matrix = chance_matrix(compared) if normalized else pair_matrix(compared, "tvd")
-    return heatmap(matrix, ax, *(("× chance", "In units of chance", 1) if normalized else ("TVD", "Pairs of columns", 3)))
+    return heatmap(
+        matrix, ax, *(("× chance", "In units of chance", 1) if normalized else ("TVD", "Pairs of columns", 3))
+    )
 
 # %% ../nbs/66_report.ipynb #c092
 def calendar_period(
@@ -394,13 +410,18 @@ Keep it with those who may see the real table.</p></aside>
 
 # %% ../nbs/66_report.ipynb #c105
 INK = "#010203"  # no picture uses it; becomes currentColor
-SVG_STYLE = {"svg.fonttype": "none", "font.size": 9, "axes.titlesize": 9.5, "axes.facecolor": "none", "figure.facecolor": "none"} | {
-    f"{part}color": INK for part in ("text.", "axes.edge", "axes.label", "axes.title", "xtick.", "ytick.")
-}
+SVG_STYLE = {
+    "svg.fonttype": "none",
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+} | {f"{part}color": INK for part in ("text.", "axes.edge", "axes.label", "axes.title", "xtick.", "ytick.")}
 
 
 class Picture(NamedTuple):
     "A picture of a page."
+
     svg: Markup
     caption: str
 
@@ -416,7 +437,9 @@ def svg_picture(
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the reader's browser has the glyphs
         figure = Figure(figsize=size, layout="constrained")
         draw(figure.add_subplot())
-        figure.savefig(out := io.StringIO(), format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        figure.savefig(
+            out := io.StringIO(), format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        )
     svg = out.getvalue()
     spare = r'\sxmlns(:\w+)?="[^"]*"|<metadata>.*?</metadata>|\sid="[A-Za-z.]+(2d)?_\d+"'  # HTML needs none of it
     svg = re.sub(spare, "", svg[svg.index("<svg") :], flags=re.S)
@@ -488,7 +511,10 @@ def error_rows(
     limit: int,  # rows
 ) -> list:  # name, TVD, in units of chance, largest deviation, KS
     "Errors of the worst columns; a column without order has no KS."
-    return [(name, e.tvd, e.normalized, e.deviation, None if np.isnan(e.ks) else e.ks) for name, e in worst_columns(compared).head(limit).iterrows()]
+    return [
+        (name, e.tvd, e.normalized, e.deviation, None if np.isnan(e.ks) else e.ks)
+        for name, e in worst_columns(compared).head(limit).iterrows()
+    ]
 
 # %% ../nbs/66_report.ipynb #rs10
 def statistics_rows(
@@ -549,7 +575,9 @@ def columns_section(
     names = list(compared.schema) if len(compared) <= drawn else worst[:drawn]
     statistics = statistics_rows(metrics, [n for n in compared.schema if n in set(worst[:listed])])
     beyond = compared.columns.tvd[worst[listed]] if len(worst) > listed else None
-    facts = dict(errors=error_rows(compared, listed), statistics=statistics, listed=listed, count=len(compared), beyond=beyond)
+    facts = dict(
+        errors=error_rows(compared, listed), statistics=statistics, listed=listed, count=len(compared), beyond=beyond
+    )
     return Section("columns", "Columns", pictures=column_pictures(compared, names), **facts)
 
 # %% ../nbs/66_report.ipynb #c109
@@ -584,7 +612,12 @@ def pair_maps(
     first = svg_picture(lambda ax: heatmap(tvd, ax, "TVD", "Pairs of columns", 3), (side + 1.4, side), alt, caption)
     alt = "Heat map of the same errors divided by what two random halves of the real table differ by; single columns on the diagonal"
     caption = "1 is as far apart as two random halves of the real table; single columns are on the diagonal."
-    return [first, svg_picture(lambda ax: heatmap(chance, ax, "× chance", "In units of chance", 1), (side + 1.4, side), alt, caption)]
+    return [
+        first,
+        svg_picture(
+            lambda ax: heatmap(chance, ax, "× chance", "In units of chance", 1), (side + 1.4, side), alt, caption
+        ),
+    ]
 
 # %% ../nbs/66_report.ipynb #rr46
 REPORT_TEMPLATES["pairs.html"] = """\
@@ -630,7 +663,9 @@ def time_columns(
 ) -> pd.DataFrame:
     "The time columns as instants."
     names = [name for name in compared.schema if compared.schema[name].is_instant]
-    return pd.DataFrame({name: pd.Series(compared.cells[who][name].numbers).astype("Int64").astype("datetime64[s]") for name in names})
+    return pd.DataFrame(
+        {name: pd.Series(compared.cells[who][name].numbers).astype("Int64").astype("datetime64[s]") for name in names}
+    )
 
 # %% ../nbs/66_report.ipynb #rs17
 REPORT_TEMPLATES["time.html"] = "{% for picture in facts.pictures %}{{ figure(picture) }}{% endfor %}"
@@ -646,7 +681,11 @@ def time_section(
     names = [name for name in real if real[name].notna().any() and synthetic[name].notna().any()][:limit]
     draw = lambda name: lambda ax: plot_shares_over_time(real, synthetic, name, ax)
     alt = "Share of rows over time by {}, real and synthetic"
-    return Section("time", "Over time", pictures=[svg_picture(draw(name), (7.6, 2.5), alt.format(name)) for name in names]) if names else None
+    return (
+        Section("time", "Over time", pictures=[svg_picture(draw(name), (7.6, 2.5), alt.format(name)) for name in names])
+        if names
+        else None
+    )
 
 # %% ../nbs/66_report.ipynb #uh01
 def named_histories(
@@ -684,6 +723,7 @@ def timeline_pictures(
     passed = [np.ptp(h.when[h.unit == unit]) for who, h in named.items() for unit in chosen[who]]
     longest, pictures = np.nanmax([*passed, 1e-9]), []
     for who, histories in named.items():
+
         def draw(ax):
             draw_timelines(ax, histories, column, chosen[who], codes)
             ax.set_xlim(-0.02 * longest, 1.02 * longest)
@@ -700,7 +740,12 @@ def user_rows(
     details: dict,  # `histories` of the figures
 ) -> list:  # (words, real, synthetic)
     "Users, rows, gaps and spans of both tables."
-    words = {"units": "users", "rows_mean": "rows a user, mean", "gap_median": "gap, median", "span_median": "span, median"}
+    words = {
+        "units": "users",
+        "rows_mean": "rows a user, mean",
+        "gap_median": "gap, median",
+        "span_median": "span, median",
+    }
     return [(words[key], details["real"][key], details["synthetic"][key]) for key in words if key in details["real"]]
 
 
@@ -797,8 +842,13 @@ REPORT_TEMPLATES["models.html"] = "{{ figure(facts.picture) }}"
 def models_section(metrics: dict) -> Section:
     "Models trained on synthetic rows against models trained on real ones."
     kinds = {"logistic": "linear", "boosting": "boosted trees"}
-    scores = {name: [metrics[f"{key}_{kind}_auc"] for kind in kinds] for key, name in (("trtr", "real"), ("tstr", "synthetic"))}
-    alt = "Area under the ROC curve on real rows: " + "; ".join(f"trained on {n} rows {', '.join(f'{v:.3f}' for v in s)}" for n, s in scores.items())
+    scores = {
+        name: [metrics[f"{key}_{kind}_auc"] for kind in kinds]
+        for key, name in (("trtr", "real"), ("tstr", "synthetic"))
+    }
+    alt = "Area under the ROC curve on real rows: " + "; ".join(
+        f"trained on {n} rows {', '.join(f'{v:.3f}' for v in s)}" for n, s in scores.items()
+    )
     draw = lambda ax: plot_model_scores(scores, list(kinds.values()), ax)
     return Section("models", "Models trained on it", picture=svg_picture(draw, (6.4, 1.9), alt))
 
@@ -813,8 +863,18 @@ def plot_distances(
     farthest = max(np.quantile(np.concatenate([near, far]), 0.99), 1e-9)
     near, far, edges = near.clip(max=farthest), far.clip(max=farthest), np.linspace(0, farthest, 25)
     ax = open_axes(ax, (7.6, 2.5))
-    ax.hist(far, edges, weights=np.full(len(far), 100 / len(far)), color=REAL_COLOUR, alpha=0.45, label=f"to {reference}")
-    ax.hist(near, edges, weights=np.full(len(near), 100 / len(near)), color=SYNTHETIC_COLOUR, histtype="step", linewidth=1.6, label="to the rows it was made from")
+    ax.hist(
+        far, edges, weights=np.full(len(far), 100 / len(far)), color=REAL_COLOUR, alpha=0.45, label=f"to {reference}"
+    )
+    ax.hist(
+        near,
+        edges,
+        weights=np.full(len(near), 100 / len(near)),
+        color=SYNTHETIC_COLOUR,
+        histtype="step",
+        linewidth=1.6,
+        label="to the rows it was made from",
+    )
     ax.set(xlabel="distance to the closest record", ylabel="% of rows")
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
@@ -838,10 +898,18 @@ def closeness_section(
     auc = metrics.get("mia_auc")
     farthest = max(np.quantile(np.concatenate([near, far]), 0.99), 1e-9)
     medians = [np.median(distances.clip(max=farthest)) for distances in (near, far)]
-    alt = "Distances of rows to the closest record: medians {:.4g} to the rows it was made from, {:.4g} for comparison".format(*medians)
+    alt = "Distances of rows to the closest record: medians {:.4g} to the rows it was made from, {:.4g} for comparison".format(
+        *medians
+    )
     caption = "The two lie on each other when nothing was memorised. This finds plain copying; how much anybody can learn is bounded by the certificate alone."
     picture = svg_picture(lambda ax: plot_distances(near, far, reference, ax), (7.6, 2.5), alt, caption)
-    return Section("closeness", "Closeness to real rows", share=f"{share:.1%}", attacker=None if auc is None else f"{auc:.3f}", picture=picture)
+    return Section(
+        "closeness",
+        "Closeness to real rows",
+        share=f"{share:.1%}",
+        attacker=None if auc is None else f"{auc:.3f}",
+        picture=picture,
+    )
 
 # %% ../nbs/66_report.ipynb #c111
 REPORT_TEMPLATES["privacy.html"] = """\
@@ -872,12 +940,20 @@ def privacy_section(
     exact = lambda value: f"{value:.6g}" if isinstance(value, float) else value if value is None else str(value)
     promise = None
     if {"epsilon", "delta", "unit"} <= set(certificate):
-        promise = f"ε = {exact(certificate['epsilon'])}, δ = {exact(certificate['delta'])}, for one {certificate['unit']}"
-    plain = [(key.replace("_", " "), exact(value)) for key, value in certificate.items() if not isinstance(value, (list, dict))]
+        promise = (
+            f"ε = {exact(certificate['epsilon'])}, δ = {exact(certificate['delta'])}, for one {certificate['unit']}"
+        )
+    plain = [
+        (key.replace("_", " "), exact(value))
+        for key, value in certificate.items()
+        if not isinstance(value, (list, dict))
+    ]
     ledger = certificate.get("ledger") or []
     keys = list(dict.fromkeys(key for line in ledger for key in line))
     rows, header = [[exact(line.get(key)) for key in keys] for line in ledger], [key.replace("_", " ") for key in keys]
-    facts = dict(promise=promise, certificate=plain, header=header, ledger=rows, not_covered=certificate.get("not_covered"))
+    facts = dict(
+        promise=promise, certificate=plain, header=header, ledger=rows, not_covered=certificate.get("not_covered")
+    )
     return Section("privacy", "Privacy: what was spent", **facts)
 
 # %% ../nbs/66_report.ipynb #c114
@@ -928,4 +1004,11 @@ def report(
     order_by: str | None = None,  # column that orders a user's rows
 ) -> Path:
     "Write one self-contained HTML file: the figures in words, pictures, the ledger. Reads the real table."
-    return write_report(Comparison(real, synthetic, schema, holdout, unit=unit, order_by=order_by), path, metrics, certificate, title, question)
+    return write_report(
+        Comparison(real, synthetic, schema, holdout, unit=unit, order_by=order_by),
+        path,
+        metrics,
+        certificate,
+        title,
+        question,
+    )

@@ -33,7 +33,9 @@ def error_limits(
 ) -> tuple:  # false positive and false negative rate, 0 to 1
     "Upper confidence limits of the attacker's errors (Clopper & Pearson 1934)."
     wrong = int((absent > threshold).sum()), int((present <= threshold).sum())
-    return tuple(float(beta.isf(tail, k + 1, n - k)) if k < n else 1.0 for k, n in zip(wrong, (len(absent), len(present))))
+    return tuple(
+        float(beta.isf(tail, k + 1, n - k)) if k < n else 1.0 for k, n in zip(wrong, (len(absent), len(present)))
+    )
 
 # %% ../nbs/85_rows_audit.ipynb #ra06
 def error_bound(
@@ -124,6 +126,7 @@ def attacked_share(
 @dataclass(frozen=True)
 class RowsAudit:
     "How well an attacker who sees synthetic rows tells D from D′."
+
     epsilon: float  # claimed
     delta: float
     lower: float  # ε if the statistic is normal, confidence 95 %; 0 if it is not
@@ -133,12 +136,14 @@ class RowsAudit:
     violations: tuple
 
     def __repr__(self):
-        return "\n".join([
-            f"rows-only audit: claimed ε = {self.epsilon:.4f} at δ = {self.delta:g}; {self.fits:,} fits, observed μ = {self.mu:.3f}",
-            f"  ε ≥ {self.lower:.3f} ({self.lower / self.epsilon:.2f} of it) if the statistic is normal, 95 % confidence",
-            f"  ε ≥ {self.lower_free:.3f} without that assumption, 95 % confidence",
-            *self.violations,
-        ])
+        return "\n".join(
+            [
+                f"rows-only audit: claimed ε = {self.epsilon:.4f} at δ = {self.delta:g}; {self.fits:,} fits, observed μ = {self.mu:.3f}",
+                f"  ε ≥ {self.lower:.3f} ({self.lower / self.epsilon:.2f} of it) if the statistic is normal, 95 % confidence",
+                f"  ε ≥ {self.lower_free:.3f} without that assumption, 95 % confidence",
+                *self.violations,
+            ]
+        )
 
 # %% ../nbs/85_rows_audit.ipynb #ra25
 def judge_rows(
@@ -152,7 +157,9 @@ def judge_rows(
     lower, sure = (gdp_bound(present, absent, delta, tail) for tail in (0.05, ALPHA))
     flaws = [f"rows tell D from D′ better than ε = {epsilon:g} allows: ε ≥ {sure:.3f}"] if sure > epsilon else []
     free = error_bound_limit(present, absent, delta)
-    return RowsAudit(claimed, delta, lower, free, mean_separation(present, absent)[0], len(present) + len(absent), tuple(flaws))
+    return RowsAudit(
+        claimed, delta, lower, free, mean_separation(present, absent)[0], len(present) + len(absent), tuple(flaws)
+    )
 
 # %% ../nbs/85_rows_audit.ipynb #c073
 def audit_rows_only(
@@ -168,7 +175,9 @@ def audit_rows_only(
     frame = pd.DataFrame({"cell": np.repeat(cells, 30)})
     plan, prepare, seen = attack_plan(synth, len(frame)), against_the_data(TabularVAE.set_marginals), ([], [])
     for i in range(fits):
-        seen[i % 2].append(attacked_share(synth, frame[i % 2 :], plan, prepare))  # without the first row, every other time
+        seen[i % 2].append(
+            attacked_share(synth, frame[i % 2 :], plan, prepare)
+        )  # without the first row, every other time
         if progress:
             progress(i + 1, fits)
     return judge_rows(*map(np.array, seen), epsilon, plan.ledger.epsilon, delta)

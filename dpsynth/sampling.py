@@ -34,8 +34,16 @@ from .code_matrix import columns_of
 from .tabular_vae import draw_latents, prior_moments, sample_codes, TabularVAE, VAEConfig
 from .dp_training import one_thread, shrink_map
 from dpsynth.calibration import (
-    add_targets, Calibration, clique_size, fit_latent_prior, measure_marginals, project_to_simplex, release_scales,
-    select_pairs, swap_rows, systematic_resample,
+    add_targets,
+    Calibration,
+    clique_size,
+    fit_latent_prior,
+    measure_marginals,
+    project_to_simplex,
+    release_scales,
+    select_pairs,
+    swap_rows,
+    systematic_resample,
 )
 from .answers import code_values, ReleasedCounts
 from .modelled_answers import CheckedModel, field_scores, model_error, UNKNOWN_ERROR, WeightedRows
@@ -80,6 +88,7 @@ def field_marginal(
 @dataclass
 class FittedModel:
     "The published parts of a fitted model: outputs of paid releases and what follows from them."
+
     encoder: TableEncoder
     order: list  # field of each head
     network: TabularVAE
@@ -190,7 +199,11 @@ def head_masks(
 ) -> list:
     "Shares of the codes that may be drawn, one a field, None for all: what is `allowed`, less what must not be generated."
     fields = model.encoder.fields
-    fit = lambda f: torch.from_numpy(1.0 - np.isin(np.arange(f.cardinality), f.unsampled_codes)).float() if f.unsampled_codes else None
+    fit = lambda f: (
+        torch.from_numpy(1.0 - np.isin(np.arange(f.cardinality), f.unsampled_codes)).float()
+        if f.unsampled_codes
+        else None
+    )
     return [fit(f) if mask is None else mask for f, mask in zip(fields, allowed or [None] * len(fields))]
 
 # %% ../nbs/70_sampling.ipynb #c019a
@@ -198,7 +211,9 @@ def _draw_parts(model: FittedModel, n: int, rng, allowed, targets, at_once: int)
     "n model rows as codes in field order, and their log-weights, drawn in parts of `at_once` rows."
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     z = draw_latents(model.network, n, rng, *model.prior)
-    masks, wanted = (None if of is None else [of[j] for j in model.order] for of in (head_masks(model, allowed), targets))
+    masks, wanted = (
+        None if of is None else [of[j] for j in model.order] for of in (head_masks(model, allowed), targets)
+    )
     codes, log_weight = np.empty((len(model.order), n), np.int32), np.empty(n)
     with one_thread():
         for start in range(0, n, at_once):
@@ -242,7 +257,9 @@ def constraint_mask(
     cells = model.encoder.decode(pool, rng, asked, constrained_columns(schema))
     good = ~contradictions(schema, cells)
     if not good.any():
-        raise InputError("constraints: the model gives no row that keeps them" + (" and the condition" if asked else ""))
+        raise InputError(
+            "constraints: the model gives no row that keeps them" + (" and the condition" if asked else "")
+        )
     return cells, good.astype(float)
 
 # %% ../nbs/70_sampling.ipynb #rp02
@@ -332,8 +349,9 @@ def keep_counts(
 ) -> ReleasedCounts:
     "The first counts as they were released. Rows are the sum of the last table where they are not public."
     last = next(reversed(noisy))
-    return ReleasedCounts(tuple(sizes), rows, dict(noisy), dict(scales), 0.0 if k == 1 else scales[last] * len(noisy[last]) ** 0.5)
-
+    return ReleasedCounts(
+        tuple(sizes), rows, dict(noisy), dict(scales), 0.0 if k == 1 else scales[last] * len(noisy[last]) ** 0.5
+    )
 
 # %% ../nbs/70_sampling.ipynb #ca02
 def calibrate_model(
@@ -413,7 +431,6 @@ def hold_against_counts(model: FittedModel) -> CheckedModel:
     rows = WeightedRows(pool, sizes, before, weights)
     scores = field_scores(rows, ordered)
     return CheckedModel(rows, model.released, scores, model_error(rows, scores, model.released))
-
 
 # %% ../nbs/70_sampling.ipynb #s019a
 def row_order(
@@ -545,7 +562,9 @@ def draw_pieces(
 ):  # yields codes, and cells of constrained columns or None
     "A table, piece by piece, in random order. A table's size decides how it is drawn."
     fields = len(model.encoder.fields)
-    chunk = max(rows_in_chunk(fields), LARGE_TABLE_ROWS) if n > LARGE_TABLE_ROWS and not asked else rows_in_chunk(fields)
+    chunk = (
+        max(rows_in_chunk(fields), LARGE_TABLE_ROWS) if n > LARGE_TABLE_ROWS and not asked else rows_in_chunk(fields)
+    )
     count = -(-n // chunk)
     for i in range(count):
         m = n * (i + 1) // count - n * i // count
@@ -586,7 +605,10 @@ def draw_copies(
         yield take_rows(pool, cells, rng.permutation(chosen))
 
 # %% ../nbs/70_sampling.ipynb #t021b
-IMPUTE_DRAWS, IMPUTE_ROUNDS = 128, 8  # completions of a row, of which one is chosen; rounds, while constraints leave a cell missing
+IMPUTE_DRAWS, IMPUTE_ROUNDS = (
+    128,
+    8,
+)  # completions of a row, of which one is chosen; rounds, while constraints leave a cell missing
 
 
 def completion_masks(

@@ -73,7 +73,10 @@ class ConstraintClauses:
         self.pairs = [pair for c in parts.values() for pair in pairwise(c.get("less_or_equal", ()))]
         conditions = {
             (i, key, name): condition(name, schema[name], mapping_to_range(value), f"constraint {i}")
-            for i, c in parts.items() for key, part in c.items() if isinstance(part, dict) for name, value in part.items()
+            for i, c in parts.items()
+            for key, part in c.items()
+            if isinstance(part, dict)
+            for name, value in part.items()
         }
         self._set_cells(schema, [x for c in conditions.values() for x in c.spans.ravel()])
         met = {key: meets_condition(c, self.cells[key[2]]) for key, c in conditions.items()}

@@ -26,7 +26,12 @@ from fastcore.basics import patch
 
 from .core import InputError
 from dpsynth.columns import (
-    category_label, COLUMN_TYPES, ColumnType, DISCOVER, duration_seconds, to_json_value,
+    category_label,
+    COLUMN_TYPES,
+    ColumnType,
+    DISCOVER,
+    duration_seconds,
+    to_json_value,
 )
 from .files import Dialect
 
@@ -64,7 +69,6 @@ def check_column_keys(
     for key, what in COLUMN_TYPES[kind].needs.items():
         if key not in spec:
             raise InputError(f"needs {key!r}: {what}")
-
 
 # %% ../nbs/08_schema.ipynb #c021
 def column_from_dict(name: str, spec) -> ColumnType:
@@ -305,7 +309,6 @@ def check_comparable(names, columns: dict) -> None:
     if len(kinds) > 1 or "" in kinds:
         raise InputError("less_or_equal: takes numbers, or dates, or durations, or ordered categories of one list")
 
-
 # %% ../nbs/08_schema.ipynb #t025c
 def _json_value(value):
     "A range as it stands in a file; everything else as it is."
@@ -334,15 +337,26 @@ def plain_gap(gap) -> str | float:
     number = isinstance(gap, (int, float)) and not isinstance(gap, bool)
     length = gap if number else duration_seconds(str(gap))
     if not 0 < length < math.inf or not number and length % 1:
-        raise InputError("min_gap: give whole seconds above 0 such as PT5M or 0:05:00, or for an order of numbers a number above 0")
+        raise InputError(
+            "min_gap: give whole seconds above 0 such as PT5M or 0:05:00, or for an order of numbers a number above 0"
+        )
     return gap if number else str(gap)
 
 # %% ../nbs/08_schema.ipynb #or02g
 def rule_values(key: str, values) -> list:
     "The values that a rule names; at least two, in their order, for `before`."
     values = list(values) if isinstance(values, (list, tuple)) else [values]
-    if not all(isinstance(v, (str, bool, int)) for v in values) or len({*map(str, values)}) < max(len(values), 1 + (key == "before")):
-        raise InputError(f"{key}: give " + ("two values or more, each once, in their order" if key == "before" else "a value, or a list of different values"))
+    if not all(isinstance(v, (str, bool, int)) for v in values) or len({*map(str, values)}) < max(
+        len(values), 1 + (key == "before")
+    ):
+        raise InputError(
+            f"{key}: give "
+            + (
+                "two values or more, each once, in their order"
+                if key == "before"
+                else "a value, or a list of different values"
+            )
+        )
     return values
 
 # %% ../nbs/08_schema.ipynb #or04
@@ -355,7 +369,10 @@ def plain_order_rule(spec, columns: dict) -> dict:
         return {key: plain_gap(part)}
     names = list(part) if isinstance(part, dict) else [part] if key == "non_decreasing" else []
     if len(names) != 1 or not isinstance(names[0], str) or isinstance(part, dict) == (key == "non_decreasing"):
-        raise InputError(f"{key}: give " + ("a column" if key == "non_decreasing" else "one column with its values, such as {event: [a, b]}"))
+        raise InputError(
+            f"{key}: give "
+            + ("a column" if key == "non_decreasing" else "one column with its values, such as {event: [a, b]}")
+        )
     _check_modelled(names, columns)
     if columns[names[0]].per == "unit":
         raise InputError(f"column {names[0]!r} is the same in all rows of a unit")
@@ -368,7 +385,10 @@ def plain_rules(
     key: str = "constraints",  # or 'order_rules'
 ) -> tuple:
     "Constraints or order rules in the form that a file has; each refusal names the rule by its place."
-    word, plain_rule = {"constraints": ("constraint", plain_constraint), "order_rules": ("order rule", plain_order_rule)}[key]
+    word, plain_rule = {
+        "constraints": ("constraint", plain_constraint),
+        "order_rules": ("order rule", plain_order_rule),
+    }[key]
     if not isinstance(specs, (list, tuple)):
         raise InputError(f"{key}: give a list")
     plain = []
@@ -414,7 +434,11 @@ def schema_html(schema) -> str:
     lines = [describe_column(*item) | source.get(item[0], {}) for item in schema.items()]
     table = pd.DataFrame(lines).fillna("").to_html(index=False, border=0)
     left = re.sub("<(t[dh])>", r'<\1 style="text-align:left;white-space:normal">', table)
-    return left + _rules_html(schema.constraints, "No row breaks:") + _rules_html(schema.order_rules, "No unit's rows break:")
+    return (
+        left
+        + _rules_html(schema.constraints, "No row breaks:")
+        + _rules_html(schema.order_rules, "No unit's rows break:")
+    )
 
 # %% ../nbs/08_schema.ipynb #sd39
 def check_columns(columns) -> None:
@@ -495,7 +519,11 @@ def to_dict(self: Schema) -> dict:
     "Plain JSON types; `from_dict` is the inverse. Parts that are empty are left out."
     columns, constraints = {n: c.to_dict() for n, c in self.items()}, [dict(c) for c in self.constraints]
     parts = {"file": self.file.to_dict(), "columns": columns}
-    parts |= {"constraints": constraints, "order_rules": [dict(r) for r in self.order_rules], "from_data": list(self.from_data)}
+    parts |= {
+        "constraints": constraints,
+        "order_rules": [dict(r) for r in self.order_rules],
+        "from_data": list(self.from_data),
+    }
     return {key: part for key, part in parts.items() if part}
 
 # %% ../nbs/08_schema.ipynb #sd65

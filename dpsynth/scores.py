@@ -27,11 +27,31 @@ from .core import InputError
 from .columns import special_texts_of
 from .schema import Schema
 from dpsynth.user_histories import (
-    code_shares, concentration, constancy, distinct_codes, frequent_codes, gaps, Histories, order_histories,
-    per_unit_columns, previous_codes, sequence_shares, spans, take_units, transition_shares, unit_weights,
+    code_shares,
+    concentration,
+    constancy,
+    distinct_codes,
+    frequent_codes,
+    gaps,
+    Histories,
+    order_histories,
+    per_unit_columns,
+    previous_codes,
+    sequence_shares,
+    spans,
+    take_units,
+    transition_shares,
+    unit_weights,
 )
 from dpsynth.evaluation import (
-    Comparison, json_value, ks_distance, Metric, metric, METRICS, once_per_comparison, PLACES,
+    Comparison,
+    json_value,
+    ks_distance,
+    Metric,
+    metric,
+    METRICS,
+    once_per_comparison,
+    PLACES,
 )
 from .pairs import column_details, cramers_v, lost_relations, MENTIONED_SHARE, relations_kept
 from .models import classifier_auc, draw_rows, target_models

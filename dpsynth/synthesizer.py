@@ -52,23 +52,61 @@ from .order_rules import check_order_rules
 from .dp_training import DPTrainer, find_device
 from .calibration import measure_rows_per_unit, release_scales
 from dpsynth.plan import (
-    discovery_advice, discovery_needs, duration_words, make_plan, Plan, planned_releases, released_cliques,
+    discovery_advice,
+    discovery_needs,
+    duration_words,
+    make_plan,
+    Plan,
+    planned_releases,
+    released_cliques,
 )
 from dpsynth.history_fit import (
-    columns_without_missing, draw_user_frames, draw_user_tables, learn_histories, make_history_plan, planned_history_releases,
+    columns_without_missing,
+    draw_user_frames,
+    draw_user_tables,
+    learn_histories,
+    make_history_plan,
+    planned_history_releases,
 )
 from .questions import ask, parse_conditions
 from .quality import compared_sets, describe_distances, distance_noise, release_distances, rows_drawn, TABLES
 from dpsynth.sampling import (
-    calibrate_model, check_copies, draw_copies, draw_pieces, draw_user_ids, field_marginal, first_counts, FittedModel, frame_kind, FRAME_KINDS,
-    IMPUTE_DRAWS, impute_with_retries, repair_rows, rows_at_once, to_kind, train_network,
+    calibrate_model,
+    check_copies,
+    draw_copies,
+    draw_pieces,
+    draw_user_ids,
+    field_marginal,
+    first_counts,
+    FittedModel,
+    frame_kind,
+    FRAME_KINDS,
+    IMPUTE_DRAWS,
+    impute_with_retries,
+    repair_rows,
+    rows_at_once,
+    to_kind,
+    train_network,
 )
 from dpsynth.certificate import (
-    ACCOUNTANT, ADJACENCY, Certificate, CertificateError, check_types, CROSS_CHECK, describe_columns, not_covered_lines,
+    ACCOUNTANT,
+    ADJACENCY,
+    Certificate,
+    CertificateError,
+    check_types,
+    CROSS_CHECK,
+    describe_columns,
+    not_covered_lines,
     unit_words,
 )
 from dpsynth.model_file import (
-    DAMAGE_ERRORS, model_tensors, pack_members, read_members, strict_json, unpack_histories_model, unpack_model,
+    DAMAGE_ERRORS,
+    model_tensors,
+    pack_members,
+    read_members,
+    strict_json,
+    unpack_histories_model,
+    unpack_model,
 )
 from .checkpoint import Checkpoint
 
@@ -94,7 +132,9 @@ class Estimator:
     def __repr__(self):
         "The call that makes it, less the options at their defaults."
         defaults = {name: p.default for name, p in inspect.signature(type(self).__init__).parameters.items()}
-        changed = [f"{name}={value!r}" for name, value in self.get_params().items() if repr(value) != repr(defaults[name])]
+        changed = [
+            f"{name}={value!r}" for name, value in self.get_params().items() if repr(value) != repr(defaults[name])
+        ]
         return f"{type(self).__name__}({', '.join(changed)})"
 
     def __sklearn_tags__(self):
@@ -124,15 +164,30 @@ class DPVAESynthesizer(Estimator):
         two_tables: bool = False,  # whether units have a table of their own, which `fit` gets as `units`
     ):
         self.schema, self.epsilon, self.delta, self.unit = schema, epsilon, delta, unit
-        self.max_rows_per_unit, self.order_by, self.workload, self.target = max_rows_per_unit, order_by, workload, target
-        self.seed, self.verbose, self.accept_draft, self.insecure_test_rng = seed, verbose, accept_draft, insecure_test_rng
+        self.max_rows_per_unit, self.order_by, self.workload, self.target = (
+            max_rows_per_unit,
+            order_by,
+            workload,
+            target,
+        )
+        self.seed, self.verbose, self.accept_draft, self.insecure_test_rng = (
+            seed,
+            verbose,
+            accept_draft,
+            insecure_test_rng,
+        )
         self.two_tables = two_tables
 
     @property
     def learns_histories(self) -> bool:
         "Whether rows of a unit are learned as a history: there is an order, a table of units, or a column of the unit."
         several = self.unit is not None and self.max_rows_per_unit > 1
-        return self.order_by is not None or self.two_tables or several and any(c.per == "unit" for c in self.schema.modelled.values())
+        return (
+            self.order_by is not None
+            or self.two_tables
+            or several
+            and any(c.per == "unit" for c in self.schema.modelled.values())
+        )
 
     @property
     def groups_rows(self) -> bool:
@@ -246,8 +301,12 @@ def plan(
     "What `fit` will spend on a table of so many units. Reads no data."
     budget = self.check()
     if self.learns_histories:
-        return make_history_plan(self.schema, n_units, budget, self.order_by, self.max_rows_per_unit, 1 - self.two_tables)
-    return make_plan(self.schema, n_units, budget, self.max_rows_per_unit, self.workload, bool(self.target), self.groups_rows)
+        return make_history_plan(
+            self.schema, n_units, budget, self.order_by, self.max_rows_per_unit, 1 - self.two_tables
+        )
+    return make_plan(
+        self.schema, n_units, budget, self.max_rows_per_unit, self.workload, bool(self.target), self.groups_rows
+    )
 
 # %% ../nbs/74_synthesizer.ipynb #sy16
 def name_table(
@@ -296,7 +355,11 @@ def read_bounded(
     "At most k rows of each unit, and the unit of each. Spends nothing."
     schema, unit, k = synth.schema, synth.unit, synth.max_rows_per_unit
     if synth.learns_histories:
-        joined = JoinedTables(read_table(data, schema, unit=unit)) if units is None else read_two_tables(data, units, schema, unit)
+        joined = (
+            JoinedTables(read_table(data, schema, unit=unit))
+            if units is None
+            else read_two_tables(data, units, schema, unit)
+        )
         bounded = bound_histories(joined.frame, schema, unit, synth.order_by, k, rng, joined.there)
         return bounded, bounded.unit_index
     if not is_large(data):
@@ -399,7 +462,12 @@ def measure_quality(
     post: np.random.Generator,  # of post-processing
 ) -> tuple:  # dicts, each a `MeasuredDistance`; empty where the release was lost in a crash
     "How far tables drawn from a finished model are from the real one. Charged first; only the certificate gets it."
-    counts, sizes, sets, k = model.released, model.encoder.cardinalities, compared_sets(model.encoder.fields), plan.rows_per_unit
+    counts, sizes, sets, k = (
+        model.released,
+        model.encoder.cardinalities,
+        compared_sets(model.encoder.fields),
+        plan.rows_per_unit,
+    )
     draw = lambda: np.concatenate([piece for piece, _ in draw_pieces(model, rows_drawn(counts.rows), post, {})])
     tables = [draw() for _ in range(TABLES)]
 
@@ -425,13 +493,19 @@ def learn_table(
     "The model of a table: counts, training, calibration, and its quality, each charged before it is made."
     k = plan.rows_per_unit
     release = lambda name, make: ledger.release(plan.releases[name], make)
-    per_unit = release("rows per unit", lambda spend: measure_rows_per_unit(unit_index, k, spend, rng)) if synth.groups_rows else None
+    per_unit = (
+        release("rows per unit", lambda spend: measure_rows_per_unit(unit_index, k, spend, rng))
+        if synth.groups_rows
+        else None
+    )
     codes = code_matrix(encoder, table)
     noisy, scales = first_counts(codes, encoder, synth.workload, release, rng, k)
     rows = plan.units if k == 1 else max(1, int(next(reversed(noisy.values())).sum()))
     with TrainingProgress(plan, ledger, progress, synth.verbose) as tick:
         seed = int(seeded_generator(synth.seed, FOR_WEIGHTS).integers(2**31))
-        model = train_network(codes, unit_index, encoder, noisy, plan, synth.target, seed, ledger, rng, rows, tick, trainer)
+        model = train_network(
+            codes, unit_index, encoder, noisy, plan, synth.target, seed, ledger, rng, rows, tick, trainer
+        )
     model.rows_per_unit = per_unit
     last = seeded_generator(synth.seed, FOR_CALIBRATION)
     calibrate_model(model, codes, noisy, scales, plan, synth.target, release, rng, rows, last)
@@ -569,7 +643,9 @@ def fit(
     unit = self.unit, self.max_rows_per_unit, plan.units
     certificate = Certificate.of(ledger, model.encoder, *unit, name, rng, asked.two_tables, place, quality)
     # one call of C, which no signal divides: all of a fit, or nothing of it
-    learned = dict(released_=model, plan_=plan, ledger_=ledger, kind_=frame_kind(data), labels_=labels, certificate=certificate)
+    learned = dict(
+        released_=model, plan_=plan, ledger_=ledger, kind_=frame_kind(data), labels_=labels, certificate=certificate
+    )
     vars(self).update(learned, two_tables=asked.two_tables)
     return self
 
@@ -692,7 +768,9 @@ class UserPieces:
     def next_count(self) -> int:
         "How many users to draw next."
         left = self.users - self.made if self.users else math.ceil((self.n - self.rows) / self.model.mean_rows) + 10
-        return int(np.clip(left * self.drawn / self.met, 5_000, 20_000) if self.conditions else np.clip(left, 100, 200_000))
+        return int(
+            np.clip(left * self.drawn / self.met, 5_000, 20_000) if self.conditions else np.clip(left, 100, 200_000)
+        )
 
 # %% ../nbs/74_synthesizer.ipynb #hu03
 @patch
@@ -714,7 +792,10 @@ def select(
 ) -> tuple:  # the rows that are taken, and the number of each one's user, from 0
     "Rows that meet the conditions, as many as are wanting. Counts the users that had one."
     keep = self.kept(frame)
-    self.met, self.drawn = self.met + len(np.unique(owner[keep])), self.drawn + int(np.ptp(owner) + 1 if len(owner) else 0)
+    self.met, self.drawn = (
+        self.met + len(np.unique(owner[keep])),
+        self.drawn + int(np.ptp(owner) + 1 if len(owner) else 0),
+    )
     frame, owner = frame[keep].reset_index(drop=True), pd.factorize(owner[keep])[0]
     if self.users is None:
         wanting = self.n - self.rows
@@ -737,7 +818,9 @@ def dressed(
     out = modelled_part(self.model.encoder).apply_dtypes(frame, self.rng)
     for name in self.ids.columns:
         if name == self.unit:
-            cells = (self.ids.take(name, int(owner[-1]) + 1) if users is None else users).iloc[owner].reset_index(drop=True)
+            cells = (
+                (self.ids.take(name, int(owner[-1]) + 1) if users is None else users).iloc[owner].reset_index(drop=True)
+            )
         else:
             cells = self.ids.take(name, len(frame))
         out[name] = apply_dtype(cells, self.schema[name]).to_numpy()
@@ -880,7 +963,9 @@ def sample(
             raise InputError("copies: they are whole tables of n rows, without where and n_units")
         return [self.in_kind(frame, kind) for frame in self.sample_copies(n, copies, seed, ids)]
     pieces, parts = self.sample_chunks(n, where, seed, ids, n_units), []
-    with tqdm(total=n, desc="sampling", unit="row", disable=not self.verbose or (n or 4 * n_units) < 500_000, leave=False) as bar:
+    with tqdm(
+        total=n, desc="sampling", unit="row", disable=not self.verbose or (n or 4 * n_units) < 500_000, leave=False
+    ) as bar:
         for piece in pieces:
             parts.append(piece)
             bar.update(len(piece))
@@ -1064,9 +1149,15 @@ def check_declared(
     "Refuse a certificate that says something else than the options, the schema and the model."
     marked = tuple(map(printable_line, getattr(synth.schema, "from_data", ())))
     own = {
-        "epsilon": float(synth.epsilon), "delta": float(synth.delta), "unit": unit_words(synth.unit, synth.two_tables),
-        "max_rows_per_unit": synth.max_rows_per_unit, "adjacency": ADJACENCY, "accountant": ACCOUNTANT,
-        "cross_check": CROSS_CHECK, "from_data": marked, "not_covered": not_covered_lines(marked, c.budget is not None),
+        "epsilon": float(synth.epsilon),
+        "delta": float(synth.delta),
+        "unit": unit_words(synth.unit, synth.two_tables),
+        "max_rows_per_unit": synth.max_rows_per_unit,
+        "adjacency": ADJACENCY,
+        "accountant": ACCOUNTANT,
+        "cross_check": CROSS_CHECK,
+        "from_data": marked,
+        "not_covered": not_covered_lines(marked, c.budget is not None),
         "columns": tuple(describe_columns(model.encoder)),
     }
     if wrong := [name for name, value in own.items() if getattr(c, name) != value]:
@@ -1086,7 +1177,11 @@ def check_ledger_lines(
         if s.name == "DP-SGD":
             fits = s.sampling_rate * c.units > 1 - 1e-9  # one unit a step at least
         else:
-            fits = s.name in planned and (s.sampling_rate, s.steps) == (1, 1) and math.isclose(s.delta, planned[s.name].delta)
+            fits = (
+                s.name in planned
+                and (s.sampling_rate, s.steps) == (1, 1)
+                and math.isclose(s.delta, planned[s.name].delta)
+            )
         if not fits:
             raise CertificateError(f"the line {printable_line(s.name, 40)!r} of its ledger is none of this fit")
     chosen = [f"pair selection {name[-1]}" for name in names if name.startswith("pair marginals")]
@@ -1109,7 +1204,9 @@ def check_pair_tables(
     chosen = {n for n in names if n.startswith("pair marginals")}
     if any(n.replace("marginals", "selection") not in planned for n in chosen):
         return  # all pairs were counted
-    paid = [clique for clique in tables if "target pairs" in names and synth.target in {fields[j].column for j in clique}]
+    paid = [
+        clique for clique in tables if "target pairs" in names and synth.target in {fields[j].column for j in clique}
+    ]
     if len(tables) - len(paid) > pairs * len(chosen):
         raise CertificateError("it holds more tables of pairs than its ledger paid for")
 
@@ -1132,7 +1229,6 @@ def check_counts(
     if not all(math.isclose(line["noise"], sd, rel_tol=1e-6) for line, sd in zip(c.quality, noise)):
         raise CertificateError("the noise of its distances is not that of its ledger")
 
-
 # %% ../nbs/74_synthesizer.ipynb #sy70
 def check_certificate(
     synth: DPVAESynthesizer,
@@ -1154,8 +1250,20 @@ def check_certificate(
 
 # %% ../nbs/74_synthesizer.ipynb #c028k
 NUMBERS, WORDS = (int, float), (str, type(None))
-SAVED_OPTIONS = {"epsilon": NUMBERS, "delta": NUMBERS, "unit": WORDS, "max_rows_per_unit": int, "target": WORDS, "order_by": WORDS}
-SAVED_OPTIONS |= {"seed": (int, type(None)), "workload": list, "accept_draft": bool, "two_tables": bool}  # option → types
+SAVED_OPTIONS = {
+    "epsilon": NUMBERS,
+    "delta": NUMBERS,
+    "unit": WORDS,
+    "max_rows_per_unit": int,
+    "target": WORDS,
+    "order_by": WORDS,
+}
+SAVED_OPTIONS |= {
+    "seed": (int, type(None)),
+    "workload": list,
+    "accept_draft": bool,
+    "two_tables": bool,
+}  # option → types
 
 
 @patch
@@ -1186,7 +1294,9 @@ def read_body(
 ) -> dict:
     "The JSON of a model file, its outermost keys and types checked."
     body = strict_json(content)
-    check_types(body, dict.fromkeys(("params", "encoder", "network", "certificate"), dict) | {"table": str, "labels": list})
+    check_types(
+        body, dict.fromkeys(("params", "encoder", "network", "certificate"), dict) | {"table": str, "labels": list}
+    )
     check_types(body["params"], SAVED_OPTIONS)
     if not all(isinstance(c, list) and all(isinstance(n, str) for n in c) for c in body["params"]["workload"]):
         raise InputError("workload: lists of columns")

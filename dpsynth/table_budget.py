@@ -34,6 +34,7 @@ def tally(
 @dataclass(frozen=True)
 class Charge:
     "What one fit, or one exploration, takes of a table's budget."
+
     key: str  # random name of the fit
     place: int  # 1 for the first that was charged
     when: str  # it began: ISO 8601, in UTC
@@ -168,7 +169,9 @@ def check_room(
     "Refuse expenses about other units, at a larger δ, or that would bring the total above the budget."
     name, of = self.path.name, lambda unit: "one row" if unit is None else f"one user by {printable_line(unit, 40)!r}"
     if other := [c.unit for c in self.charges.values() if c.unit != unit]:
-        raise InputError(f"unit: {name} protects {of(other[0])}, and {what} would protect {of(unit)}: that does not add up")
+        raise InputError(
+            f"unit: {name} protects {of(other[0])}, and {what} would protect {of(unit)}: that does not add up"
+        )
     if delta > self.total.delta:
         raise InputError(f"delta: {delta:g} is above the {self.total.delta:g} of {name}")
     total, limit = self.total_with(spends, key), self.total.epsilon
@@ -200,7 +203,9 @@ def known_charge(
     "What the budget knows of a fit; refused if one of the two files is older than the other."
     known, name = table.charges.get(own.nonce) if own else None, table.path.name
     if own and own.expenses and known is None:
-        raise InputError(f"{name} knows nothing of {own.path.name}: it is another budget or an old copy, and what was spent cannot be told")
+        raise InputError(
+            f"{name} knows nothing of {own.path.name}: it is another budget or an old copy, and what was spent cannot be told"
+        )
     if known and known.fit_line not in own.checksums:
         raise InputError(f"{own.path.name} is an old copy: {name} has seen this fit go on")
     below = own.since(known.fit_line) if known else []
@@ -232,7 +237,9 @@ class Reservation:
     def _enter(self, journal, spends, state="open"):
         "A line of this charge, with the place where the fit's own ledger stands."
         self.fit_line = self.ledger.journal.checksums[-1] if self.ledger.journal else ""
-        self.table.enter(journal, self.key, spends, self.ledger.budget.delta, state=state, fit_line=self.fit_line, **self.said)
+        self.table.enter(
+            journal, self.key, spends, self.ledger.budget.delta, state=state, fit_line=self.fit_line, **self.said
+        )
         self.reserved = tally(spends)
 
 # %% ../nbs/15_table_budget.ipynb #tb29
@@ -364,7 +371,9 @@ def plot_budget(
     ax.plot(places, sums, "o--", color="#7d8a99", markersize=3, linewidth=1, label="if added up")
     ax.axhline(table.total.epsilon, color="firebrick", linewidth=1)
     ax.set(xlabel="charge", ylabel="ε", xticks=places[:: max(1, len(places) // 12)])
-    ax.set_title(f"ε = {table.epsilon:.2f} of {table.total.epsilon:g} at δ = {table.total.delta:g}", loc="left", fontsize=10)
+    ax.set_title(
+        f"ε = {table.epsilon:.2f} of {table.total.epsilon:g} at δ = {table.total.delta:g}", loc="left", fontsize=10
+    )
     ax.legend(frameon=False, fontsize=8)
     return ax
 
@@ -381,10 +390,14 @@ def check_copy(
     same = min(len(self.checksums), len(other.checksums))
     if self.checksums[:same] != other.checksums[:same]:
         line = next(i for i, (a, b) in enumerate(zip(self.checksums, other.checksums), 1) if a != b)
-        raise InputError(f"{names[0]} and {names[1]} are copies that went different ways from line {line} on: both were spent from")
+        raise InputError(
+            f"{names[0]} and {names[1]} are copies that went different ways from line {line} on: both were spent from"
+        )
     if self.checksums != other.checksums:
         older = names[len(other.checksums) == same]
-        raise InputError(f"{older} is an old copy: {abs(len(self.checksums) - len(other.checksums))} lines are missing at its end")
+        raise InputError(
+            f"{older} is an old copy: {abs(len(self.checksums) - len(other.checksums))} lines are missing at its end"
+        )
 
 # %% ../nbs/15_table_budget.ipynb #tb54
 @patch

@@ -24,8 +24,16 @@ from .evaluation import Comparison, json_value, match_column_names, total_variat
 from .pairs import pair_errors, pair_matrix
 from .scores import figures_of, shown_figures
 from dpsynth.report import (
-    column_pictures, heatmap, histogram_edges, histogram_outlines, open_axes, Picture, REPORT_TEMPLATES, svg_picture,
-    worst_columns, write_report,
+    column_pictures,
+    heatmap,
+    histogram_edges,
+    histogram_outlines,
+    open_axes,
+    Picture,
+    REPORT_TEMPLATES,
+    svg_picture,
+    worst_columns,
+    write_report,
 )
 from .pages import Section
 
@@ -111,7 +119,9 @@ def compare_tables(
     pairs, mean = pair_errors(both).tvd, lambda of: float(np.mean(of)) if len(of) else np.nan
     within = [tvd for (a, b), tvd in pairs.items() if a in other and b in other]
     across = [tvd for (a, b), tvd in pairs.items() if (a in other) != (b in other)]
-    counts = np.stack([np.bincount(np.minimum(count_rows(t, unit), MOST_ROWS), minlength=MOST_ROWS + 1) for t in (first, second)])
+    counts = np.stack(
+        [np.bincount(np.minimum(count_rows(t, unit), MOST_ROWS), minlength=MOST_ROWS + 1) for t in (first, second)]
+    )
     units = Comparison(first.units, second.units, own) if own else None
     found = {"integrity": key_integrity(second, unit)}
     found |= {"units_tvd": mean(units.columns.tvd), "units_pair_tvd": mean(pair_errors(units).tvd)} if own else {}
@@ -138,7 +148,9 @@ def open_pairs(
 ) -> tuple:  # two TwoTables
     "Both pairs. Raises InputError where a table lacks a column, or where real keys do not match."
     if unit not in schema or schema[unit].type != "id":
-        raise InputError(f"unit {unit!r}: the schema has it as an id (type: id, with a pattern), which both tables have")
+        raise InputError(
+            f"unit {unit!r}: the schema has it as an id (type: id, with a pattern), which both tables have"
+        )
     pairs = load_tables(real, schema, unit, "real"), load_tables(synthetic, schema, unit, "synthetic")
     check_keys(pairs[0].units[unit], pairs[0].rows[unit], unit)
     return pairs
@@ -165,10 +177,15 @@ def pair_figures(
 ) -> dict:  # fit for JSON: tables (synthetic and two halves of the real units), units
     "What ties two tables together, and all figures of the table of units."
     pairs = {"synthetic": (real, synthetic), "two_halves": half_tables(real, unit, seed)}
-    found = {who: {n: json_value(v) for n, v in compare_tables(*pair, schema, unit).items()} for who, pair in pairs.items()}
+    found = {
+        who: {n: json_value(v) for n, v in compare_tables(*pair, schema, unit).items()} for who, pair in pairs.items()
+    }
     if not (own := split_schema(schema, unit)[0].modelled):
         return {"tables": found}
-    return {"tables": found, "units": figures_of(Comparison(real.units, synthetic.units, own, seed=seed, progress=progress))}
+    return {
+        "tables": found,
+        "units": figures_of(Comparison(real.units, synthetic.units, own, seed=seed, progress=progress)),
+    }
 
 
 def evaluate_tables(
@@ -202,7 +219,10 @@ def size_rows(
 ) -> list:  # words, real, synthetic
     "How many units and rows both pairs have."
     counts = [count_rows(t, unit) for t in (real, synthetic)]
-    sizes = [(len(n), int((n == 0).sum()), len(t.rows), float(n.mean()), int(n.max())) for n, t in zip(counts, (real, synthetic))]
+    sizes = [
+        (len(n), int((n == 0).sum()), len(t.rows), float(n.mean()), int(n.max()))
+        for n, t in zip(counts, (real, synthetic))
+    ]
     words = "units", "units without rows", "rows", "rows of a unit, mean", "rows of a unit, most"
     return [*zip(words, *sizes)]
 
@@ -244,9 +264,18 @@ def cross_maps(compared: Comparison, schema: Schema) -> list:  # of `Picture`; e
     if tvd.empty:
         return []
     size, worst = (4.4 + 0.36 * tvd.shape[1], 1.9 + 0.3 * tvd.shape[0]), " with ".join(map(str, tvd.stack().idxmax()))
-    alts = f"Heat map of the error of each column of the unit with each column of its rows; the worst is {worst}", "The same map in units of chance"
-    captions = "Down: columns of the unit. Across: columns of its rows.", "1 is as far apart as two random halves of the real rows."
-    draws = lambda ax: heatmap(tvd, ax, "TVD", "Unit by row", 3), lambda ax: heatmap(chance, ax, "× chance", "In units of chance", 1)
+    alts = (
+        f"Heat map of the error of each column of the unit with each column of its rows; the worst is {worst}",
+        "The same map in units of chance",
+    )
+    captions = (
+        "Down: columns of the unit. Across: columns of its rows.",
+        "1 is as far apart as two random halves of the real rows.",
+    )
+    draws = (
+        lambda ax: heatmap(tvd, ax, "TVD", "Unit by row", 3),
+        lambda ax: heatmap(chance, ax, "× chance", "In units of chance", 1),
+    )
     return [svg_picture(draw, size, alt, caption) for draw, alt, caption in zip(draws, alts, captions)]
 
 # %% ../nbs/67_table_scores.ipynb #et40
@@ -278,11 +307,15 @@ def tables_section(
     unit, figures, pictures = compared.unit, [], []
     if own := split_schema(schema, unit)[0].modelled:
         units = Comparison(real.units, synthetic.units, own, seed=compared.seed)
-        figures = [(m.title, value, m.best or None, m.meaning) for _, value, m in shown_figures(metrics["units"], "report")]
+        figures = [
+            (m.title, value, m.best or None, m.meaning) for _, value, m in shown_figures(metrics["units"], "report")
+        ]
         pictures = column_pictures(units, [*worst_columns(units).index[:MAPPED]], "units")
     alt = "Share of units by their number of rows, real and synthetic"
     counts = svg_picture(lambda ax: plot_row_counts(real, synthetic, unit, ax), (7.6, 2.5), alt)
-    facts = dict(ties=tie_rows(metrics["tables"]), sizes=size_rows(real, synthetic, unit), figures=figures, units=pictures)
+    facts = dict(
+        ties=tie_rows(metrics["tables"]), sizes=size_rows(real, synthetic, unit), figures=figures, units=pictures
+    )
     return Section("tables", "Two tables", unit=unit, counts=counts, maps=cross_maps(compared, schema), **facts)
 
 # %% ../nbs/67_table_scores.ipynb #et43
@@ -310,4 +343,6 @@ def report_tables(
     "Write one self-contained HTML file: the report of rows joined with their units, and what ties the tables. Reads the real ones."
     pairs = open_pairs(real, synthetic, schema, unit)
     compared, metrics = joined_comparison(*pairs, schema, unit, order_by=order_by), merge_figures(judged)
-    return write_report(compared, path, metrics, certificate, title, further=(tables_section(*pairs, schema, compared, metrics),))
+    return write_report(
+        compared, path, metrics, certificate, title, further=(tables_section(*pairs, schema, compared, metrics),)
+    )

@@ -58,7 +58,9 @@ class MixturePrior(nn.Module):
         self.log_scales = nn.Parameter(torch.zeros(components, latent))
         self.log_weights = nn.Parameter(torch.zeros(components))
 
-    def _standardised(self, z):  # (B, L) → u (L, K, B): rows lie side by side; its square; weighted log-densities (K, B)
+    def _standardised(
+        self, z
+    ):  # (B, L) → u (L, K, B): rows lie side by side; its square; weighted log-densities (K, B)
         means, log_scales, log_weights = self.components()
         u = (z.T.contiguous()[:, None] - means.T[:, :, None]) * (-log_scales).exp().T[:, :, None]
         squares = u.square()
@@ -120,6 +122,7 @@ def draw(self: MixturePrior, n: int, rng: np.random.Generator) -> np.ndarray:  #
 @dataclass(frozen=True)
 class VAEConfig:
     "Shape of the model: public values only."
+
     cardinalities: tuple  # codes of each field, in the order of the heads
     latent: int = 8
     hidden: int = 128

@@ -127,9 +127,7 @@ def _show_version(wanted: bool):
         raise typer.Exit()
 
 
-app = typer.Typer(
-    cls=CommandGroup, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
-)
+app = typer.Typer(cls=CommandGroup, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 
 @app.callback()
@@ -292,9 +290,7 @@ def progress_bar():  # tell(words, done=0, total=None)
     )
     with Progress(*parts, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
-        yield lambda words, done=0, total=None: bar.update(
-            task, description=words, completed=done, total=total
-        )
+        yield lambda words, done=0, total=None: bar.update(task, description=words, completed=done, total=total)
 
 # %% ../nbs/90_terminal.ipynb #c024
 def cli_command(name: str, example: str, group: typer.Typer = app):
@@ -343,10 +339,18 @@ ModelArgument = input_type("MODEL", "A model file that fit wrote.")
 SchemaOption = option_type(Path, "--schema", metavar="FILE", help="What is public about the table: .yaml or .json.")
 EpsilonOption = option_type(float, "--epsilon", metavar="E", help="The privacy budget ε, above 0, at most 100.")
 DeltaOption = option_type(float, "--delta", metavar="D", help="δ, below 1 / number of units. Default: 1e-6.")
-BudgetOption = option_type(Path | None, "--budget", metavar="FILE", help="Charge a budget that all uses of the table share.")
-UnitOption = option_type(str | None, "--unit", metavar="COLUMN", help="Protect all rows of one user. Without it: each row.")
+BudgetOption = option_type(
+    Path | None, "--budget", metavar="FILE", help="Charge a budget that all uses of the table share."
+)
+UnitOption = option_type(
+    str | None, "--unit", metavar="COLUMN", help="Protect all rows of one user. Without it: each row."
+)
 UnitRowsOption = option_type(int, "--max-rows-per-unit", metavar="K", help="Rows kept of each unit. Default: 1.")
-OrderByOption = option_type(str | None, "--order-by", metavar="COLUMN", help="Orders a unit's rows: learn their histories.")
-WorkloadOption = option_type(list[str], "--workload", metavar="A,B", help="Columns that matter together; may be repeated.")
+OrderByOption = option_type(
+    str | None, "--order-by", metavar="COLUMN", help="Orders a unit's rows: learn their histories."
+)
+WorkloadOption = option_type(
+    list[str], "--workload", metavar="A,B", help="Columns that matter together; may be repeated."
+)
 TargetOption = option_type(str | None, "--target", metavar="COLUMN", help="The column that models will predict.")
 SeedOption = option_type(int | None, "--seed", metavar="S", callback=check_seed, help="Repeats all but the noise.")

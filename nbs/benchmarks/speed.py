@@ -9,6 +9,7 @@ there is one). All but the last on one core, in processor time: what else runs o
 of a step take turns, so that what slows one slows all; the value is the median of the turns, and its spread is in the
 columns `low` and `high` (quartiles). scale.py has tables on disk.
 """
+
 import argparse
 import contextlib
 import multiprocessing
@@ -118,7 +119,12 @@ def opacus_hooks(network, x, latent: int):
     from opacus.optimizers import DPOptimizer
 
     module = GradSampleModule(network)
-    optimiser = DPOptimizer(torch.optim.Adam(network.parameters(), lr=RATE), noise_multiplier=SIGMA, max_grad_norm=CLIP, expected_batch_size=len(x))
+    optimiser = DPOptimizer(
+        torch.optim.Adam(network.parameters(), lr=RATE),
+        noise_multiplier=SIGMA,
+        max_grad_norm=CLIP,
+        expected_batch_size=len(x),
+    )
 
     def step():
         optimiser.zero_grad()
@@ -136,7 +142,9 @@ def opacus_ghost(network, x, latent: int):
 
     module = GradSampleModuleFastGradientClipping(network, max_grad_norm=CLIP, use_ghost_clipping=True)
     adam = torch.optim.Adam(network.parameters(), lr=RATE)
-    optimiser = DPOptimizerFastGradientClipping(adam, noise_multiplier=SIGMA, max_grad_norm=CLIP, expected_batch_size=len(x))
+    optimiser = DPOptimizerFastGradientClipping(
+        adam, noise_multiplier=SIGMA, max_grad_norm=CLIP, expected_batch_size=len(x)
+    )
 
     def step():
         optimiser.zero_grad()
@@ -155,7 +163,10 @@ def networks(shape: str) -> tuple:  # what makes one for PyTorch, what makes one
     if shape in BATCHES:
         sizes, batch = tuple(f.cardinality for f in planned_fields(adult16())), BATCHES[shape]
         config = VAEConfig(sizes, **make_plan(adult16(), 39_073, PrivacyBudget(1.0, 1e-6)).network)
-        x, latent = torch.from_numpy(np.random.default_rng(0).integers(0, sizes, (batch, len(sizes)), dtype=np.int32)), config.latent
+        x, latent = (
+            torch.from_numpy(np.random.default_rng(0).integers(0, sizes, (batch, len(sizes)), dtype=np.int32)),
+            config.latent,
+        )
         make = lambda: TabularVAE(config)
         return make, make, x, latent
     batch, inputs, hidden, latent = SHAPES[shape]
@@ -166,10 +177,16 @@ def networks(shape: str) -> tuple:  # what makes one for PyTorch, what makes one
 def engines(shape: str) -> dict:  # name → what makes a step
     "All engines on one shape, each with a network of its own."
     plain, ours, x, latent = networks(shape)
-    found = {"no privacy": lambda: no_privacy(plain(), x, latent, False), "no privacy, fused Adam": lambda: no_privacy(plain(), x, latent, True)}
+    found = {
+        "no privacy": lambda: no_privacy(plain(), x, latent, False),
+        "no privacy, fused Adam": lambda: no_privacy(plain(), x, latent, True),
+    }
     found |= {name + KEPT: make for name, make in found.items()} | {"dpsynth": lambda: private(ours(), x)}
     if shape in SHAPES:
-        opacus = {"Opacus hooks": lambda: opacus_hooks(plain(), x, latent), "Opacus ghost": lambda: opacus_ghost(plain(), x, latent)}
+        opacus = {
+            "Opacus hooks": lambda: opacus_hooks(plain(), x, latent),
+            "Opacus ghost": lambda: opacus_ghost(plain(), x, latent),
+        }
         found |= opacus | {name + KEPT: make for name, make in opacus.items()}
     return found
 
@@ -196,7 +213,9 @@ def in_turns(makes: dict, turns: int, seconds: float = 0.15) -> dict:  # name �
     fork, pipes, taken = multiprocessing.get_context("fork"), {}, {name: [] for name in makes}
     for name, make in makes.items():
         pipes[name], end = fork.Pipe()
-        fork.Process(target=worker, args=(make, name == "dpsynth" or name.endswith(KEPT), end, seconds), daemon=True).start()
+        fork.Process(
+            target=worker, args=(make, name == "dpsynth" or name.endswith(KEPT), end, seconds), daemon=True
+        ).start()
     for _ in range(turns):
         for name, pipe in pipes.items():
             pipe.send(True)
@@ -210,7 +229,9 @@ def bench_step(turns: int):
     torch.set_num_threads(1)
     for shape in (*SHAPES, *BATCHES):
         makes = engines(shape)
-        rounds = [in_turns(makes, turns) for _ in range(3)]  # each with new processes: where one's memory lies makes up to a tenth
+        rounds = [
+            in_turns(makes, turns) for _ in range(3)
+        ]  # each with new processes: where one's memory lies makes up to a tenth
         for engine in makes:
             yield shape, engine, sum((taken[engine] for taken in rounds), []), "ms"
 
@@ -251,13 +272,26 @@ def fitted(name: str, epsilon: float, folder: Path, device="cpu") -> float:  # s
     "Fit one of three tables as a user would and leave model.dpsynth in a folder."
     start = time.process_time()
     if name == "telemetry":
-        synth = DPVAESynthesizer(telemetry_schema(), epsilon=2.0, delta=1e-6, unit="User ID", workload=[("Product Type", "Event Type")], verbose=False)
+        synth = DPVAESynthesizer(
+            telemetry_schema(),
+            epsilon=2.0,
+            delta=1e-6,
+            unit="User ID",
+            workload=[("Product Type", "Event Type")],
+            verbose=False,
+        )
         data = make_telemetry(0)
         start = time.process_time()
     elif name == "adult16":
-        synth, data = DPVAESynthesizer(adult16(), epsilon, 1e-6, target="income", verbose=False), tables.SHARED / "data" / "adult16_train.csv"
+        synth, data = (
+            DPVAESynthesizer(adult16(), epsilon, 1e-6, target="income", verbose=False),
+            tables.SHARED / "data" / "adult16_train.csv",
+        )
     else:
-        synth, data = DPVAESynthesizer(Schema.load(HERE.parent / "how_to" / "adult.yaml"), epsilon, 1e-6, verbose=False), tables.SHARED / "data" / "adult.csv"
+        synth, data = (
+            DPVAESynthesizer(Schema.load(HERE.parent / "how_to" / "adult.yaml"), epsilon, 1e-6, verbose=False),
+            tables.SHARED / "data" / "adult.csv",
+        )
     synth.fit(data, device=device)
     seconds = time.process_time() - start
     synth.save(folder / f"{name}.dpsynth")
@@ -265,7 +299,12 @@ def fitted(name: str, epsilon: float, folder: Path, device="cpu") -> float:  # s
 
 
 FIT = "import speed; from pathlib import Path; print(speed.fitted(sys.argv[1], float(sys.argv[2]), Path(sys.argv[3])))"
-FITS = {"telemetry, ε = 2": ("telemetry", 2.0), "adult16, ε = 1": ("adult16", 1.0), "Adult as it is, ε = 1": ("adult", 1.0), "adult16, ε = 8": ("adult16", 8.0)}
+FITS = {
+    "telemetry, ε = 2": ("telemetry", 2.0),
+    "adult16, ε = 1": ("adult16", 1.0),
+    "Adult as it is, ε = 1": ("adult", 1.0),
+    "adult16, ε = 8": ("adult16", 8.0),
+}
 
 
 def child(code: str, *words) -> tuple:  # numbers that the process prints, its peak memory in MB
@@ -325,7 +364,17 @@ def bench_file(turns: int):
         child(FIT, "adult16", 1.0, folder)  # elsewhere: the memory of a process counts in those that it starts
         for rows, kind in ((1_000_000, "parquet"), (10_000_000, "parquet"), (1_000_000, "csv")):
             file = Path(folder) / f"rows.{kind}"
-            command = [sys.executable, "-c", "from dpsynth.cli import app; app()", "sample", Path(folder) / "adult16.dpsynth", "-n", rows, "-o", file]
+            command = [
+                sys.executable,
+                "-c",
+                "from dpsynth.cli import app; app()",
+                "sample",
+                Path(folder) / "adult16.dpsynth",
+                "-n",
+                rows,
+                "-o",
+                file,
+            ]
             process = subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL)
             _, status, used = os.wait4(process.pid, 0)
             if status or not file.exists():
@@ -352,7 +401,10 @@ def steps_on(device: torch.device, turns: int, steps: int = 50):
     for shape in (*SHAPES, *BATCHES):
         plain, ours, x, latent = networks(shape)
         x = x.to(device)
-        jobs = {"no privacy, fused Adam": no_privacy(plain().to(device), x, latent, True), "dpsynth": private(ours(), x)}
+        jobs = {
+            "no privacy, fused Adam": no_privacy(plain().to(device), x, latent, True),
+            "dpsynth": private(ours(), x),
+        }
         taken = {engine: [] for engine in jobs}
         for turn in range(turns + 1):
             for engine, step in jobs.items():
@@ -368,7 +420,12 @@ def bench_gpu(turns: int):
         yield from steps_on(device, turns)
         with tempfile.TemporaryDirectory() as folder:
             for engine, place in (("processor", torch.device("cpu")), ("GPU", device)):
-                yield "adult16, ε = 8", engine, [wall(lambda: fitted("adult16", 8.0, Path(folder), place), place) for _ in range(3)], "s"
+                yield (
+                    "adult16, ε = 8",
+                    engine,
+                    [wall(lambda: fitted("adult16", 8.0, Path(folder), place), place) for _ in range(3)],
+                    "s",
+                )
 
 
 # The table of results -------------------------------------------------------------------------------------------------
@@ -393,24 +450,49 @@ def store(path: Path, bench: str, rows: list) -> None:
     (pd.concat([kept, new]) if len(kept) else new).to_csv(path, index=False)
 
 
-BENCHES = {"step": bench_step, "rows": bench_rows, "fit": bench_fit, "sample": bench_sample, "file": bench_file, "gpu": bench_gpu}
+BENCHES = {
+    "step": bench_step,
+    "rows": bench_rows,
+    "fit": bench_fit,
+    "sample": bench_sample,
+    "file": bench_file,
+    "gpu": bench_gpu,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bench", nargs="+", choices=BENCHES, default=list(BENCHES))
-    parser.add_argument("--turns", type=int, default=7, help="of each engine, at least 5 for figures to be quoted; three times as many for a step")
+    parser.add_argument(
+        "--turns",
+        type=int,
+        default=7,
+        help="of each engine, at least 5 for figures to be quoted; three times as many for a step",
+    )
     parser.add_argument("--out", type=Path, default=HERE / "speed.csv")
     args = parser.parse_args()
     if len(args.bench) > 1:  # each in a process of its own, which begins small
         for bench in args.bench:
-            subprocess.run([sys.executable, __file__, "--bench", bench, "--turns", str(args.turns), "--out", args.out], check=True)
+            subprocess.run(
+                [sys.executable, __file__, "--bench", bench, "--turns", str(args.turns), "--out", args.out], check=True
+            )
         return
     for bench in args.bench:
         rows = []
         for shape, engine, values, unit in BENCHES[bench](args.turns):
             low, value, high = np.quantile(values, [0.25, 0.5, 0.75])
-            rows.append((bench, shape, engine, float(f"{value:.4g}"), unit, float(f"{low:.4g}"), float(f"{high:.4g}"), len(values)))
+            rows.append(
+                (
+                    bench,
+                    shape,
+                    engine,
+                    float(f"{value:.4g}"),
+                    unit,
+                    float(f"{low:.4g}"),
+                    float(f"{high:.4g}"),
+                    len(values),
+                )
+            )
             print(f"{bench:7s} {shape:24s} {engine:28s} {value:12,.4g} {unit}", flush=True)
         if rows:
             store(args.out, bench, rows)

@@ -5,6 +5,7 @@ codes, as many rows as there are to train on, go to OUT; the last line printed i
 (reading, imports and writing are not counted) and the peak memory of the process in megabytes. This file imports
 nothing of dpsynth unless dpsynth is the system, since it runs in environments that lack it.
 """
+
 import json
 import os
 import resource
@@ -26,7 +27,9 @@ def dpsynth(folder, table, train, epsilon, delta, seed, **options):
 
     schema = Schema.load(folder / "schema.yaml")
     rows = read_table(folder / "train.csv", schema)
-    return lambda: DPVAESynthesizer(schema, epsilon, delta, seed=seed, verbose=False, **options).fit(rows).sample(len(rows))
+    return lambda: (
+        DPVAESynthesizer(schema, epsilon, delta, seed=seed, verbose=False, **options).fit(rows).sample(len(rows))
+    )
 
 
 def dpsynth_target(folder, table, train, epsilon, delta, seed):
@@ -92,7 +95,9 @@ def mostlyai(folder, table, train, epsilon, delta, seed):
         with tempfile.TemporaryDirectory() as workspace:
             options = dict(value_protection=False, differential_privacy=privacy, random_state=seed, device="cpu")
             kinds = dict.fromkeys(train, "TABULAR_CATEGORICAL")
-            model = TabularARGN(**options, tgt_encoding_types=kinds, workspace_dir=workspace, verbose=0).fit(train.astype(str))
+            model = TabularARGN(**options, tgt_encoding_types=kinds, workspace_dir=workspace, verbose=0).fit(
+                train.astype(str)
+            )
             fake = model.sample(n_samples=len(train))
         return fake[list(train)].apply(pd.to_numeric, errors="coerce").fillna(0).astype(int)
 

