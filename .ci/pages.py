@@ -27,23 +27,39 @@ METHOD = {  # page → what is shown with its source
 }
 
 
-def checks(node) -> list:  # of statements
-    "The assertions of a statement; the statement itself where a block of it is nothing else. A definition is whole."
-    if isinstance(node, ast.Assert) or hasattr(node, "name"):
-        return [node] * isinstance(node, ast.Assert)
-    holders = [node, *getattr(node, "handlers", [])]
-    blocks = [b for h in holders for n in ("body", "orelse", "finalbody") if (b := getattr(h, n, []))]
-    found = [[c for s in block for c in checks(s)] for block in blocks]
-    return [node] if any(f == b for f, b in zip(found, blocks)) else sum(found, [])
-
-
 def lines(nodes) -> set:  # of numbers, from 1
     return {k for n in nodes for k in range(n.lineno, n.end_lineno + 1)}
 
 
-def without_checks(source: str) -> str:
-    "A cell without its assertions and the comments right above them."
-    rows, gone = source.splitlines(), lines(c for s in ast.parse(source).body for c in checks(s))
+def checks(node, idle) -> list:  # of statements
+    """The assertions of a statement and what only makes `idle` names for them; the statement itself where a block of
+    it is nothing else. A definition is whole."""
+    if isinstance(node, ast.Assert) or hasattr(node, "name"):
+        return [node] * isinstance(node, ast.Assert)
+    if isinstance(node, ast.Assign):
+        made = [n for t in node.targets for n in ast.walk(t) if not isinstance(n, (ast.Tuple, ast.Store))]
+        draws = any(n.id.endswith("rng") and n.id not in idle for n in read(node))  # what is drawn next depends on it
+        return [node] * (not draws and all(isinstance(n, ast.Name) and n.id in idle for n in made))
+    holders = [node, *getattr(node, "handlers", [])]
+    blocks = [b for h in holders for n in ("body", "orelse", "finalbody") if (b := getattr(h, n, []))]
+    found = [[c for s in block for c in checks(s, idle)] for block in blocks]
+    return [node] if any(f == b for f, b in zip(found, blocks)) else sum(found, [])
+
+
+def read(tree) -> list:  # of names that are read in it
+    return [n for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)]
+
+
+def without_checks(source: str, later=None) -> str:
+    """A cell without its assertions and the comments right above, and without what only they read; `later`: names that
+    are read in later cells; None: other lines stay."""
+    tree, rows, before, gone = ast.parse(source), source.splitlines(), None, set()
+    while gone != before:
+        here = {n.id: set() for n in read(tree)}
+        for n in read(tree):
+            here[n.id].add(n.lineno)
+        idle = {name for name, at in here.items() if later is not None and at <= gone and name not in later}
+        before, gone = gone, lines(c for s in tree.body for c in checks(s, idle))
     for k in range(len(rows) - 1, 0, -1):
         if k + 1 in gone and re.match(r"\s*#(?!\|)", rows[k - 1]):
             gone.add(k)
@@ -52,19 +68,22 @@ def without_checks(source: str) -> str:
 
 def fold_checks(cells) -> list:
     "A cell that asserts and shows nothing is folded; of another one, the assertions are, in a copy of it below."
-    out = []
-    for c in cells:
-        out.append(c)
-        own = c.cell_type == "code" and "assert" in c.source and not re.search(r"(?m)^#\| *(echo|code-fold):", c.source)
-        shown = without_checks(c.source) if own else c.source
+    out, later = [], set()
+    for c in reversed(cells):
+        code = c.cell_type == "code" and not re.search(r"(?m)^#\| *echo:", c.source)
+        own = code and "assert" in c.source and "code-fold:" not in c.source
+        drawn = any("image/png" in o.get("data", {}) for o in c.get("outputs", []))  # by which line, nobody knows
+        shown = without_checks(c.source, None if drawn else later) if own else c.source
+        source = re.sub(r"(?m)^#\|.*\n", "", c.source)
+        later |= {n.id for n in read(ast.parse(source))} if code else set()
         if shown != c.source and c.get("outputs") and re.search(r"(?m)^[^#\n]", shown):
             out.append(deepcopy(c))
-            source = re.sub(r"(?m)^#\|.*\n", "", c.source)
             out[-1].update(source=f'{FOLD}"{SAME}"\n{source}', outputs=[], id=f"{c.id}-why")
             c.source = shown
         elif shown != c.source:
             c.source = f'{FOLD}"{WHY}"\n{c.source}'
-    return out
+        out.append(c)
+    return out[::-1]
 
 
 @cache
