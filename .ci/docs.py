@@ -3,7 +3,8 @@
 nbdev prepares the notebooks and Quarto renders them. Without --quarto, Pandoc, which is inside Quarto, makes a plain
 preview of the same notebooks. Beside each PAGE.html lies PAGE.html.md, its text for programs that read, and llms.txt
 lists them (llmstxt.org). Either fails when the sidebar lacks a page, nbdev would drop text of a title cell, a link
-or an anchor leads nowhere, or a page asks another site for something; so does a warning of nbdev's or Pandoc's."""
+or an anchor leads nowhere, a page asks another site for something, or it is over a limit of .ci/pages.py, which folds
+assertions; so does a warning of nbdev's or Pandoc's."""
 
 import os
 import re
