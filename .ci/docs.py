@@ -3,7 +3,8 @@
 nbdev prepares the notebooks and Quarto renders them. Without --quarto, Pandoc, which is inside Quarto, makes a plain
 preview of the same notebooks. Beside each PAGE.html lies PAGE.html.md, its text for programs that read, and llms.txt
 lists them (llmstxt.org). Either fails when the sidebar lacks a page, nbdev would drop text of a title cell, a link
-or an anchor leads nowhere, or a page asks another site for something; so does a warning of nbdev's or Pandoc's."""
+or an anchor leads nowhere, a page asks another site for something, or it is over a limit of .ci/pages.py, which folds
+assertions; so does a warning of nbdev's or Pandoc's."""
 
 import os
 import re
@@ -18,8 +19,10 @@ import pypandoc
 import yaml
 from nbdev.doclinks import _nbpath2html
 from nbdev.quarto import get_config, nbglob, proc_nbs, refresh_quarto_yml
+from pages import SAME, fold_checks, over, unsaid, with_fields
 
 ROOT, SITE, SKIP = Path(__file__).resolve().parent.parent, Path("_docs"), "^[_.]|^tests$"  # folders not shown
+EXPORTED = 'code-summary: "Exported source"'  # nbdev's words for a cell of `#| exports`
 ASKS = r"""(?:<link\b[^>]*href="|\ssrc="|url\(["']?|@import ["'])(?:https?:)?//[^")>]*"""
 STYLE = """<style>:root { color-scheme: light dark } a { color: inherit } img { max-width: 100% }
 pre { overflow: auto } pre code { white-space: pre }</style>"""
@@ -37,20 +40,24 @@ def check_pages(listed) -> list:
 
 
 def mend(nb):
-    "Names of one cell first to last, signatures without links, a word for each picture, no scripts for widgets."
+    """Names of one cell first to last and then their source, signatures without links, fields of classes, a word for
+    each picture, no scripts for widgets; assertions folded."""
     cells, heading, signature = [], "", re.compile(r"^```python\n.*?^```", re.M | re.S)
-    for shown, run in groupby(nb.cells, lambda c: "show_doc(" in c.source and bool(c.get("outputs"))):
-        cells += sorted(run, key=lambda c: int(re.findall(r"\.py#L(\d+)|$", str(c.outputs))[0] or 0)) if shown else run
+    line = lambda c: float(re.findall(r"\.py#L(\d+)|$", str(c.outputs))[0] or "inf")  # a source comes last
+    documents = lambda c: "show_doc(" in c.source and bool(c.get("outputs")) or EXPORTED in c.source
+    for shown, run in groupby(nb.cells, documents):
+        cells += sorted(run, key=line) if shown else run
     for c in cells:
         heading = (re.findall("^#+ (.*)$", c.source, re.M) or [heading])[-1] if c.cell_type == "markdown" else heading
         for data in [o.data for o in c.get("outputs", []) if "data" in o]:
             if "text/html" in data:  # as it is, Quarto would fetch require.js for it
                 data["text/markdown"] = f"```{{=html}}\n{data.pop('text/html')}\n```"
             elif text := data.get("text/markdown"):
+                text = with_fields(text)
                 data["text/markdown"] = signature.sub(lambda m: re.sub(r"\[(`[^`]+`)\]\(\S*?\)", r"\1", m[0]), text)
             elif "image/png" in data:
                 c.source = '#| fig-alt: "Picture: ' + re.sub(r'["`*<>&\\[]|\]\(.*?\)', "", heading) + f'"\n{c.source}'
-    nb.update(cells=cells, metadata={"kernelspec": nb.metadata["kernelspec"]})
+    nb.update(cells=fold_checks(cells), metadata={"kernelspec": nb.metadata["kernelspec"]})
     return nb
 
 
@@ -62,9 +69,13 @@ def markdown(nb, plain: bool = False):
     "A prepared notebook as Quarto hands it to Pandoc, piece by piece; `plain`: outputs as text, pictures in words."
     for c in nb.cells:
         options = dict(re.findall(r'^#\| *([\w-]+): *"?(.*?)"?$', c.source, re.M))
-        if options.get("echo") != "false":
+        if options.get("echo") != "false" and not (plain and options.get("code-summary") == SAME):
             source = re.sub(r"(?m)^#\|.*\n?", "", c.source).replace("---\ndescription:", "---\nsubtitle:")
-            yield f"~~~~~~~~ python\n{source}\n~~~~~~~~" if c.cell_type == "code" else source
+            source = f"~~~~~~~~ {{.python .cell-code}}\n{source}\n~~~~~~~~" if c.cell_type == "code" else source
+            if not plain and (fold := options.get("code-fold")):
+                summary = f"<details{' open' * (fold == 'show')}><summary>{options['code-summary']}</summary>"
+                source = f"```{{=html}}\n{summary}\n```\n\n{source}\n\n```{{=html}}\n</details>\n```"
+            yield source
         for o in c.get("outputs", []):
             kind, body = min(o.get("data", {"text/plain": o.get("text")}).items(), key=lambda kv: kv[0] == "text/plain")
             if kind == "image/png":
@@ -136,7 +147,8 @@ def main():
     else:
         preview(done, pages, quarto["format"]["html"]["include-after-body"]["text"])
     copies(done, contents, config)
-    if bad := check_pages(pages) + broken(config.doc_host + config.doc_baseurl):
+    shown = over(SITE) + unsaid(SITE, Path("dpsynth").glob("*.py"))
+    if bad := check_pages(pages) + broken(config.doc_host + config.doc_baseurl) + shown:
         sys.exit("\n".join(bad))
     print(len(pages), "pages in _docs/, no warning, no broken link")
 

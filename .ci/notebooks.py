@@ -128,7 +128,6 @@ async def execute(path, flags):
         startup_timeout=300,
         kernel_name="python3",
         record_timing=False,
-        store_widget_state=False,
         resources={"metadata": {"path": str(path.parent)}},
         extra_arguments=["--HistoryManager.enabled=False", "--log-level=50"],
     )
