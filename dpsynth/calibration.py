@@ -25,7 +25,7 @@ def clique_size(
     "Number of cells of a clique's table."
     return math.prod(int(sizes[j]) for j in clique)
 
-
+# %% ../nbs/52_calibration.ipynb #c007b
 def clique_cells(
     codes: np.ndarray,  # (n, fields)
     clique: tuple,  # field positions
@@ -121,7 +121,7 @@ def prior_variance(
     excess = ((noisy - model) ** 2).sum() - len(noisy) * scale**2
     return max(0.0, excess / max(model.sum(), 1e-9))
 
-
+# %% ../nbs/52_calibration.ipynb #c016b
 def shrink(
     noisy: np.ndarray,  # (cells,) noisy counts
     model: np.ndarray,  # (cells,) expected counts under the model
@@ -132,9 +132,9 @@ def shrink(
     tau = prior_variance(noisy, model, scale) if tau is None else tau
     weight = tau * model / (tau * model + scale**2)
     out, total = model + weight * (noisy - model), model.sum()
-    return (
-        total * project_to_simplex(out / total, weight) if weight.any() and (out > 0).any() else np.array(model, float)
-    )
+    if not weight.any() or not (out > 0).any():
+        return np.array(model, float)
+    return total * project_to_simplex(out / total, weight)
 
 # %% ../nbs/52_calibration.ipynb #c020
 MAX_MULTIPLIER = 30.0  # a cell that the pool has hardly a row of must not carry the next pool away
@@ -238,7 +238,7 @@ def moment_positions(
     i, j = np.triu_indices(latent)
     return i, j, np.where(i == j, 1, math.sqrt(2))
 
-
+# %% ../nbs/52_calibration.ipynb #cm01b
 def clipped_moments(
     mu: np.ndarray,  # (n, L) means of private rows
     var: np.ndarray,  # (n, L) variances

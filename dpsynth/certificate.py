@@ -6,9 +6,9 @@
 __all__ = ['NOT_COVERED', 'OUTSIDE_BUDGET', 'ADJACENCY', 'ACCOUNTANT', 'CROSS_CHECK', 'NOT_COVERED_HELP', 'RELEASE_HELP',
            'MAX_STEPS', 'MIN_NOISE', 'CERTIFICATE_TEMPLATES', 'TABLE_SECTION', 'NOT_PROVEN', 'CertificateError',
            'not_covered_lines', 'not_covered_help', 'release_help', 'describe_column', 'describe_columns',
-           'Certificate', 'fit_date', 'unit_words', 'totals_words', 'quality_lines', 'budget_sentence',
-           'certificate_lines', 'check_types', 'check_distances', 'check_budget_place', 'implied_pairs',
-           'promise_section', 'person_section', 'rows_used', 'unit_section', 'known_columns_section',
+           'Certificate', 'fit_date', 'unit_words', 'described_lines', 'check_spends', 'totals_words', 'quality_lines',
+           'budget_sentence', 'certificate_lines', 'check_types', 'check_distances', 'check_budget_place',
+           'implied_pairs', 'promise_section', 'person_section', 'rows_used', 'unit_section', 'known_columns_section',
            'software_section', 'spent_section', 'quality_section', 'not_covered_section', 'verify_section',
            'certificate_sections', 'model_digest']
 
@@ -200,6 +200,13 @@ def unit_words(
     "Whom the promise protects, in words."
     return f"user: all rows{' of two tables' * two_tables} with the same {unit!r}" if unit else "row"
 
+# %% ../nbs/71_certificate.ipynb #ct18a
+def described_lines(
+    ledger: Ledger,
+) -> tuple:  # of dicts, each as in `Ledger.to_list`, with `reads`
+    "The lines of a ledger, each with what its release reads, in words."
+    return tuple({"name": r["name"], "reads": release_help(r["name"]), **r} for r in ledger.to_list())
+
 # %% ../nbs/71_certificate.ipynb #ct18
 @patch(cls_method=True)
 def of(
@@ -217,7 +224,6 @@ def of(
 ):
     "The certificate of a ledger as it stands."
     marked = tuple(getattr(encoder.schema, "from_data", ()))
-    lines = ledger.to_list()
     return cls(
         epsilon=float(ledger.budget.epsilon),
         epsilon_spent=ledger.epsilon,
@@ -231,9 +237,7 @@ def of(
         accountant=ACCOUNTANT,
         cross_check=CROSS_CHECK,
         noise_source=noise_source(rng),
-        ledger=tuple(
-            {"name": line.pop("name"), "reads": release_help(name), **line} for line in lines for name in [line["name"]]
-        ),
+        ledger=described_lines(ledger),
         columns=tuple(describe_columns(encoder)),
         from_data=tuple(map(printable_line, marked)),
         not_covered=not_covered_lines(marked, place is not None),
@@ -249,11 +253,25 @@ def spends(self: Certificate) -> tuple:
     "The lines of the ledger as expenses."
     return tuple(Spend(**{f.name: r[f.name] for f in fields(Spend)}) for r in self.ledger)
 
+# %% ../nbs/71_certificate.ipynb #ce06a
+MAX_STEPS = 10_000  # of a line that is worth a computation; a plan has 3,000 at most
+
+
+def check_spends(
+    spends,  # of `Spend`
+    units: int,
+    delta: float,  # total
+) -> None:
+    "Refuse a δ that is too large for the number of units, and a ledger that no fit has."
+    if units < 1 or delta >= 1 / units:
+        raise CertificateError("its delta is too large for its number of units")
+    if not spends or min(s.noise_multiplier for s in spends) < 1e-3 or max(s.steps for s in spends) > MAX_STEPS:
+        raise CertificateError("its ledger is none of a fit")
+    if sum(s.delta for s in spends) >= delta:
+        raise CertificateError("its ledger is none of a fit")
+
 # %% ../nbs/71_certificate.ipynb #ce06
-MAX_STEPS, MIN_NOISE = (
-    10_000,
-    0.1,
-)  # of a sampled line that is worth a computation; a plan has 3,000 and 0.2 at most and least
+MIN_NOISE = 0.1  # of a sampled line that is worth a computation; a plan has 0.2 at least
 _TOLERANCE = 1e-3  # relative: what versions of an accountant may differ by
 
 
@@ -265,16 +283,8 @@ def _differ(a: float, b: float) -> bool:
 def check(self: Certificate):  # itself
     "Refuse a certificate whose figures do not follow from its own ledger."
     spends, delta = self.spends, self.delta
-    if self.units < 1 or delta >= 1 / self.units:
-        raise CertificateError("its delta is too large for its number of units")
+    check_spends(spends, self.units, delta)
     sampled = [s for s in spends if s.sampling_rate < 1]
-    if (
-        not spends
-        or min(s.noise_multiplier for s in spends) < 1e-3
-        or max(s.steps for s in spends) > MAX_STEPS
-        or sum(s.delta for s in spends) >= delta
-    ):
-        raise CertificateError("its ledger is none of a fit")
     lower = epsilon_lower_bound([s for s in spends if s not in sampled or s.noise_multiplier >= MIN_NOISE], delta)
     if lower > self.epsilon + 1e-6 or any(s.noise_multiplier < MIN_NOISE for s in sampled):
         raise CertificateError(f"it promises ε = {self.epsilon:g}, but its ledger adds up to {lower:.4g} at least")
@@ -283,9 +293,8 @@ def check(self: Certificate):  # itself
         raise CertificateError(
             f"it says that ε = {self.epsilon_spent:.4g} of {self.epsilon:g} was spent, but its ledger adds up to {total:.4g}"
         )
-    if (
-        not lower - _TOLERANCE <= total <= 1.1 * upper + 0.01
-    ):  # a PLD rounds up: a tenth where ε is small and steps are many
+    # a PLD rounds up: a tenth where ε is small and steps are many
+    if not lower - _TOLERANCE <= total <= 1.1 * upper + 0.01:
         raise CertificateError("two accountants do not agree about its ledger")
     if self.budget is not None:
         check_budget_place(self.budget, spends, delta)
@@ -308,7 +317,7 @@ def totals(self: Certificate) -> dict:  # pld, prv, prv_error; nats
         raise CertificateError(f"two accountants do not agree about its ledger: ε = {pld:.4g} by PLD, {prv:.4g} by PRV")
     return {"pld": pld, "prv": prv, "prv_error": error}
 
-
+# %% ../nbs/71_certificate.ipynb #tw02b
 def totals_words(
     totals: dict,  # of `Certificate.totals`
 ) -> str:
@@ -549,16 +558,16 @@ def person_section(
     )
 
 # %% ../nbs/71_certificate.ipynb #sc04a
-TABLE_SECTION = "{{ table(*facts.table) }}"
-CERTIFICATE_TEMPLATES |= dict.fromkeys(("unit.html", "columns.html", "software.html"), TABLE_SECTION)
-
-
 def rows_used(c: Certificate) -> str:
     "Which rows of a unit were used, in words."
     if any(r["name"] == "history tables" for r in c.ledger):
         rest = "of the others, how many there were and when the first was"
         return f"at most {c.max_rows_per_unit}, which follow each other where rows have an order; {rest}"
     return f"at most {c.max_rows_per_unit}; others were dropped at random"
+
+# %% ../nbs/71_certificate.ipynb #sc04b1
+TABLE_SECTION = "{{ table(*facts.table) }}"
+CERTIFICATE_TEMPLATES |= dict.fromkeys(("unit.html", "columns.html", "software.html"), TABLE_SECTION)
 
 
 def unit_section(c: Certificate) -> Section:
@@ -711,7 +720,7 @@ def certificate_sections(
         known_columns_section(c), not_covered_section(c), software_section(c), hazards_section(c),
     ]  # fmt: skip
 
-
+# %% ../nbs/71_certificate.ipynb #ct51b
 @patch
 def to_html(
     self: Certificate,

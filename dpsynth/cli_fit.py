@@ -435,18 +435,11 @@ def _fit(
     With --budget FILE the fit is charged to a file that all uses of the table share, and refused where that has no
     room for it. A table of 64 MiB or more is read in pieces. With --units there are two tables: one row for each
     unit, and DATA with their rows. With --workers the gradients are computed by so many Ray workers."""
-    units = {
-        "unit": unit,
-        "max_rows_per_unit": max_rows_per_unit,
-        "order_by": order_by,
-        "two_tables": unit_table is not None,
-    }
+    units = dict(unit=unit, max_rows_per_unit=max_rows_per_unit, order_by=order_by, two_tables=unit_table is not None)
     with progress_bar() as tell:
         tell("starting")
-        path, shared = (
-            model_path(out, force, (data, schema, unit_table, budget)),
-            ray_options(workers, ray_address, device),
-        )
+        path = model_path(out, force, (data, schema, unit_table, budget))
+        shared = ray_options(workers, ray_address, device)
         kept = checkpoint_path(checkpoint, resume, (data, schema, unit_table, out, budget), path)
         options = {"target": target, "seed": seed, "accept_draft": accept_draft}
         synth = make_synthesizer(schema, workload, epsilon=epsilon, delta=delta, **units, **options)

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['CONDITION_SIGN', 'QUESTION_PARTS', 'split_condition', 'ordered_end', 'range_end', 'join_ends', 'split_values',
            'parse_where', 'parse_id_patterns', 'sampled_pieces', 'with_progress', 'sample_in_parts', 'rows_of_pairs',
-           'sample_two_tables', 'copy_paths', 'sample_copies_to_files', 'outside_quotes', 'split_question',
-           'without_quotes', 'joined_conditions', 'parse_question', 'to_json_text', 'answer_lines', 'read_certified',
-           'certificate_facts', 'show_certificate', 'write_form', 'certificate_forms', 'show_proven']
+           'sample_two_tables', 'copy_paths', 'sample_copies_to_files', 'sample_one_table', 'outside_quotes',
+           'split_question', 'without_quotes', 'joined_conditions', 'parse_question', 'to_json_text', 'answer_lines',
+           'read_certified', 'certificate_facts', 'show_certificate', 'write_form', 'certificate_forms', 'show_proven']
 
 # %% ../nbs/93_cli_sample.ipynb #cli_02
 import csv
@@ -270,6 +270,28 @@ def sample_copies_to_files(
         f"{copy_paths(out, copies)[0]} … {paths[-1].name}: {copies} tables of {n:,} rows; analyse each, and pool with dpsynth.combine"
     )
 
+# %% ../nbs/93_cli_sample.ipynb #sa21a
+def sample_one_table(
+    model: Path,
+    n: int | None,  # rows; None: users are asked for
+    users: int | None,
+    out: Path | None,  # None: CSV to stdout
+    where,  # texts of --where
+    seed: int | None,
+    ids,  # texts of --id
+) -> None:
+    "A synthetic table in a file, or as CSV on stdout."
+    from dpsynth.files import write_table
+
+    path = out and output_path("--out", out, (".csv", ".parquet"), (model,))
+    pieces, schema = sampled_pieces(model, n, users, where, seed, ids)
+    if path is None:
+        return write_table(pieces, schema, sys.stdout)
+    with progress_bar() as tell, writing_folder(path.parent) as part:
+        write_table(with_progress(pieces, n, tell), schema, part / path.name)
+    print(f"{out}: {n:,} rows" if users is None else f"{out}: {users:,} users with all their rows")
+    show_next("dpsynth", "evaluate", "--real", "TABLE", "--synthetic", out, "--model", model, "--html", "report.html")
+
 # %% ../nbs/93_cli_sample.ipynb #c054
 _Count = option_type(int | None, "-n", metavar="N", help="Rows.")
 _Users = option_type(int | None, "--users", metavar="N", help="Users with all their rows, where fit had --order-by.")
@@ -325,8 +347,6 @@ def _sample(
     As often as you like, and as much: it costs no privacy, and memory for a piece at a time. In CSV an apostrophe
     disarms a text that looks like a formula.
     """
-    from dpsynth.files import write_table
-
     if (n is None) == (users is None):
         refuse_use("-n: give a number of rows, or --users a number of users")
     if copies is not None:
@@ -341,14 +361,7 @@ def _sample(
         if ids or users:
             refuse_use(f"{'--id' if ids else '--users'}: not with --workers")
         return sample_in_parts(model, n, out, where, seed, shared)
-    path = out and output_path("--out", out, (".csv", ".parquet"), (model,))
-    pieces, schema = sampled_pieces(model, n, users, where, seed, ids)
-    if path is None:
-        return write_table(pieces, schema, sys.stdout)
-    with progress_bar() as tell, writing_folder(path.parent) as part:
-        write_table(with_progress(pieces, n, tell), schema, part / path.name)
-    print(f"{out}: {n:,} rows" if users is None else f"{out}: {users:,} users with all their rows")
-    show_next("dpsynth", "evaluate", "--real", "TABLE", "--synthetic", out, "--model", model, "--html", "report.html")
+    sample_one_table(model, n, users, out, where, seed, ids)
 
 # %% ../nbs/93_cli_sample.ipynb #an02
 QUESTION_PARTS = ("of", "where", "by", "between")

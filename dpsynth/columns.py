@@ -429,7 +429,7 @@ def check_special_value(self: Float, value):
         raise InputError(f"special: a number has at most {self.decimals} decimals, as the column says")
     return value
 
-
+# %% ../nbs/05_columns.ipynb #col130b
 @patch
 def text_position(self: Float, i: int) -> float:
     "Where the i-th special value is if it is a text: beyond 10^300, up to which cells are read."
@@ -617,10 +617,7 @@ class Datetime(ColumnType):
     usual_dtype: ClassVar[str] = "datetime64[s]"
     always_written: ClassVar[tuple] = ("resolution",)
     needs: ClassVar[dict] = NEEDS_BOUNDS
-    questions: ClassVar[dict] = {
-        "lower": "first possible date, such as 2024-05-01",
-        "upper": "last possible date",
-    }
+    questions: ClassVar[dict] = {"lower": "first possible date, such as 2024-05-01", "upper": "last possible date"}
     coder: ClassVar[str] = "calendar"
     has_bars: ClassVar[bool] = True
     cells_are: ClassVar[str] = "dates"
@@ -655,7 +652,7 @@ def position(self: Datetime, value) -> float:
     "Where one instant is on the number line: seconds since 1970."
     return value.timestamp()
 
-
+# %% ../nbs/05_columns.ipynb #col148b
 @patch(as_prop=True)
 def sdmetrics(self: Datetime) -> dict:
     "What SDMetrics is told of it: how its text would look."

@@ -41,7 +41,7 @@ def round_steps(largest: float) -> list:  # (size, power of ten) of each, descen
     top = math.floor(math.log10(largest))
     return [(size, power) for power in range(top, top - 18, -1) for size in ROUND]
 
-
+# %% ../nbs/22_discretizer.ipynb #rg01b
 def multiples(
     lower: float,
     upper: float,
@@ -65,7 +65,7 @@ def roundness(
         out[(out == 0) & (abs(times - np.round(times)) < 1e-6) & (abs(times) > 0.5)] = size * 10.0**power
     return out
 
-
+# %% ../nbs/22_discretizer.ipynb #rg04b
 def roundest(
     values: np.ndarray,  # (n,)
     round_by: np.ndarray,  # (n,) their `roundness`

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['FLOATS_AT_ONCE', 'NOISE_GRID', 'NOISE_TAKEN', 'TrainingPlan', 'poisson_batches', 'full_precision', 'clip_factors',
-           'clipped_sum_at_once', 'clipped_gradient_sum', 'standard_normals', 'round_to_grid', 'one_thread',
-           'find_device', 'rows_of_units', 'DiskRows', 'DPTrainer', 'check_buffers', 'weight_variance', 'block_noise',
-           'shrink_map']
+           'clipped_sum_at_once', 'clipped_gradient_sum', 'standard_normals', 'round_to_grid', 'keep_freed_memory',
+           'one_thread', 'find_device', 'rows_of_units', 'DiskRows', 'DPTrainer', 'check_buffers', 'weight_variance',
+           'block_noise', 'shrink_map']
 
 # %% ../nbs/51_dp_training.ipynb #dp_t02
 import ctypes
@@ -158,7 +158,7 @@ def round_to_grid(
     return x.add_(1.5 * 2**23 * grid).sub_(1.5 * 2**23 * grid)  # float32 keeps 24 bits: below the grid none is left
 
 # %% ../nbs/51_dp_training.ipynb #c063
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     "Let glibc keep what is freed, up to 256 MB: fetching it from the kernel in every step costs up to a third of the step."
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
@@ -166,12 +166,12 @@ def _keep_freed_memory() -> None:
         mallopt(M_MMAP_THRESHOLD, 32 << 20)
         mallopt(M_TRIM_THRESHOLD, 256 << 20)
 
-
+# %% ../nbs/51_dp_training.ipynb #c063b
 class one_thread:
     "Run a block with one torch thread, then restore the number. Memory that is freed stays with the process."
 
     def __enter__(self):
-        _keep_freed_memory()
+        keep_freed_memory()
         self.before = torch.get_num_threads()
         torch.set_num_threads(1)
 

@@ -447,7 +447,7 @@ def marginal_tvd(
     "TVD of each column."
     return Comparison(real, synthetic, schema).columns.tvd.rename("marginal_tvd")
 
-
+# %% ../nbs/60_evaluation.ipynb #c020b
 def marginal_deviation(
     real: pd.DataFrame,
     synthetic: pd.DataFrame,
@@ -556,7 +556,7 @@ def marginal_tvd_mean(compared: Comparison) -> float:
     "Mean TVD over the columns."
     return compared.columns.tvd.mean()
 
-
+# %% ../nbs/60_evaluation.ipynb #cm01b
 @metric("Columns, worst error", "the same, worst column", "The same for the worst column.",
         topic="columns", best="0", unit="share of rows")  # fmt: skip
 def marginal_tvd_max(compared: Comparison) -> float:
@@ -577,7 +577,7 @@ def marginal_deviation_max(compared: Comparison) -> float:
     "Largest difference of a single code's share."
     return compared.columns.deviation.max()
 
-
+# %% ../nbs/60_evaluation.ipynb #cm03b
 @metric("Largest gap of a distribution", "largest gap between distributions",
         "Largest gap between the real and the synthetic cumulative distribution of a number or time "
         "(Kolmogorov–Smirnov).",

@@ -56,7 +56,7 @@ def hazard(
 
     return enter
 
-
+# %% ../nbs/68_hazards.ipynb #hz10b
 def settled(level: str, name: str, risk: str, status: str, words: str, tests: str = "") -> None:
     "Enter a hazard whose answer is the same for every certificate."
     hazard(level, name, risk, tests)(lambda c: (status, words))
@@ -269,7 +269,7 @@ def tuning(c) -> tuple:
 settled("ground", "Evaluation reports", "Figures that compare with the real table are exact facts about it.", OWNER,
         "Who has the reports of dpsynth evaluate, and plots of the real table? They must not travel with the synthetic one.")  # fmt: skip
 
-
+# %% ../nbs/68_hazards.ipynb #hz39b
 @hazard(
     "ground",
     "Usefulness and bias",

@@ -35,7 +35,6 @@ def average_table(
 
 # %% ../nbs/54_history_tables.ipynb #h54008
 ROWS_CELLS = np.array([1, 2, 3, 5, 9, 17, 33, 65])  # lower ends, of the number of rows
-CALENDAR_CELLS = 60  # of the public range of days
 
 
 def row_count_cells(
@@ -45,6 +44,9 @@ def row_count_cells(
     "The cell of each user's number of rows, read from its code: windows do not hold all rows."
     least = coder.lengths[histories.units[:, len(coder.unit_fields)], 0]
     return np.searchsorted(ROWS_CELLS, least, side="right") - 1
+
+# %% ../nbs/54_history_tables.ipynb #h54008b
+CALENDAR_CELLS = 60  # of the public range of days
 
 
 def calendar_codes(
@@ -140,7 +142,7 @@ def add_mixed_tables(t: UserTables) -> None:
             if (both := coder.unit_sizes[j] * size) <= MAX_TABLE:
                 t.add(f"unit {j} × row {name}", units[t.owner, j] * size + codes, both)
 
-
+# %% ../nbs/54_history_tables.ipynb #ht17b
 def add_distinct_tables(t: UserTables) -> None:
     "How many different codes a user has, up to 8, by the number of rows."
     import scipy.sparse as sp
@@ -153,9 +155,6 @@ def add_distinct_tables(t: UserTables) -> None:
         t.add(f"distinct {name}", t.rows_cell * most + distinct, by_rows * most, t.some, np.arange(t.users))
 
 # %% ../nbs/54_history_tables.ipynb #ht20
-SPAN_CELLS = DAY * np.array([2, 3, 4, 5, 6, 7, 10, 14, 28, 56, 112, 224, 448, 896])  # seconds from first row to last
-
-
 def add_gap_tables(t: UserTables) -> None:
     "Gaps by columns, and by whether the code is the one before."
     gaps, size = t.histories.rows[:, 0], t.coder.row_sizes[0]
@@ -165,6 +164,9 @@ def add_gap_tables(t: UserTables) -> None:
             t.add(f"gap × {name}", gaps * n + codes, size * n, later)
         repeats = np.append(0, codes[1:] == codes[:-1])
         t.add(f"gap × same {name}", gaps * 2 + repeats, size * 2, later)
+
+# %% ../nbs/54_history_tables.ipynb #ht20s
+SPAN_CELLS = DAY * np.array([2, 3, 4, 5, 6, 7, 10, 14, 28, 56, 112, 224, 448, 896])  # seconds from first row to last
 
 
 def span_edges(
@@ -176,7 +178,7 @@ def span_edges(
         return edges[edges < clock.days * DAY]
     return np.unique(np.linspace(0, clock.days, min(clock.days, 24) + 1).astype(int))[:-1]
 
-
+# %% ../nbs/54_history_tables.ipynb #ht20t
 def add_span_table(t: UserTables) -> None:
     "Time from first row to last by the number of rows."
     h, edges = t.histories, span_edges(t.coder.clock)

@@ -85,9 +85,8 @@ class Journal:
         try:
             self._held.enter_context(locked(self.path, wait))
             opener = lambda name, flags: os.open(name, flags & ~os.O_CREAT if new is False else flags, 0o666)
-            self._file = self._held.enter_context(
-                open(self.path, "a+b", buffering=0, opener=opener)
-            )  # nothing waits in a buffer
+            unbuffered = open(self.path, "a+b", buffering=0, opener=opener)
+            self._file = self._held.enter_context(unbuffered)
             self._begin(header, new)
         except OSError as error:
             self.close()
@@ -196,7 +195,7 @@ def ledger_text(
     line = "{name:24.24s} {noise_multiplier:8.3f} {sampling_rate:9.5f} {steps:6d} {epsilon_alone:8.3f}"
     return "\n".join([head, *(line.format(**r) for r in rows)])
 
-
+# %% ../nbs/03_ledger.ipynb #le11h
 def ledger_html(
     rows: list,  # of `Ledger.to_list`
 ) -> str:
@@ -270,7 +269,7 @@ def release(
     "Charge an expense, then make the release that it pays for."
     return make(self.charge(spend))
 
-
+# %% ../nbs/03_ledger.ipynb #le16b
 @patch
 def expected(self: Ledger, entries: list) -> list:
     "What there will be at the end, as far as is known: the entries."
@@ -313,7 +312,7 @@ def to_list(self: Ledger) -> list:
     alone = [s.epsilon_alone(self.budget.delta) for s in self._spends]
     return [{**asdict(s), "mechanism": s.mechanism, "epsilon_alone": e} for s, e in zip(self._spends, alone)]
 
-
+# %% ../nbs/03_ledger.ipynb #c032r
 def ledger_total(ledger: Ledger) -> str:
     "The line below a ledger's table."
     return f"total ε = {ledger.epsilon:.4f} of {ledger.budget.epsilon:g} at δ = {ledger.budget.delta:g}"
@@ -340,7 +339,7 @@ def lines_epsilon(
         steps[key], extra = steps.get(key, 0) + e["steps"], extra + e["delta"]
     return compose_epsilon([Spend("lines", *key, n) for key, n in steps.items()], delta - extra)
 
-
+# %% ../nbs/03_ledger.ipynb #le03b
 @patch
 def confirm(self: Ledger) -> None:
     "Refuse to release anything unless the file's own lines cost what the ledger says, and that is within the budget."

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'MAX_FILE_BYTES', 'MEMBER_LIMITS', 'DAMAGE_ERRORS', 'MAX_FIELDS', 'LARGEST_SHAPE', 'TENSOR_GROUPS',
-           'history_tensors', 'counts_tensors', 'model_tensors', 'pack_members', 'no_duplicate_keys', 'bounded_number',
+           'counts_tensors', 'history_tensors', 'model_tensors', 'pack_members', 'no_duplicate_keys', 'bounded_number',
            'no_nan', 'reading', 'strict_json', 'check_directory', 'read_zip', 'read_manifest', 'read_members',
            'network_from', 'tables_from', 'targets_from', 'counts_from', 'group_tensors', 'check_covariance',
            'unpack_model', 'history_network_from', 'unpack_histories_model']
@@ -52,16 +52,6 @@ MEMBER_LIMITS = {
 }  # most bytes of each
 
 
-def history_tensors(
-    model: FittedHistories,
-) -> dict:
-    "Released tables of users, one after another, and their noise."
-    return {
-        "tables.totals": np.concatenate(list(model.released.totals.values())),
-        "tables.scales": np.array(list(model.released.scales.values())),
-    }
-
-
 def counts_tensors(
     released: ReleasedCounts,
 ) -> dict:
@@ -71,7 +61,17 @@ def counts_tensors(
     noise = np.array([released.scales[names[name]] for name in sorted(names)], np.float64)
     return tensors | {"noise.scales": noise, "noise.rows": np.array([released.rows, released.rows_noise], np.float64)}
 
+# %% ../nbs/72_model_file.ipynb #c025h
+def history_tensors(
+    model: FittedHistories,
+) -> dict:
+    "Released tables of users, one after another, and their noise."
+    return {
+        "tables.totals": np.concatenate(list(model.released.totals.values())),
+        "tables.scales": np.array(list(model.released.scales.values())),
+    }
 
+# %% ../nbs/72_model_file.ipynb #c025m
 def model_tensors(
     model: FittedModel,
 ) -> dict:
@@ -117,7 +117,7 @@ def no_duplicate_keys(pairs) -> dict:
         raise ValueError("a key is there twice")
     return mapping
 
-
+# %% ../nbs/72_model_file.ipynb #c025n
 def bounded_number(text: str):
     "A finite number of at most 20 digits, or 40 characters with a point or an exponent."
     value = float(text) if set(text) & set(".eE") else int(text[:21])
@@ -312,7 +312,7 @@ def group_tensors(tensors: dict) -> dict:  # group → name → array
         groups[group][rest] = t
     return groups
 
-
+# %% ../nbs/72_model_file.ipynb #um01b
 def check_covariance(covariance: np.ndarray) -> None:  # (L, L)
     "Refuse what is not the covariance of a distribution."
     try:

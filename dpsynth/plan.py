@@ -99,10 +99,6 @@ def expected_tvd(
     return pd.DataFrame(rows, columns=["field", "codes", "settled", "expected_tvd"]).set_index("field")
 
 # %% ../nbs/53_plan.ipynb #c009
-ONES_LEAST, ONES_MOST = 0.4, 0.8  # bounds on the share of μ² for single-column counts
-ONES_ERROR, ONES_POWER = 0.0023, 0.25  # mean error at which the least is enough; power with which the share grows
-
-
 def ones_error(
     sizes,  # cardinalities of the fields
     mass: float,  # units × μ
@@ -111,6 +107,10 @@ def ones_error(
     ones = [(j,) for j in range(len(sizes))]
     noise = release_scales(ones, sizes, Spend("all", 1.0)).values()
     return np.mean([min(1.0, k * s / (mass * math.sqrt(2 * math.pi))) for k, s in zip(sizes, noise)])
+
+# %% ../nbs/53_plan.ipynb #c009bg
+ONES_LEAST, ONES_MOST = 0.4, 0.8  # bounds on the share of μ² for single-column counts
+ONES_ERROR, ONES_POWER = 0.0023, 0.25  # mean error at which the least is enough; power with which the share grows
 
 
 def ones_share(
@@ -332,7 +332,7 @@ def expected_seconds(
     compared = sum("pair selection" in name for name in self.releases) * fields**2 / 2
     return t.steps * (_STEP + t.expected_batch * row) + compared * 4e-9 * (self.units + 16 * t.expected_batch) + 5
 
-
+# %% ../nbs/53_plan.ipynb #dn05b
 def duration_words(seconds: float) -> str:
     "Words for a length of time."
     size, unit = (seconds / 3600, "hour") if seconds > 5400 else (seconds / 60, "minute")

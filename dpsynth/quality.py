@@ -66,7 +66,7 @@ def singles_tell(
     half = NORMAL_95 / (2 * mass * math.sqrt(QUALITY_SHARE) * size_weights([1, 2, 3])[0])
     return bool(expected >= TELLS * half)
 
-
+# %% ../nbs/59_quality.ipynb #ql12b
 def compared_sets(
     fields,  # of an encoder or of a plan
 ) -> dict:  # size → tuples of field positions
@@ -123,7 +123,7 @@ def distance_noise(
     "Standard deviation of each released distance."
     return np.hypot(spend.noise_multiplier * k / size_weights(sizes), rows_noise) / (2 * rows)
 
-
+# %% ../nbs/59_quality.ipynb #ql23b
 @patch
 def quality_precision(
     self: Plan,
@@ -168,7 +168,7 @@ def share_levels(
     level, cells = np.unique(counts, return_counts=True)
     return level / len(table), cells / len(cliques)
 
-
+# %% ../nbs/59_quality.ipynb #ql32b
 def sample_distance(
     levels: tuple,  # from `share_levels`
     m: int,  # rows of the sample

@@ -404,7 +404,7 @@ def calibrate_for_any_pool(model: FittedModel) -> tuple:  # a `Calibration`; the
     calibration.rake(cells, ones, 2, pseudo=PSEUDO_ROWS)
     return calibration, calibration.apply_multipliers(cells, ones).mean()
 
-
+# %% ../nbs/70_sampling.ipynb #pf02b
 @patch
 def multipliers(
     self: FittedModel,
@@ -452,7 +452,7 @@ def small_pool_rows(n: int) -> int:
     "Rows of the pool of a small table of n rows."
     return int(np.clip(8 * n, 20_000, 4 * n + 160_000))
 
-
+# %% ../nbs/70_sampling.ipynb #ds01b
 def choose_rows(
     model: FittedModel,
     pool: np.ndarray,  # (N, fields) codes
@@ -469,7 +469,7 @@ def choose_rows(
         chosen = swap_rows(chosen, pool, weights, sizes, pairs, rng)
     return chosen
 
-
+# %% ../nbs/70_sampling.ipynb #ds01c
 def draw_small(
     model: FittedModel,
     n: int,  # rows

@@ -144,7 +144,7 @@ def unique_keys(
         unique[key] = value
     return unique
 
-
+# %% ../nbs/08_schema.ipynb #c024y
 def _yaml_mapping(loader, node) -> dict:
     "A YAML mapping with its keys as written."
     return unique_keys((str(k.value), loader.construct_object(v, deep=True)) for k, v in node.value)
@@ -214,7 +214,7 @@ def check_suffix(path: Path) -> None:
     if path.suffix not in (".yaml", ".yml", ".json"):
         raise InputError(f"{path}: a schema is a .yaml or .json file")
 
-
+# %% ../nbs/08_schema.ipynb #c025r
 def read_text(path: Path) -> str:
     "The text of a schema file."
     check_suffix(path)

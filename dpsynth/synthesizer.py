@@ -164,19 +164,9 @@ class DPVAESynthesizer(Estimator):
         two_tables: bool = False,  # whether units have a table of their own, which `fit` gets as `units`
     ):
         self.schema, self.epsilon, self.delta, self.unit = schema, epsilon, delta, unit
-        self.max_rows_per_unit, self.order_by, self.workload, self.target = (
-            max_rows_per_unit,
-            order_by,
-            workload,
-            target,
-        )
-        self.seed, self.verbose, self.accept_draft, self.insecure_test_rng = (
-            seed,
-            verbose,
-            accept_draft,
-            insecure_test_rng,
-        )
-        self.two_tables = two_tables
+        self.max_rows_per_unit, self.order_by, self.two_tables = max_rows_per_unit, order_by, two_tables
+        self.workload, self.target, self.seed, self.verbose = workload, target, seed, verbose
+        self.accept_draft, self.insecure_test_rng = accept_draft, insecure_test_rng
 
     @property
     def learns_histories(self) -> bool:
@@ -643,10 +633,8 @@ def fit(
     unit = self.unit, self.max_rows_per_unit, plan.units
     certificate = Certificate.of(ledger, model.encoder, *unit, name, rng, asked.two_tables, place, quality)
     # one call of C, which no signal divides: all of a fit, or nothing of it
-    learned = dict(
-        released_=model, plan_=plan, ledger_=ledger, kind_=frame_kind(data), labels_=labels, certificate=certificate
-    )
-    vars(self).update(learned, two_tables=asked.two_tables)
+    learned = dict(released_=model, plan_=plan, ledger_=ledger, kind_=frame_kind(data), labels_=labels)
+    vars(self).update(learned, certificate=certificate, two_tables=asked.two_tables)
     return self
 
 # %% ../nbs/74_synthesizer.ipynb #sy42

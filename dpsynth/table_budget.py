@@ -126,7 +126,7 @@ def expenses(
     "The expenses of all charges, or of all but one."
     return [s for c in self.charges.values() if c.key != but for s in c.spends]
 
-
+# %% ../nbs/15_table_budget.ipynb #tb17bg
 @patch
 def total_with(
     self: TableBudget,
@@ -249,7 +249,7 @@ def check_own(self: Reservation) -> None:
     if self.table.charges[self.key].fit_line != self.fit_line:
         raise JobError(f"{self.table.path.name}: a copy of this fit has gone on, so nothing is released")
 
-
+# %% ../nbs/15_table_budget.ipynb #tb29bg
 @patch
 def cover(
     self: Reservation,
@@ -347,7 +347,7 @@ def to_list(self: TableBudget) -> list:
         rows.append({**said, "epsilon_alone": c.epsilon_alone(delta), "composed": compose_epsilon(so_far, delta)})
     return rows
 
-
+# %% ../nbs/15_table_budget.ipynb #tb45b
 @patch
 def __repr__(self: TableBudget):
     line = "{place:3d}  {when:.16s}  {what:30.30s} {state:9s} {epsilon_alone:8.3f} {composed:9.3f}"
