@@ -184,8 +184,8 @@ class PrefixReaders(nn.Module):
         return torch.cat([p @ w.T for p, w in zip(parts, self.weight.split(self.sizes))], 1)
 
     def squared_norms(self, prefix, g):
-        blocks = torch.stack([squared_lengths(b) for b in g.split(self.sizes, 1)], 1)
-        return self.gain**2 * (blocks * prefix.square().sum(2)).sum(1)
+        lengths = torch.linalg.vector_norm(prefix, dim=2).square_().unbind(1)
+        return self.gain**2 * sum(squared_lengths(b) * p for b, p in zip(g.split(self.sizes, 1), lengths))
 
     def summed_gradients(self, prefix, g, factor):
         e = prefix * (self.gain * factor)[:, None, None]
