@@ -48,17 +48,18 @@ def clique_counts(
     sizes,  # cardinalities
 ):  # yields (cells,) int64 counts, one array a clique
     "How many rows each cell of each clique's table has."
-    group = []
+    lengths, group, cells = [clique_size(c, sizes) for c in cliques], [], 0
     for i, clique in enumerate(cliques):
         group.append(clique)
-        if i + 1 == len(cliques) or sum(clique_size(c, sizes) for c in (*group, cliques[i + 1])) > CELLS_AT_ONCE:
-            tables = [np.zeros(clique_size(c, sizes), np.int64) for c in group]
+        cells += lengths[i]
+        if i + 1 == len(cliques) or cells + lengths[i + 1] > CELLS_AT_ONCE:
+            tables = [np.zeros(length, np.int64) for length in lengths[i + 1 - len(group) : i + 1]]
             for first in range(0, len(codes), ROWS_AT_ONCE):
                 part = np.asarray(codes[first : first + ROWS_AT_ONCE])
                 for table, c in zip(tables, group):
                     table += np.bincount(clique_cells(part, c, sizes), minlength=len(table))
             yield from tables
-            group = []
+            group, cells = [], 0
 
 # %% ../nbs/52_calibration.ipynb #c010
 def release_scales(

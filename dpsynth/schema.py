@@ -15,6 +15,7 @@ import html
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -445,6 +446,7 @@ def check_columns(columns) -> None:
     "Refuse what is no mapping from names to columns, names that look alike, and a schema with nothing to model."
     if not isinstance(columns, dict) or not columns:
         raise InputError("schema: needs at least one column")
+    written = Counter(map(category_label, columns))
     for name, column in columns.items():
         if not isinstance(name, str) or not name or name != name.strip():
             raise InputError("schema: a column name must be text, without space around it")
@@ -454,7 +456,7 @@ def check_columns(columns) -> None:
             raise InputError(f"column {name!r}: unknown type {column.type!r}; one of {', '.join(COLUMN_TYPES)}")
         if getattr(column, "per", None) not in (None, "unit"):
             raise InputError(f"column {name!r}: per must be 'unit', for what is the same in all rows of a unit")
-        if [*map(category_label, columns)].count(category_label(name)) > 1:
+        if written[category_label(name)] > 1:
             raise InputError(f"schema: {name!r} is written twice, in two ways that look alike")
     if not any(column.is_modelled for column in columns.values()):
         raise InputError("schema: needs at least one column that is modelled: all are ids or ignored")

@@ -4,7 +4,8 @@
   python nbs/benchmarks/speed.py --bench step fit        parts of it; the rows of these parts are replaced
 
 Parts: step (a training step, by engine and shape), rows (training against the rows of the table), fit (whole fits),
-sample (rows a second), file (`dpsynth sample` into a file: time and peak memory), gpu (steps and a fit on a GPU, where
+sample (rows a second), wide (a fit of 300 columns), levels (a fit with one column of 10,000 levels), draw (small and
+large samples, and the first one of a loaded model), file (`dpsynth sample` into a file: time and peak memory), gpu (steps and a fit on a GPU, where
 there is one). All but the last on one core, in processor time: what else runs on the machine does not count. Engines
 of a step take turns, so that what slows one slows all; the value is the median of the turns, and its spread is in the
 columns `low` and `high` (quartiles). scale.py has tables on disk.
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -359,6 +361,62 @@ def bench_sample(turns: int):
                 yield shape, engine, rates, "rows/s"
 
 
+def survey(columns: int = 300, rows: int = 2_000, answers: int = 4) -> tuple:  # table, schema
+    "A wide table: questions of four answers; half of each column's cells are one of ten hidden traits."
+    rng, codes = np.random.default_rng(0), [str(a) for a in range(answers)]
+    traits = rng.integers(0, answers, (rows, 10))
+    own = lambda j: np.where(rng.random(rows) < 0.5, traits[:, j % 10], rng.integers(0, answers, rows))
+    data = pd.DataFrame({f"q{j:03d}": own(j) for j in range(columns)}).astype(str)
+    return data, Schema.from_dict({"columns": {n: {"type": "categorical", "categories": codes} for n in data}})
+
+
+def cities(levels: int = 10_000, rows: int = 20_000) -> tuple:  # table, schema
+    "A column of many levels, as many as 1 / (rank + 10) makes of them, beside two short ones and a number."
+    rng, share = np.random.default_rng(0), 1 / (np.arange(levels) + 10.0)
+    code, names = rng.choice(levels, rows, p=share / share.sum()), [f"c{i:05d}" for i in range(levels)]
+    data = pd.DataFrame({"city": np.array(names)[code], "region": (code % 5).astype(str)})
+    data["kind"], data["size"] = rng.integers(0, 6, rows).astype(str), rng.normal(50, 10, rows).clip(0, 100)
+    listed = {"city": names, "region": [*"01234"], "kind": [*"012345"]}
+    columns = {n: {"type": "categorical", "categories": c} for n, c in listed.items()}
+    return data, Schema.from_dict({"columns": columns | {"size": {"type": "float", "lower": 0, "upper": 100}}})
+
+
+def fitted_made(name: str) -> float:  # s
+    "Fit a table that is made here, at ε = 1."
+    data, schema = {"survey": survey, "cities": cities}[name]()
+    synth, start = DPVAESynthesizer(schema, 1.0, 1e-6, verbose=False), time.process_time()
+    synth.fit(data)
+    return time.process_time() - start
+
+
+MADE = "import speed; print(speed.fitted_made(sys.argv[1]))"
+
+
+def bench_made(name: str, shape: str, turns: int):
+    "A fit of a made table."
+    runs = [child(MADE, name) for _ in range(min(turns, 3))]
+    yield shape, "dpsynth", [told[0] for told, _ in runs], "s"
+    yield shape, "dpsynth, peak memory", [peak for _, peak in runs], "MB"
+
+
+DRAWN = (10_000, 50_000, 150_000, 300_000)
+
+
+def bench_draw(turns: int):
+    with tempfile.TemporaryDirectory() as folder:
+        fitted("adult", 1.0, Path(folder))
+        taken, first = {rows: [] for rows in DRAWN}, []
+        for _ in range(turns):
+            synth = DPVAESynthesizer.load(Path(folder) / "adult.dpsynth")
+            synth.verbose = False
+            first.append(DRAWN[0] / sampling_rate(synth, DRAWN[0]))
+            for rows, rates in taken.items():
+                rates.append(sampling_rate(synth, rows))
+        yield "Adult as it is", f"first sample({DRAWN[0]:,})", first, "s"
+        for rows, rates in taken.items():
+            yield "Adult as it is", f"sample({rows:,})", rates, "rows/s"
+
+
 def bench_file(turns: int):
     with tempfile.TemporaryDirectory() as folder:
         child(FIT, "adult16", 1.0, folder)  # elsewhere: the memory of a process counts in those that it starts
@@ -455,6 +513,9 @@ BENCHES = {
     "rows": bench_rows,
     "fit": bench_fit,
     "sample": bench_sample,
+    "wide": partial(bench_made, "survey", "300 columns × 2,000 rows"),
+    "levels": partial(bench_made, "cities", "10,000 levels × 20,000 rows"),
+    "draw": bench_draw,
     "file": bench_file,
     "gpu": bench_gpu,
 }
