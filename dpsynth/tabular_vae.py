@@ -342,12 +342,14 @@ def move_biases(
     rounds: int = 8,
 ) -> Tensor:  # (k,) what was added
     "Move the biases of one head so that the mean of its probabilities is `target`."
-    moved = torch.zeros(logits.shape[1])
+    odds = logits.double().clamp(-MAX_LOGIT, MAX_LOGIT).exp_()  # once: a round is two products of a matrix and a vector
+    moved = torch.zeros(logits.shape[1], dtype=torch.float64)
     for _ in range(rounds):
-        mean = (logits + moved).clamp(-MAX_LOGIT, MAX_LOGIT).softmax(1).mean(0)
+        factor = moved.exp()
+        mean = factor * (odds.T @ (1 / (odds @ factor))) / len(odds)
         moved += ((target + 1e-6) / (mean + 1e-6)).log()
-    model.heads.bias[block] += moved
-    return moved
+    model.heads.bias[block] += moved.float()
+    return moved.float()
 
 # %% ../nbs/42_tabular_vae.ipynb #c055
 @torch.no_grad()
