@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['AXES', 'MOST_AXES', 'SCORE_CLIP', 'FEWEST_FINE_ROWS', 'MOST_STRONGER', 'COARSE_ROWS', 'MOST_WORTH', 'LEAST_WORTH',
-           'SINGLES', 'MANY_PAIRS', 'UNKNOWN_ERROR', 'WeightedRows', 'one_hot', 'leading_axes', 'column_scores',
-           'field_scores', 'fair_pairs', 'score_products', 'ModelError', 'model_error', 'tie_factors', 'CellErrors',
-           'cell_errors', 'error_of_quality', 'CheckedModel', 'Facts', 'release_functions', 'centred',
+           'IN_QUESTIONS', 'SINGLES', 'MANY_PAIRS', 'UNKNOWN_ERROR', 'WeightedRows', 'one_hot', 'leading_axes',
+           'column_scores', 'field_scores', 'fair_pairs', 'score_products', 'ModelError', 'model_error', 'tie_factors',
+           'CellErrors', 'cell_errors', 'error_of_quality', 'CheckedModel', 'Facts', 'release_functions', 'centred',
            'coarse_functions', 'error_basis', 'krige', 'modelled_answer']
 
 # %% ../nbs/57_modelled_answers.ipynb #an6803
@@ -197,7 +197,6 @@ COARSE_ROWS = 8.0  # variance along a product of scores, over that of a sample o
 class CellErrors:
     "Cells of all compared pairs: how far each would be off if the model were worth one row, and what is known of it."
 
-    shares: np.ndarray  # (cells,)
     prior: np.ndarray  # (cells,) variance for N = 1
     noise: np.ndarray  # (cells,) variance of the noise of its count, infinite where there was none
     pairs: int  # that were compared
@@ -206,12 +205,10 @@ class CellErrors:
     def distance(
         self,
         inverse: float,  # 1/N
-        drawn: int,  # rows of a synthetic table
     ) -> float:  # mean total variation
         "The mean distance of pairs that such a model leads to."
         left = 1 / (1 / np.maximum(inverse * self.prior, 1e-30) + 1 / self.noise)
-        spread = left + self.shares * (1 - self.shares) / drawn
-        return float(np.sqrt(2 * spread / np.pi).sum() / 2 / self.pairs)
+        return float(np.sqrt(2 * left / np.pi).sum() / 2 / self.pairs)
 
 # %% ../nbs/57_modelled_answers.ipynb #qe04
 def cell_errors(
@@ -233,24 +230,24 @@ def cell_errors(
         prior.append(fine + COARSE_ROWS * along)
         seen = (released.scales[c] / released.rows) ** 2 if c in released.tables else np.inf
         noise.append(np.full(len(p), seen))
-    return CellErrors(np.concatenate(tables), np.concatenate(prior), np.concatenate(noise), len(pairs), tie)
+    return CellErrors(np.concatenate(prior), np.concatenate(noise), len(pairs), tie)
 
 # %% ../nbs/57_modelled_answers.ipynb #qe07
 MOST_WORTH, LEAST_WORTH = 1e7, 10.0  # rows that a model can be worth
+IN_QUESTIONS = 0.5  # of the variance of cells, how much is left in what is asked for
 
 
 def error_of_quality(
     cells: CellErrors,
     distance: float,  # mean total variation of the pairs, as released
     unsure: float,  # its standard deviation
-    drawn: int,  # rows of the synthetic tables that were measured
 ) -> ModelError:
     "The error of a model whose finished tables are as far off as was measured."
     low, high = 1 / MOST_WORTH, 1 / LEAST_WORTH
     for _ in range(50):
         middle = math.sqrt(low * high)
-        low, high = (middle, high) if cells.distance(middle, drawn) < distance + unsure else (low, middle)
-    return ModelError(COARSE_ROWS * high, cells.tie, 1 / high)
+        low, high = (middle, high) if cells.distance(middle) < distance + unsure else (low, middle)
+    return ModelError(COARSE_ROWS * IN_QUESTIONS * high, cells.tie, 1 / (IN_QUESTIONS * high))
 
 # %% ../nbs/57_modelled_answers.ipynb #an6819
 SINGLES = (

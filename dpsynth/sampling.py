@@ -438,7 +438,7 @@ def error_seen(
         return model_error(rows, scores, model.released)
     cells = cell_errors(rows, scores, model.released, compared_sets(model.encoder.fields)[2])
     unsure = math.hypot(seen[0]["noise"], seen[0]["drawing"])
-    return error_of_quality(cells, seen[0]["distance"], unsure, seen[0]["rows_drawn"])
+    return error_of_quality(cells, seen[0]["distance"], unsure)
 
 # %% ../nbs/70_sampling.ipynb #ha02
 FEWEST_ANSWER_ROWS, MOST_ANSWER_ROWS = 20_000, 60_000  # of the pool that answers are computed from

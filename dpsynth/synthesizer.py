@@ -1336,7 +1336,8 @@ def load(
         self.kind_ = FRAME_KINDS[FRAME_KINDS.index(body["table"])]
         self.labels_ = read_labels(body["labels"], self.schema)
         self.certificate = check_certificate(self, Certificate.from_dict(body["certificate"]), self.released_)
-        self.released_.quality = self.certificate.quality
+        if not self.learns_histories:
+            self.released_.quality = self.certificate.quality
     except CertificateError as error:
         raise InputError(f"{path.name}: its certificate does not hold: {error}") from None
     except DAMAGE_ERRORS:
