@@ -296,7 +296,7 @@ TOO_RARE = "a group is too rare to be told from noise"
 
 
 def measured_answer(
-    terms,  # of `Ratio`: one, or the difference of two whose groups have no row in common
+    terms,  # of `Ratio`: one, or the difference of two
     released: ReleasedCounts,
 ) -> Answer:  # None where no released table has all the fields
     "What one released table says. Exact whatever the model is."

@@ -203,8 +203,8 @@ def question_groups(
     sides = [parse_conditions(encoder, {by: side}, "between") for side in between]
     signed = [(sign, condition_factors(encoder, side)) for sign, side in zip((1, -1), sides)]
     one, two = (next(iter(f.values()), np.ones(1)) for _, f in signed)
-    if (one * two == 1).any() or np.array_equal(one, two):
-        raise InputError("between: the two groups share values; compare groups that have no row in common")
+    if np.array_equal(one, two):
+        raise InputError("between: the two groups are the same, as far as the codes of the column tell")
     return (
         [by],
         [((f"{between[0]} − {between[1]}",), signed)],
