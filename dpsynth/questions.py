@@ -22,6 +22,7 @@ from dpsynth.answers import (
     fields_of,
     independence_answer,
     measured_answer,
+    no_difference,
     Ratio,
     refusal,
     SEVERAL_ROWS,
@@ -168,6 +169,8 @@ def p_value(answer: Answer) -> float:
     "Two-sided, of no difference in the population; NaN where the answer is only indicative, or must not be tested."
     if answer.grade not in ("measured", "modelled") or answer.untested:
         return math.nan
+    if answer.ratios:
+        return no_difference(*answer.ratios)
     return math.erfc(abs(answer.estimate) / math.sqrt(2 * (answer.noise + answer.sampling)))
 
 
@@ -199,6 +202,9 @@ def question_groups(
         raise InputError("between: two groups of the one column that `by` names")
     sides = [parse_conditions(encoder, {by: side}, "between") for side in between]
     signed = [(sign, condition_factors(encoder, side)) for sign, side in zip((1, -1), sides)]
+    one, two = (next(iter(f.values()), np.ones(1)) for _, f in signed)
+    if np.array_equal(one, two):
+        raise InputError("between: the two groups are the same, as far as the codes of the column tell")
     return (
         [by],
         [((f"{between[0]} − {between[1]}",), signed)],

