@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['NOT_COVERED', 'OUTSIDE_BUDGET', 'ADJACENCY', 'ACCOUNTANT', 'CROSS_CHECK', 'NOT_COVERED_HELP', 'RELEASE_HELP',
-           'MAX_STEPS', 'MIN_NOISE', 'CERTIFICATE_TEMPLATES', 'TABLE_SECTION', 'NOT_PROVEN', 'CertificateError',
-           'not_covered_lines', 'not_covered_help', 'release_help', 'describe_column', 'describe_columns',
-           'Certificate', 'fit_date', 'unit_words', 'described_lines', 'check_spends', 'totals_words', 'quality_lines',
-           'budget_sentence', 'certificate_lines', 'check_types', 'check_distances', 'check_budget_place',
-           'implied_pairs', 'promise_section', 'person_section', 'rows_used', 'unit_section', 'known_columns_section',
-           'software_section', 'spent_section', 'quality_section', 'not_covered_section', 'verify_section',
-           'certificate_sections', 'model_digest']
+           'MAX_STEPS', 'QUALITY_RELEASES', 'MIN_NOISE', 'CERTIFICATE_TEMPLATES', 'TABLE_SECTION', 'NOT_PROVEN',
+           'CertificateError', 'not_covered_lines', 'not_covered_help', 'release_help', 'describe_column',
+           'describe_columns', 'Certificate', 'fit_date', 'unit_words', 'described_lines', 'check_spends',
+           'totals_words', 'quality_lines', 'budget_sentence', 'certificate_lines', 'check_types', 'check_distances',
+           'check_budget_place', 'implied_pairs', 'promise_section', 'person_section', 'rows_used', 'unit_section',
+           'known_columns_section', 'software_section', 'spent_section', 'quality_section', 'not_covered_section',
+           'verify_section', 'certificate_sections', 'model_digest']
 
 # %% ../nbs/71_certificate.ipynb #cert02
 import hashlib
@@ -98,6 +98,7 @@ RELEASE_HELP = {  # how the name of a release begins: what it reads
     "target": "counts of the target column together with each other column",
     "pair selection": "which pairs of columns the model gets wrong",
     "pair marginals": "counts of those pairs",
+    "history quality": "how far finished synthetic users are from the real ones: a figure each for pairs of columns in a row, and for steps to the next row",
     "quality": "how far finished synthetic tables are from the real one: a figure each for pairs and triples of columns",
 }
 
@@ -271,6 +272,7 @@ def check_spends(
         raise CertificateError("its ledger is none of a fit")
 
 # %% ../nbs/71_certificate.ipynb #ce06
+QUALITY_RELEASES = {"quality", "history quality"}
 MIN_NOISE = 0.1  # of a sampled line that is worth a computation; a plan has 0.2 at least
 _TOLERANCE = 1e-3  # relative: what versions of an accountant may differ by
 
@@ -298,7 +300,7 @@ def check(self: Certificate):  # itself
         raise CertificateError("two accountants do not agree about its ledger")
     if self.budget is not None:
         check_budget_place(self.budget, spends, delta)
-    if self.quality and "quality" not in {s.name for s in spends}:
+    if self.quality and not QUALITY_RELEASES & {s.name for s in spends}:
         raise CertificateError("it says how good the table is, and nothing in its ledger paid for that")
     for r, s in zip(self.ledger, spends):
         if _differ(r["epsilon_alone"], s.epsilon_alone(delta)):
@@ -329,11 +331,9 @@ def quality_lines(c: Certificate) -> list:
     "How far columns are off, in sentences; or why that is not known."
     if c.quality:
         lines = [MeasuredDistance(**line) for line in c.quality]
-        return [f"in synthetic tables of {line.rows_drawn:,} rows {line.words}" for line in lines]
-    names = {r["name"] for r in c.ledger}
-    if "history tables" in names:
-        return ["not measured: a model of histories has no such release yet"]
-    return ["not known: its release was lost in a crash" if "quality" in names else "not measured"]
+        return [f"in synthetic tables of {line.rows_drawn:,} {line.counted} {line.words}" for line in lines]
+    paid = QUALITY_RELEASES & {r["name"] for r in c.ledger}
+    return ["not known: its release was lost in a crash" if paid else "not measured"]
 
 # %% ../nbs/71_certificate.ipynb #ct13
 def budget_sentence(
@@ -390,7 +390,11 @@ def check_distances(
     lines = [MeasuredDistance(**entry) for entry in saved]
     sound = all(0 < d.noise < math.inf and 0 <= d.drawing < math.inf and abs(d.distance) < math.inf for d in lines)
     sound = sound and all(d.sets >= 1 and d.rows_drawn >= 1 and 1 <= d.worth_least <= d.worth_most for d in lines)
-    if not sound or [d.columns for d in lines] != [size for size in SIZE_WORDS if size in {d.columns for d in lines}]:
+    if (
+        not sound
+        or len({d.counted for d in lines}) > 1
+        or [d.columns for d in lines] != [size for size in SIZE_WORDS if size in {d.columns for d in lines}]
+    ):
         raise InputError("certificate: no distances of a release")
 
 # %% ../nbs/71_certificate.ipynb #sc01b
@@ -635,19 +639,21 @@ def spent_section(c: Certificate) -> Section:
 
 # %% ../nbs/71_certificate.ipynb #qc08
 CERTIFICATE_TEMPLATES["quality.html"] = """\
-{% if facts.table %}{{ table(*facts.table) }}<p>Off by 1 % means: of a hundred rows, one would have to be changed to make the real and the synthetic
-counts of these columns alike, in the mean over the sets. The last column says how many random rows of the real table would be as far off.
-This was measured once, when the model was finished, on synthetic tables of {{ facts.rows }} rows, and is the line <em>quality</em> above;
+{% if facts.table %}{{ table(*facts.table) }}<p>Off by 1 % means: of a hundred {{ facts.counted }}, one would have to be changed to make the real and the synthetic
+counts of these columns alike, in the mean over the sets. The last column says how many random {{ facts.counted }} of the real table would be as far off.{% if facts.counted == "users" %}
+A user counts by the average over the rows that were learned.{% endif %}
+This was measured once, when the model was finished, on synthetic tables of {{ facts.rows }} {{ facts.counted }}, and is the line <em>quality</em> above;
 nothing was chosen or corrected by it. The intervals hold the noise of that line, and what one synthetic table differs from the next. A table of
-fewer rows is further off. A mean says nothing about one pair of columns, and small groups are blurred most.</p>
+fewer {{ facts.counted }} is further off. A mean says nothing about one pair of columns, and small groups are blurred most.</p>
 {% else %}<p>{{ facts.why }}</p>{% endif %}
 """
 
 
 def quality_section(c: Certificate) -> Section:
     "How far columns are off, with 95 % intervals; or why that is not known."
-    rows = []
-    for d in [MeasuredDistance(**line) for line in c.quality]:
+    lines, rows = [MeasuredDistance(**line) for line in c.quality], []
+    counted = lines[0].counted if lines else ""
+    for d in lines:
         low, high = (percent(end, d.half_width) for end in d.interval())
         rows.append(
             [
@@ -657,15 +663,16 @@ def quality_section(c: Certificate) -> Section:
                 f"{d.worth_least:,} to {d.worth_most:,}",
             ]
         )
-    header = ["mean over", "off by, of the rows", "95 % interval", "as a random sample of"]
+    header = ["mean over", f"off by, of the {counted}", "95 % interval", "as a random sample of"]
     why = "; ".join(quality_lines(c)).capitalize() + "."
-    drawn = f"{c.quality[0]['rows_drawn']:,}" if rows else ""
+    drawn = f"{lines[0].rows_drawn:,}" if rows else ""
     return Section(
         "quality",
         "How good the table is",
         table=("How far synthetic tables are off", header, rows) if rows else None,
         why=why,
         rows=drawn,
+        counted=counted,
     )
 
 # %% ../nbs/71_certificate.ipynb #ct48

@@ -151,8 +151,7 @@ def recharge_lost_release(
     spend,  # as the plan has it
 ):  # a `Spend`, or None where nothing is left to pay with: after training
     "A second charge for a lost release, which leaves training half of its steps at least; a JobError if there is none."
-    order = list(self.plan.releases)
-    if "latent prior" in order[: order.index(spend.name) + 1]:
+    if list(self.plan.releases).index(spend.name) >= self.plan.before_training:
         return None
     now, taken = affordable_training(self.plan, self.spends).steps, self._steps()
     for halvings in range(24):

@@ -107,12 +107,9 @@ def show_precision(synth, plan) -> None:
     "Print how precisely the certificate will say how far the tables are off."
     from dpsynth.quality import percent, SIZE_WORDS
 
-    if synth.learns_histories:
-        words = "the certificate will not say how far columns are off: a model of histories has no such release yet"
-    else:
-        halves = plan.quality_precision(synth.schema).items()
-        figures = ", ".join(f"{SIZE_WORDS[size]} to ± {percent(half, half)}" for size, half in halves)
-        words = f"the certificate will say how far columns are off in the mean: {figures} of the rows"
+    counted, halves = "users" if synth.learns_histories else "rows", plan.quality_precision(synth.schema).items()
+    figures = ", ".join(f"{SIZE_WORDS[size]} to ± {percent(half, half)}" for size, half in halves)
+    words = f"the certificate will say how far columns are off in the mean: {figures} of the {counted}"
     output_console().print(f"{words}\n", soft_wrap=True)
 
 # %% ../nbs/92_cli_fit.ipynb #ft15

@@ -42,7 +42,7 @@ from .order_rules import OrderRules, sort_cells
 from .history_model import draw_histories, HistoryConfig, HistoryNetwork, set_history_marginals, usual_row_norm
 from .dp_training import one_thread, TrainingPlan
 from .calibration import systematic_resample
-from .plan import affordable_training, learning_rate, Plan, shares_to_spends
+from .plan import affordable_training, learning_rate, Plan, QUALITY_SHARE, shares_to_spends
 from dpsynth.history_tables import (
     doubtful_lengths,
     release_tables,
@@ -87,6 +87,7 @@ def planned_history_releases(schema: Schema, units: int, budget: PrivacyBudget) 
     if "histogram" in shares:
         shares["histogram"] = NUMBERS_SHARE
     shares["history tables"] = max(TABLES_SHARE - sum(shares.values()), 0.2)
+    shares["history quality"] = QUALITY_SHARE
     return shares_to_spends(shares, budget, mu)
 
 # %% ../nbs/55_history_fit.ipynb #h55008

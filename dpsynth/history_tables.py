@@ -123,12 +123,15 @@ def add_row_pairs(t: UserTables) -> None:
             t.add(f"pair {one} × {two}", a * n + b, m * n)
 
 # %% ../nbs/54_history_tables.ipynb #h54011
-def add_step_tables(t: UserTables) -> None:
+def add_step_tables(
+    t: UserTables,
+    most_cells: int = MAX_STEPS_TABLE,
+) -> None:
     "From each code to the next; the code `size` stands for the beginning and the end, where a window has them."
     h, last = t.histories, t.position == t.histories.counts[t.owner] - 1
     steps, begins = np.flatnonzero(~last | h.ends[t.owner]), np.flatnonzero((t.position == 0) & h.starts[t.owner])
     for name, codes, size in t.columns:
-        if (size + 1) ** 2 <= MAX_STEPS_TABLE:
+        if (size + 1) ** 2 <= most_cells:
             following = np.where(last, size, np.append(codes[1:], size))
             cells = np.concatenate([codes[steps] * (size + 1) + following[steps], size * (size + 1) + codes[begins]])
             t.add(f"step {name}", cells, (size + 1) ** 2, owner=np.concatenate([t.owner[steps], t.owner[begins]]))

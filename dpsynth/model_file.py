@@ -43,7 +43,7 @@ from .sampling import FittedModel, head_order
 from .certificate import check_types
 
 # %% ../nbs/72_model_file.ipynb #c025
-FORMAT = 6
+FORMAT = 7
 MAX_FILE_BYTES = 2**30
 MEMBER_LIMITS = {
     "manifest.json": 2**16,

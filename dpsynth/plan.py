@@ -41,11 +41,16 @@ class Plan:
     network: dict  # shape of the network
 
     @property
+    def before_training(self) -> int:
+        "How many releases are made before the network is trained; the others read the finished one."
+        later = ("latent prior", "history quality")
+        return next((i for i, name in enumerate(self.releases) if name in later), len(self.releases))
+
+    @property
     def spends(self) -> list:
-        "Every expense in its order: training before the prior, or last in a model without a latent."
-        before = list(self.releases).index("latent prior") if "latent prior" in self.releases else len(self.releases)
+        "Every expense in its order."
         releases = list(self.releases.values())
-        return [*releases[:before], self.training.spend, *releases[before:]]
+        return [*releases[: self.before_training], self.training.spend, *releases[self.before_training :]]
 
     @property
     def ledger(self) -> Ledger:

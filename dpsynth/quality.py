@@ -4,9 +4,12 @@
 
 # %% auto #0
 __all__ = ['QUALITY_SETS', 'QUALITY_CELLS', 'LISTED_SETS', 'SIZE_PARTS', 'SIZE_WORDS', 'TELLS', 'STAND_INS', 'ALIGNED', 'TABLES',
-           'LEAST_DRAWN', 'MOST_DRAWN', 'sets_of_size', 'size_weights', 'singles_tell', 'compared_sets',
-           'mean_distances', 'release_distances', 'distance_noise', 'drawing_error', 'share_levels', 'sample_distance',
-           'rows_worth', 'MeasuredDistance', 'percent', 'rows_drawn', 'describe_distances']
+           'LEAST_DRAWN', 'MOST_DRAWN', 'MOST_USERS_DRAWN', 'sets_of_size', 'size_weights', 'singles_tell',
+           'compared_sets', 'mean_distances', 'release_distances', 'distance_noise', 'spread_of_tables',
+           'drawing_error', 'share_levels', 'sample_distance', 'rows_worth', 'MeasuredDistance', 'percent',
+           'rows_drawn', 'distance_lines', 'describe_distances', 'UserField', 'user_fields', 'pair_tables',
+           'step_tables', 'compared_tables', 'user_sums', 'stack_sums', 'user_distances', 'release_user_distances',
+           'user_levels', 'user_drawing_error', 'users_drawn', 'describe_user_distances']
 
 # %% ../nbs/59_quality.ipynb #ql03
 import math
@@ -23,6 +26,9 @@ from .preprocessing import planned_fields
 from .calibration import clique_counts, clique_size
 from .plan import ONES_LEAST, ones_error, Plan, QUALITY_SHARE
 from .answers import NORMAL_95
+from .histories import CodedHistories, HistoryCoder, take_units
+from .history_tables import add_step_tables, average_table, ROWS_CELLS, UserTables
+from .history_fit import empty_histories, HistoryPlan, USERS_COUNTED_AT_ONCE
 
 # %% ../nbs/59_quality.ipynb #ql06
 QUALITY_SETS, QUALITY_CELLS = 100, 100_000  # sets of each size that are compared, and cells of a set's table, at most
@@ -44,6 +50,8 @@ def sets_of_size(
 # %% ../nbs/59_quality.ipynb #ql09
 SIZE_PARTS = {1: 1, 2: 2, 3: 1}  # parts of the release's μ² that each size of sets gets
 SIZE_WORDS = {1: "single columns", 2: "pairs of columns", 3: "triples of columns"}
+SIZE_PARTS |= {"pairs": 1, "steps": 1}  # of users with histories
+SIZE_WORDS |= {"pairs": "pairs of columns in a row", "steps": "steps from one row to the next"}
 
 
 def size_weights(
@@ -71,7 +79,7 @@ def compared_sets(
     fields,  # of an encoder or of a plan
 ) -> dict:  # size → tuples of field positions
     "The sets that are compared. Public: it depends on the fields alone."
-    sets = {size: sets_of_size(fields, size) for size in SIZE_PARTS}
+    sets = {size: sets_of_size(fields, size) for size in (1, 2, 3)}
     if sets[2] and not singles_tell([f.cardinality for f in fields]):
         del sets[1]
     return {size: cliques for size, cliques in sets.items() if cliques}
@@ -142,6 +150,13 @@ STAND_INS, ALIGNED = (
 )  # stand-ins for the real table; how much more tables of a model differ that is off in one direction
 
 
+def spread_of_tables(
+    off: np.ndarray,  # (stand-ins, tables, sizes of sets) distances
+) -> np.ndarray:  # (sizes of sets,)
+    "Standard deviation of the difference between another table's distance and the mean of these."
+    return ALIGNED * np.sqrt(off.var(axis=1, ddof=1).mean(axis=0) * (1 + 1 / off.shape[1]))
+
+
 def drawing_error(
     tables: list,  # of (N, fields) codes: synthetic tables, two at least
     sets: dict,  # from `compared_sets`
@@ -150,12 +165,11 @@ def drawing_error(
     rng: np.random.Generator,  # of post-processing
 ) -> np.ndarray:  # (sizes of sets,) of the rows
     "Standard deviation of the difference between another synthetic table's distance and the mean of these."
-    together, variance = np.concatenate(tables), 0.0
+    together, off = np.concatenate(tables), []
     for _ in range(STAND_INS):
         stand_in = together[rng.choice(len(together), min(rows, len(together)), replace=False)]
-        off = [mean_distances(stand_in, [t], sets, sizes, len(stand_in)) / (2 * len(stand_in)) for t in tables]
-        variance = variance + np.var(off, axis=0, ddof=1) / STAND_INS
-    return ALIGNED * np.sqrt(variance * (1 + 1 / len(tables)))
+        off.append([mean_distances(stand_in, [t], sets, sizes, len(stand_in)) / (2 * len(stand_in)) for t in tables])
+    return spread_of_tables(np.array(off))
 
 # %% ../nbs/59_quality.ipynb #ql32
 def share_levels(
@@ -198,16 +212,21 @@ def rows_worth(
 # %% ../nbs/59_quality.ipynb #ql39
 @dataclass(frozen=True)
 class MeasuredDistance:
-    "How far the sets of one size are off in the mean, in a synthetic table of so many rows. Shares of the rows."
+    "How far the sets of one size are off in the mean, in a synthetic table of so many rows, or users. Shares of these."
 
-    columns: int  # of a set: 1, 2 or 3
+    columns: int | str  # of a set: 1, 2 or 3; of histories 'pairs' in a row, or 'steps'
     sets: int  # that were compared
-    rows_drawn: int  # rows of the synthetic table
+    rows_drawn: int  # rows of the synthetic table; of histories users
     distance: float  # mean total variation, as it was released: may be negative
     noise: float  # its standard deviation from noise
     drawing: float  # and from one synthetic table to another
     worth_least: int  # rows of a random sample of the real table that is as far off, at the upper end of the interval
     worth_most: int  # and at its lower end
+
+    @property
+    def counted(self) -> str:
+        "What the shares are shares of: rows, or users."
+        return "users" if isinstance(self.columns, str) else "rows"
 
     @property
     def half_width(self) -> float:
@@ -240,7 +259,7 @@ def words(self: MeasuredDistance) -> str:
         if low > 0
         else f"{round_off(self.worth_least)} or more"
     )
-    return f"{SIZE_WORDS[self.columns]} are off by {off} of the rows, as a random sample of {worth} real rows would be"
+    return f"{SIZE_WORDS[self.columns]} are off by {off} of the {self.counted}, as a random sample of {worth} real {self.counted} would be"
 
 # %% ../nbs/59_quality.ipynb #ql45
 TABLES, LEAST_DRAWN, MOST_DRAWN = 2, 2_500, 50_000  # synthetic tables that are compared, and rows of each
@@ -251,6 +270,22 @@ def rows_drawn(
 ) -> int:
     "Rows of each synthetic table that is compared: as many as the real one has, within limits."
     return int(np.clip(rows, LEAST_DRAWN, MOST_DRAWN))
+
+
+def distance_lines(
+    sets: dict,  # size → how many sets
+    drawn: int,  # rows of a synthetic table
+    levels: list,  # for each size, from `share_levels`
+    figures,  # for each size: distance, its noise, and what drawing adds
+    rows: int,  # public or released number of rows
+) -> tuple:  # of `MeasuredDistance`
+    "Lines with what a random sample is as far off, at both ends of the interval."
+    lines = []
+    for (size, number), of, figure in zip(sets.items(), levels, figures):
+        line = MeasuredDistance(size, number, drawn, *figure, 1, rows)
+        worth = [rows_worth(of, end, rows) for end in line.interval()[::-1]]
+        lines.append(replace(line, worth_least=worth[0], worth_most=worth[1]))
+    return tuple(lines)
 
 
 def describe_distances(
@@ -265,9 +300,189 @@ def describe_distances(
     "What was found, with both errors. Post-processing."
     off, levels = released / (2 * rows), [share_levels(tables[0], cliques, sizes) for cliques in sets.values()]
     middle = np.median([rows_worth(of, distance, rows) for of, distance in zip(levels, off)])
-    drawing, lines = drawing_error(tables, sets, sizes, int(np.clip(middle, 50, len(tables[0]))), rng), []
-    for (size, cliques), of, *figures in zip(sets.items(), levels, off.tolist(), noise.tolist(), drawing.tolist()):
-        line = MeasuredDistance(size, len(cliques), len(tables[0]), *figures, 1, rows)
-        worth = [rows_worth(of, end, rows) for end in line.interval()[::-1]]
-        lines.append(replace(line, worth_least=worth[0], worth_most=worth[1]))
-    return tuple(lines)
+    drawing = drawing_error(tables, sets, sizes, int(np.clip(middle, 50, len(tables[0]))), rng)
+    numbers, figures = {size: len(c) for size, c in sets.items()}, np.transpose([off, noise, drawing]).tolist()
+    return distance_lines(numbers, len(tables[0]), levels, figures, rows)
+
+# %% ../nbs/59_quality.ipynb #qh02
+@dataclass(frozen=True)
+class UserField:
+    "Codes of users, or of their rows, as they are compared."
+
+    column: str | None  # fields of one column are no pair
+    cardinality: int
+    codes: np.ndarray  # (users,) or (rows,); -1: does not apply
+    per_user: bool
+
+
+def user_fields(
+    t: UserTables,
+) -> list:  # of `UserField`
+    "Columns of users, their number of rows, columns of rows, and what the clock shows."
+    coder, columns = t.coder, [f.column for f in t.coder.encoder.fields]
+    units, rows = t.histories.units, t.histories.rows[:, t.coder.parts :]
+    own = [UserField(columns[j], coder.unit_sizes[i], units[:, i], True) for i, j in enumerate(coder.unit_fields)]
+    sizes = coder.row_sizes[coder.parts :]
+    of_rows = [UserField(columns[j], sizes[i], rows[:, i], False) for i, j in enumerate(coder.row_fields)]
+    shown = [UserField(coder.order_by, size, codes, False) for _, codes, size in t.calendar]
+    return [*own, UserField(None, len(ROWS_CELLS), t.rows_cell, True), *of_rows, *shown]
+
+# %% ../nbs/59_quality.ipynb #qh05
+def pair_tables(
+    t: UserTables,
+):  # yields (users, cells) sparse tables
+    "Pairs of columns in a row, or of a user: what each user adds, 1 in all."
+    fields = user_fields(t)
+    for i, j in sets_of_size(fields, 2):
+        a, b = fields[i], fields[j]
+        owner = np.arange(t.users) if a.per_user and b.per_user else t.owner
+        one, two = (f.codes[owner] if f.per_user else f.codes for f in (a, b))
+        apply = np.flatnonzero((one >= 0) & (two >= 0))
+        cells = (one * b.cardinality + two)[apply]
+        yield average_table(owner[apply], cells, t.users, a.cardinality * b.cardinality)
+
+
+def step_tables(
+    t: UserTables,  # without tables
+):  # yields (users, cells) sparse tables; none where rows have no order
+    "From each code to the next, and the time since the row before with each column."
+    if t.coder.clock is None:
+        return
+    add_step_tables(t, QUALITY_CELLS)
+    yield from list(t.tables.values())[:QUALITY_SETS]
+    gaps, size = t.histories.rows[:, 0], t.coder.row_sizes[0]
+    later = np.flatnonzero(gaps >= 0)
+    for _, codes, n in t.columns[:QUALITY_SETS]:
+        if size * n <= QUALITY_CELLS:
+            yield average_table(t.owner[later], (gaps * n + codes)[later], t.users, size * n)
+
+
+def compared_tables(
+    t: UserTables,  # without tables
+):  # yields kind, (users, cells) sparse table
+    "All tables that are compared, one at a time."
+    yield from (("pairs", table) for table in pair_tables(t))
+    yield from (("steps", table) for table in step_tables(t))
+
+# %% ../nbs/59_quality.ipynb #qh09
+def user_sums(
+    coder: HistoryCoder,
+    histories: CodedHistories,  # at most k rows each
+    weights: np.ndarray,  # (users, w) of the users
+) -> dict:  # kind → (w, cells) arrays, one a table
+    "Weighted sums over users of each table that is compared, some thousand users at a time."
+    sums = {}
+    for first in range(0, max(len(histories), 1), USERS_COUNTED_AT_ONCE):
+        users, part = np.arange(first, min(first + USERS_COUNTED_AT_ONCE, len(histories))), {}
+        for kind, table in compared_tables(UserTables(coder, take_units(histories, users))):
+            part.setdefault(kind, []).append(np.asarray(table.T @ weights[users]).T)
+        sums = {kind: [a + b for a, b in zip(sums.get(kind, [0] * len(of)), of)] for kind, of in part.items()}
+    return sums
+
+
+def stack_sums(
+    sums: list,  # from `user_sums`, of one table each
+) -> dict:  # kind → (tables, cells) arrays
+    "Sums of several synthetic tables side by side, a line for each."
+    return {kind: [np.concatenate(of) for of in zip(*(s[kind] for s in sums))] for kind in sums[0]}
+
+# %% ../nbs/59_quality.ipynb #qh12
+def user_distances(
+    real: dict,  # from `user_sums`, weights of 1: (1, cells) a table; private
+    made: dict,  # from `user_sums`: a line for each synthetic table
+    users: int,  # public number of users
+    drawn: int,  # users of a synthetic table
+) -> np.ndarray:  # (tables, kinds) in users
+    "L1 distance between real and synthetic sums over users, the mean over the tables of each kind."
+    off = lambda kind: [np.abs(r - users / drawn * m).sum(1) for r, m in zip(real[kind], made[kind])]
+    return np.transpose([np.mean(off(kind), axis=0) for kind in made])
+
+
+def release_user_distances(
+    real: dict,  # from `user_sums`, weights of 1; private
+    made: dict,  # from `user_sums`: a line for each synthetic table, made of earlier releases
+    users: int,  # public number of users
+    drawn: int,  # users of a synthetic table
+    spend: Spend,  # charged before this call, and before `real` is made
+    rng: np.random.Generator,  # from secure_generator
+) -> np.ndarray:  # (kinds,) noisy mean L1 distances, in users; may be negative
+    """One Gaussian release of the mean distances. Zero-out neighbours; a user adds at most 1 to each table and so moves
+    each mean by at most 1, and the vector of weighted means by at most 1 in L2."""
+    a = size_weights(made)
+    means = user_distances(real, made, users, drawn).mean(0)
+    return gaussian_vector(a * means, spend.noise_multiplier, 1.0, rng) / a
+
+# %% ../nbs/59_quality.ipynb #qh17
+@patch
+def quality_precision(
+    self: HistoryPlan,
+    schema: Schema,
+) -> dict:  # kind of tables → half-width of the 95 % interval from noise, of the users
+    "How precisely the certificate will say how far users are off. Reads no data."
+    coder = self.planned_coder(schema)
+    kinds = list(user_sums(coder, empty_histories(coder), np.zeros((0, 1))))
+    half = NORMAL_95 * distance_noise(kinds, self.releases["history quality"], self.units)
+    return dict(zip(kinds, half.tolist()))
+
+# %% ../nbs/59_quality.ipynb #qh20
+def user_levels(
+    coder: HistoryCoder,
+    histories: CodedHistories,  # of a synthetic table
+) -> dict:  # kind → (levels, cells) as from `share_levels`
+    "All that the expected distance of a sample of users depends on."
+    found, levels = {}, {}
+    for kind, table in compared_tables(UserTables(coder, histories)):
+        mean, square = (np.asarray(of.mean(0)).ravel() for of in (table, table.power(2)))
+        found.setdefault(kind, []).append(np.stack([mean, square])[:, mean > 0])
+    for kind, of in found.items():
+        mean, square = np.hstack(of)
+        levels[kind] = mean**2 / square, square / mean / len(of)
+    return levels
+
+# %% ../nbs/59_quality.ipynb #qh23
+def user_drawing_error(
+    coder: HistoryCoder,
+    tables: list,  # of `CodedHistories`: synthetic tables of as many users, two at least
+    users: int,  # of a stand-in for the real table
+    rng: np.random.Generator,  # of post-processing
+) -> np.ndarray:  # (kinds,) of the users
+    "Standard deviation of the difference between another synthetic table's distance and the mean of these."
+    drawn = len(tables[0])
+    weights, off = np.zeros((len(tables) * drawn, STAND_INS)), []
+    for stand_in in weights.T:
+        stand_in[rng.choice(len(weights), min(users, len(weights)), replace=False)] = 1
+    ones, parts = np.ones(drawn), np.split(weights, len(tables))
+    sums = [user_sums(coder, t, np.column_stack([ones, part])) for t, part in zip(tables, parts)]
+    alike = {kind: [np.stack(of) for of in zip(*(s[kind] for s in sums))] for kind in sums[0]}
+    made = {kind: [of[:, 0] for of in all_of] for kind, all_of in alike.items()}
+    for i, size in enumerate(weights.sum(0)):
+        real = {kind: [of[:, i + 1].sum(0, keepdims=True) for of in all_of] for kind, all_of in alike.items()}
+        off.append(user_distances(real, made, size, drawn) / (2 * size))
+    return spread_of_tables(np.array(off))
+
+# %% ../nbs/59_quality.ipynb #qh26
+MOST_USERS_DRAWN = 10_000  # users of each synthetic table that is compared: weighing a pool of users takes a while
+
+
+def users_drawn(
+    users: int,  # public number of users
+) -> int:
+    "Users of each synthetic table that is compared."
+    return int(np.clip(users, LEAST_DRAWN, MOST_USERS_DRAWN))
+
+
+def describe_user_distances(
+    released: np.ndarray,  # from `release_user_distances`
+    coder: HistoryCoder,
+    tables: list,  # of `CodedHistories`, at most k rows each: the synthetic tables that were compared
+    made: dict,  # from `user_sums`: a line for each of them
+    noise: np.ndarray,  # from `distance_noise`
+    users: int,  # public number of users
+    rng: np.random.Generator,  # of post-processing
+) -> tuple:  # of `MeasuredDistance`, one for each kind
+    "What was found of users, with both errors. Post-processing."
+    off, levels = released / (2 * users), list(user_levels(coder, tables[0]).values())
+    middle = np.median([rows_worth(of, distance, users) for of, distance in zip(levels, off)])
+    drawing = user_drawing_error(coder, tables, int(np.clip(middle, 50, len(tables[0]))), rng)
+    numbers, figures = {kind: len(of) for kind, of in made.items()}, np.transpose([off, noise, drawing]).tolist()
+    return distance_lines(numbers, len(tables[0]), levels, figures, users)

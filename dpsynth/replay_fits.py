@@ -8,9 +8,9 @@ __all__ = ['NOTHING_REPLAYED', 'ODD_UNITS', 'DISCOVER_SCHEMA', 'DECLARED_SCHEMA'
            'run_or_record_fault', 'replay_neighbours', 'part_of_pair', 'replay_plan', 'replay_fit', 'compare_case',
            'random_codes', 'marginals_case', 'pairs_case', 'quality_case', 'prior_case', 'UnboundedLedger',
            'discovery_case', 'wild_model', 'random_batch', 'gradient_case', 'random_log', 'without_rows',
-           'random_histories', 'history_tables_case', 'history_gradient_case', 'two_tables_case',
-           'two_tables_gradient_case', 'replay_mechanisms', 'heavy_user_table', 'scenarios', 'count_every_pair',
-           'step_counter', 'replay']
+           'random_histories', 'history_tables_case', 'history_quality_case', 'history_gradient_case',
+           'two_tables_case', 'two_tables_gradient_case', 'replay_mechanisms', 'heavy_user_table', 'scenarios',
+           'count_every_pair', 'step_counter', 'replay']
 
 # %% ../nbs/81_replay_fits.ipynb #repl02
 import math
@@ -37,7 +37,7 @@ from .schema import Schema
 from .tabular_vae import TabularVAE, VAEConfig
 from .two_tables import JoinedTables, split_schema, TwoTables
 from .synthesizer import DPVAESynthesizer
-from .histories import bound_histories, code_histories, HistoryCoder, pack_histories
+from .histories import bound_histories, code_histories, HistoryCoder, pack_histories, take_units
 from .history_model import HistoryConfig, HistoryNetwork, set_history_marginals
 from .history_tables import release_tables, user_tables
 from .replay import content_bytes, Diverged, FixedRandomness, Tape, watching
@@ -492,6 +492,20 @@ def history_tables_case(
 
     return run, np.arange(len(histories)), 1
 
+# %% ../nbs/81_replay_fits.ipynb #hq81b
+def history_quality_case(rng, tape: Tape):  # run, numbers of users, users that are left out
+    "Noisy mean distances of two synthetic tables of users."
+    coder, histories, _, _ = random_histories(rng, int(rng.integers(2)))
+    sums = lambda users: quality.user_sums(coder, take_units(histories, users), np.ones((len(users), 1)))
+    made = quality.stack_sums([sums(rng.integers(0, len(histories), 5)) for _ in range(2)])
+    spend, users = Spend("history quality", float(rng.uniform(0.3, 30))), int(rng.integers(1, 2 * len(histories)))
+
+    def run(present, noise):
+        tape.charge(spend)
+        return quality.release_user_distances(sums(present), made, users, 5, spend, noise)
+
+    return run, np.arange(len(histories)), 1
+
 # %% ../nbs/81_replay_fits.ipynb #hc03g
 def history_gradient_case(rng, tape: Tape, least: int = 1, ks: tuple = (1, 6)) -> None:
     "Sum of clipped gradients of whole users with and without one: bounded by C, and different by what the user adds."
@@ -532,9 +546,10 @@ CASE_SHARES = {
     marginals_case: 0.23,
     pairs_case: 0.22,
     quality_case: 0.05,
-    prior_case: 0.22,
+    prior_case: 0.2,
     gradient_case: 0.12,
     history_tables_case: 0.05,
+    history_quality_case: 0.02,
     history_gradient_case: 0.05,
     two_tables_case: 0.02,
     two_tables_gradient_case: 0.02,

@@ -7,11 +7,11 @@ __all__ = ['FOR_WEIGHTS', 'FOR_SAMPLES', 'FOR_CALIBRATION', 'FOR_GAPS', 'FOR_QUA
            'WORDS', 'SAVED_OPTIONS', 'Estimator', 'DPVAESynthesizer', 'is_whole', 'check_numbers', 'check_unit',
            'check_draft', 'check_named_columns', 'check_history_options', 'check_two_tables', 'name_table',
            'public_units', 'check_id_room', 'read_bounded', 'seeded_generator', 'announce_releases', 'TrainingProgress',
-           'discover_columns', 'measure_quality', 'learn_table', 'learn_model', 'fit_identity', 'open_budget',
-           'open_ledger', 'with_units', 'find_trainer', 'describe_tables', 'id_columns', 'naming_id', 'draw_ids',
-           'modelled_part', 'table_pieces', 'FreshIds', 'UserPieces', 'check_size', 'copy_tables', 'read_gaps',
-           'fill_gaps', 'check_declared', 'check_ledger_lines', 'check_pair_tables', 'check_counts',
-           'check_certificate', 'read_body', 'read_labels']
+           'discover_columns', 'measure_quality', 'learn_table', 'measure_history_quality', 'learn_model',
+           'fit_identity', 'open_budget', 'open_ledger', 'with_units', 'find_trainer', 'describe_tables', 'id_columns',
+           'naming_id', 'draw_ids', 'modelled_part', 'table_pieces', 'FreshIds', 'UserPieces', 'check_size',
+           'copy_tables', 'read_gaps', 'fill_gaps', 'check_declared', 'check_ledger_lines', 'check_pair_tables',
+           'check_distance_noise', 'check_counts', 'check_certificate', 'read_body', 'read_labels']
 
 # %% ../nbs/74_synthesizer.ipynb #synt02
 import inspect
@@ -46,7 +46,7 @@ from .satisfiable import check_satisfiable
 from .table_budget import reserved, TableBudget
 from .preprocessing import apply_dtype, TableEncoder
 from .code_matrix import code_matrix
-from .histories import bound_histories, check_history, one_row_each
+from .histories import bound_histories, check_history, code_histories, one_row_each, take_windows
 from .two_tables import JoinedTables, read_two_tables, split_schema, TwoTables
 from .order_rules import check_order_rules
 from .dp_training import DPTrainer, find_device
@@ -64,12 +64,27 @@ from dpsynth.history_fit import (
     columns_without_missing,
     draw_user_frames,
     draw_user_tables,
+    draw_users,
+    FittedHistories,
     learn_histories,
     make_history_plan,
     planned_history_releases,
 )
 from .questions import ask, parse_conditions
-from .quality import compared_sets, describe_distances, distance_noise, release_distances, rows_drawn, TABLES
+from dpsynth.quality import (
+    compared_sets,
+    describe_distances,
+    describe_user_distances,
+    distance_noise,
+    MeasuredDistance,
+    release_distances,
+    release_user_distances,
+    rows_drawn,
+    stack_sums,
+    TABLES,
+    user_sums,
+    users_drawn,
+)
 from dpsynth.sampling import (
     calibrate_model,
     check_copies,
@@ -373,6 +388,7 @@ def seeded_generator(
 STAGE_WORDS = {"coverage": "discovering", "bounds": "discovering", "values": "discovering", "histogram": "discovering"}
 STAGE_WORDS |= {"workload": "counting", "1-way": "counting", "rows per unit": "counting"}
 STAGE_WORDS |= {"latent prior": "calibrating", "target": "calibrating", "pair": "calibrating", "quality": "measuring"}
+STAGE_WORDS |= {"history quality": "measuring"}
 
 
 @contextmanager
@@ -502,6 +518,31 @@ def learn_table(
     model.quality = measure_quality(model, codes, plan, release, rng, seeded_generator(synth.seed, FOR_QUALITY))
     return model, model.quality
 
+# %% ../nbs/74_synthesizer.ipynb #hq74a
+def measure_history_quality(
+    model: FittedHistories,  # finished: nothing of it changes here
+    bounded,  # `BoundedHistories`, private: read by the release only
+    plan: Plan,
+    ledger: Ledger,
+    rng: np.random.Generator,  # from `secure_generator`
+    post: np.random.Generator,  # of post-processing
+) -> tuple:  # dicts, each a `MeasuredDistance`; empty where the release was lost in a crash
+    "How far users drawn from a finished model are from the real ones. Charged first; only the certificate gets it."
+    coder, drawn = model.coder, users_drawn(plan.units)
+    windows = lambda users: take_windows(users, coder.k, post, coder.clock is not None)
+    sums = lambda users: user_sums(coder, users, np.ones((len(users), 1)))
+    tables = [windows(draw_users(model, drawn, post)) for _ in range(TABLES)]
+    made = stack_sums([sums(users) for users in tables])
+
+    def compare(spend):  # with all that is said of these tables, so that a fit that goes on says the same
+        real = code_histories(coder, coder.encoder.transform(bounded.frame), bounded)
+        off = release_user_distances(sums(real), made, plan.units, drawn, spend, rng)
+        noise = distance_noise(made, spend, plan.units)
+        lines = describe_user_distances(off, coder, tables, made, noise, plan.units, post)
+        return [asdict(line) for line in lines]
+
+    return tuple(ledger.release(plan.releases["history quality"], compare) or ())
+
 # %% ../nbs/74_synthesizer.ipynb #sy35
 def learn_model(
     synth: DPVAESynthesizer,
@@ -512,7 +553,7 @@ def learn_model(
     rng: np.random.Generator,
     progress,  # as in `fit`
     trainer,  # as in `fit`
-):  # `FittedModel` or `FittedHistories`; how far its tables are off, from `measure_quality`
+):  # `FittedModel` or `FittedHistories`; how far its tables are off, from `measure_quality` or `measure_history_quality`
     "All releases in their order. What takes longer than two minutes is announced."
     if synth.verbose and (seconds := plan.expected_seconds(synth.schema)) > 120:
         words = f"{len(synth.schema.modelled)} columns, {plan.training.steps:,} steps: {duration_words(seconds)} on one core"
@@ -522,7 +563,9 @@ def learn_model(
         return learn_table(synth, table, unit_index, encoder, plan, ledger, rng, progress, trainer)
     with TrainingProgress(plan, ledger, progress, synth.verbose) as tick:
         seed = int(seeded_generator(synth.seed, FOR_WEIGHTS).integers(2**31))
-        return learn_histories(table, encoder, plan, ledger, rng, seed, tick, trainer), ()
+        model = learn_histories(table, encoder, plan, ledger, rng, seed, tick, trainer)
+    last = seeded_generator(synth.seed, FOR_QUALITY)
+    return model, measure_history_quality(model, table, plan, ledger, rng, last)
 
 # %% ../nbs/74_synthesizer.ipynb #sy38
 def fit_identity(
@@ -1200,6 +1243,20 @@ def check_pair_tables(
         raise CertificateError("it holds more tables of pairs than its ledger paid for")
 
 # %% ../nbs/74_synthesizer.ipynb #cn02
+def check_distance_noise(
+    c: Certificate,
+    release: str,  # that measured the distances
+    counted: str,  # 'rows' or 'users'
+    *shape,  # as `distance_noise` takes it: rows, k, noise in rows
+) -> None:
+    "Refuse distances of something else than this model's tables, or with other noise than the ledger says."
+    columns = [line["columns"] for line in c.quality]
+    noise = distance_noise(columns, {s.name: s for s in c.spends}[release], *shape) if columns else ()
+    same = all(math.isclose(line["noise"], sd, rel_tol=1e-6) for line, sd in zip(c.quality, noise))
+    if not same or any(MeasuredDistance(**line).counted != counted for line in c.quality):
+        raise CertificateError("the noise of its distances is not that of its ledger")
+
+
 def check_counts(
     synth: DPVAESynthesizer,
     c: Certificate,
@@ -1213,10 +1270,7 @@ def check_counts(
             raise CertificateError("the noise of its counts is not that of its ledger")
     if (released.rows_noise == 0) != (k == 1) or (k == 1 and released.rows != c.units):
         raise CertificateError("its number of rows is not that of its units")
-    columns = [line["columns"] for line in c.quality]
-    noise = distance_noise(columns, spends["quality"], released.rows, k, released.rows_noise) if columns else ()
-    if not all(math.isclose(line["noise"], sd, rel_tol=1e-6) for line, sd in zip(c.quality, noise)):
-        raise CertificateError("the noise of its distances is not that of its ledger")
+    check_distance_noise(c, "quality", "rows", released.rows, k, released.rows_noise)
 
 # %% ../nbs/74_synthesizer.ipynb #sy70
 def check_certificate(
@@ -1229,6 +1283,7 @@ def check_certificate(
     budget = synth.check()
     if synth.learns_histories:
         check_ledger_lines(c, planned_history_releases(synth.schema, c.units, budget))
+        check_distance_noise(c, "history quality", "users", c.units)
         return c
     options = synth.workload, bool(synth.target), synth.groups_rows, c.max_rows_per_unit
     planned, pairs, _ = planned_releases(synth.schema, c.units, budget, *options)
