@@ -7,9 +7,9 @@ __all__ = ['MENTIONED_SHARE', 'LEAST_PAIR_ROWS', 'STRONGEST_SHOWN', 'schema_gap'
            'columns_useless', 'location_and_spread', 'statistics_by_column', 'relative_mean_error', 'mean_errors',
            'worst_mean', 'mean_error_max', 'mean_error_column', 'column_details', 'without_unused_codes', 'pair_blocks',
            'joint_counts', 'cramers_v', 'pair_dependence', 'rows_for_pairs', 'pair_tables', 'pair_errors',
-           'pair_matrix', 'pair_tvd', 'normalized_error', 'pair_tvd_mean', 'pair_tvd_shuffled', 'column_triples',
-           'triple_tvd_mean', 'normalized_error_median', 'related_pairs', 'relations_kept', 'strongest_relations',
-           'lost_relations', 'relations_lost']
+           'pair_matrix', 'pair_tvd', 'normalized_error', 'pair_tvd_mean', 'pair_tvd_shuffled', 'pair_tvd_strongest',
+           'pair_tvd_max', 'column_triples', 'triple_tvd_mean', 'normalized_error_median', 'related_pairs',
+           'relations_kept', 'strongest_relations', 'lost_relations', 'relations_lost']
 
 # %% ../nbs/61_pairs.ipynb #pair02
 import math
@@ -373,6 +373,23 @@ def pair_tvd_shuffled(compared: Comparison) -> float:
     "Mean TVD of shuffled real rows over all pairs of columns; NaN where there is no pair."
     return pair_errors(compared).shuffled.mean()
 
+# %% ../nbs/61_pairs.ipynb #pm04
+@metric("Pairs, strongest tenth", "mean error of the tenth of the pairs that depends most",
+        "The mean error of the pairs whose columns depend most on each other in the real table: "
+        "a tenth of all pairs, one at least.",
+        topic="pairs", best="0", unit="share of rows")  # fmt: skip
+def pair_tvd_strongest(compared: Comparison) -> float:
+    "Mean TVD of the tenth of the pairs that is furthest from no relation; NaN where there is no pair."
+    pairs = pair_errors(compared)
+    return pairs.nlargest(max(1, round(len(pairs) / 10)), "dependence").tvd.mean()
+
+
+@metric("Pairs, worst error", "the pair that is furthest off", "The error of two columns together, in the worst pair.",
+        topic="pairs", best="0", unit="share of rows")  # fmt: skip
+def pair_tvd_max(compared: Comparison) -> float:
+    "Largest TVD of a pair of columns; NaN where there is no pair."
+    return pair_errors(compared).tvd.max()
+
 # %% ../nbs/61_pairs.ipynb #tr01
 _TRIPLES = 50  # counted at most: the standard error of their mean is a seventh of their spread
 
@@ -456,16 +473,19 @@ STRONGEST_SHOWN = 10  # related pairs that are named
 
 
 @metric("Relations", "",
-        "The ten strongest relations of the real table: the columns, Cramér's V in both tables, and what was kept.",
+        "The ten strongest relations of the real table: the columns, Cramér's V in both tables, the error of the pair, "
+        "and what was kept.",
         topic="details", places=("JSON",), name="relations")  # fmt: skip
 def strongest_relations(
     compared: Comparison,
-) -> list:  # of {columns, real, synthetic, kept}, the strongest first
+) -> list:  # of {columns, real, synthetic, error, kept}, the strongest first
     "The strongest relations of the real table, and what has become of them."
     top = related_pairs(compared).head(STRONGEST_SHOWN)
     kept = (1 - top.lost / top.floor).where(top.floor > 0).clip(0)
-    strengths = zip(top.index, top.real, top.synthetic, kept)
-    return [dict(columns=[*pair], real=float(r), synthetic=float(s), kept=json_value(k)) for pair, r, s, k in strengths]
+    figures = top.assign(kept=kept)[["real", "synthetic", "tvd", "kept"]].set_axis(
+        ["real", "synthetic", "error", "kept"], axis=1
+    )
+    return [{"columns": [*pair]} | {k: json_value(v) for k, v in row.items()} for pair, row in figures.iterrows()]
 
 # %% ../nbs/61_pairs.ipynb #re07g
 def lost_relations(

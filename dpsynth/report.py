@@ -581,9 +581,10 @@ def columns_section(
     return Section("columns", "Columns", pictures=column_pictures(compared, names), **facts)
 
 # %% ../nbs/66_report.ipynb #c109
-def relation_rows(metrics: dict) -> list:  # pair, real, synthetic, kept
+def relation_rows(metrics: dict) -> list:  # pair, real, synthetic, error, kept
     "The strongest relations of the real table, and what has become of them."
-    return [(" × ".join(r["columns"]), r["real"], r["synthetic"], r["kept"]) for r in metrics.get("relations", [])]
+    figures = ("real", "synthetic", "error", "kept")
+    return [(" × ".join(r["columns"]), *(r[of] for of in figures)) for r in metrics.get("relations", [])]
 
 # %% ../nbs/66_report.ipynb #rs22
 def mapped_columns(
@@ -623,7 +624,7 @@ def pair_maps(
 REPORT_TEMPLATES["pairs.html"] = """\
 {% if facts.relations %}
 {{ table("The strongest relations of the real table: Cramér’s V (0 is none, 1 is one column determining the other)",
-         ["pair", "real", "synthetic", "kept"], facts.relations) }}
+         ["pair", "real", "synthetic", "TVD", "kept"], facts.relations) }}
 {% else %}
 <p>No two columns of the real table are related beyond chance.</p>
 {% endif %}
