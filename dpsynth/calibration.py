@@ -330,7 +330,7 @@ def select_pairs(
     count: int,  # pairs at most
     sizes,
     spend: Spend,  # charged before this call
-    counting: Spend,  # that will count the chosen pairs
+    counting: float,  # noise multiplier of the release that will count the chosen pairs
     rng: np.random.Generator,
     rows: int,  # public or released number of rows, not len(codes)
     k: int = 1,  # rows a unit
@@ -339,7 +339,7 @@ def select_pairs(
     noisy = pair_distances(codes, pool, weights, candidates, sizes, spend, rng, rows, k)
     deviation, precision = (
         spend.noise_multiplier * k * math.sqrt(len(candidates)),
-        (counting.noise_multiplier * k) ** -2,
+        (counting * k) ** -2,
     )
     far = np.argsort(-noisy)[: 4 * count]
     cells = [clique_cells(pool, candidates[i], sizes) for i in far]

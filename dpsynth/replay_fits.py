@@ -321,11 +321,12 @@ def pairs_case(rng, tape: Tape):  # run, codes, rows of the unit
     pool = np.column_stack([rng.integers(0, s, 50) for s in sizes])
     weights, pairs = rng.dirichlet(np.ones(50)), list(combinations(range(len(sizes)), 2))
     spend, rows = Spend("pair selection", float(rng.uniform(0.3, 30))), len(codes)
-    counting = Spend("pair marginals", spend.noise_multiplier / 2)
 
     def run(codes, noise):
         tape.charge(spend)
-        return calibration.select_pairs(codes, pool, weights, pairs, 2, sizes, spend, counting, noise, rows, k)
+        return calibration.select_pairs(
+            codes, pool, weights, pairs, 2, sizes, spend, spend.noise_multiplier / 2, noise, rows, k
+        )
 
     return run, codes, mine
 

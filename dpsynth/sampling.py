@@ -379,7 +379,7 @@ def calibrate_model(
     weights = weights * constraint_mask(model, pool, post)[1]
     weights = cal.rake(cal.cells(pool), weights, 4)
     candidates = countable_pairs(sizes)
-    counting = lambda selection: plan.releases[selection.name.replace("selection", "marginals")]
+    counting = lambda selection: plan.releases[selection.name.replace("selection", "marginals")].noise_multiplier
     score = lambda spend: select_pairs(
         codes, pool, weights, candidates, plan.pairs, sizes, spend, counting(spend), rng, rows, k
     )
