@@ -6,7 +6,8 @@
 __all__ = ['ROWS_AT_ONCE', 'CELLS_AT_ONCE', 'MAX_MULTIPLIER', 'clique_size', 'clique_cells', 'clique_counts', 'release_scales',
            'measure_marginals', 'project_to_simplex', 'measure_rows_per_unit', 'prior_variance', 'shrink',
            'Calibration', 'standing_out', 'add_targets', 'moment_positions', 'clipped_moments', 'fit_latent_prior',
-           'select_pairs', 'systematic_resample', 'MarginalTables', 'exchange_round', 'swap_rows']
+           'pair_distances', 'error_left', 'share_precision', 'select_pairs', 'systematic_resample', 'MarginalTables',
+           'exchange_round', 'swap_rows']
 
 # %% ../nbs/52_calibration.ipynb #cali02
 import math
@@ -63,13 +64,14 @@ def clique_counts(
 
 # %% ../nbs/52_calibration.ipynb #c010
 def release_scales(
-    cliques,  # tuples of field positions
+    cliques,  # tuples of field positions; a dict gives each its share of the precision 1/σ²
     sizes,  # cardinalities
     spend: Spend,
     k: int = 1,  # rows a unit
 ) -> dict:  # clique → standard deviation
-    "Noise standard deviation of each clique's counts: shares a ∝ cells^⅓ of one release, Σa² = 1."
-    a = np.array([clique_size(c, sizes) for c in cliques], float) ** (1 / 3)
+    "Noise standard deviation of each clique's counts: parts a of one release, Σa² = 1, ∝ cells^⅓ or √share."
+    given = isinstance(cliques, dict)
+    a = np.array([cliques[c] ** 0.5 if given else clique_size(c, sizes) ** (1 / 3) for c in cliques], float)
     return dict(zip(cliques, spend.noise_multiplier * k * np.linalg.norm(a) / a))
 
 # %% ../nbs/52_calibration.ipynb #mm01
@@ -84,7 +86,7 @@ def measure_marginals(
     "Counts of every clique in one Gaussian release: a unit moves clique c by at most k, weighted with a_c by k in all."
     scales = release_scales(cliques, sizes, spend, k)
     tables = {}
-    for c, counts in zip(cliques, clique_counts(codes, cliques, sizes)):
+    for c, counts in zip(cliques, clique_counts(codes, list(cliques), sizes)):
         tables[c] = gaussian_histogram(counts, spend.noise_multiplier, scales[c] / spend.noise_multiplier, rng)
     return tables
 
@@ -273,25 +275,82 @@ def fit_latent_prior(
     return mean, vector @ np.diag(np.maximum(value, 0.02)) @ vector.T
 
 # %% ../nbs/52_calibration.ipynb #c034
-def select_pairs(
+def pair_distances(
     codes: np.ndarray,  # (n, fields) private codes
     pool: np.ndarray,
     weights: np.ndarray,
     candidates,  # pairs of fields
-    count: int,
     sizes,
     spend: Spend,  # charged before this call
     rng: np.random.Generator,
     rows: int,  # public or released number of rows, not len(codes)
     k: int = 1,  # rows a unit
-) -> list:  # the `count` pairs where the model is furthest off
+) -> np.ndarray:  # (candidates,) noisy
     "Noisy L1 distance between every pair's counts and the pool's; a row moves each by at most 1, all by k√pairs."
     scores = []
     for c, real in zip(candidates, clique_counts(codes, candidates, sizes)):
         model = np.bincount(clique_cells(pool, c, sizes), weights=weights, minlength=len(real))
         scores.append(np.abs(real - rows * model).sum())
-    noisy = gaussian_vector(np.array(scores), spend.noise_multiplier, k * math.sqrt(len(scores)), rng)
-    return [candidates[i] for i in np.argsort(-noisy)[:count]]
+    return gaussian_vector(np.array(scores), spend.noise_multiplier, k * math.sqrt(len(scores)), rng)
+
+# %% ../nbs/52_calibration.ipynb #np01
+def error_left(
+    root: float,  # √τ
+    model: np.ndarray,  # (cells,) expected counts under the model
+    precision: float,  # 1/σ² of the counts; 0: not counted
+) -> float:  # expected L1 distance
+    "How far a table with the prior N(m, τm) will be off when it is counted and shrunk."
+    variance = root**2 * model
+    return math.sqrt(2 / math.pi) * np.sqrt(variance / (1 + variance * precision)).sum()
+
+# %% ../nbs/52_calibration.ipynb #np04
+_PARTS = 40  # of the precision of one release
+
+
+def share_precision(
+    roots,  # (tables,) √τ
+    models: list,  # (cells,) expected counts of each table
+    precision: float,  # 1/σ² of the release
+) -> np.ndarray:  # (tables,) shares that sum to 1; 0 where a table is not worth counting
+    "Which part of a release's precision goes to which table, so that the least error is left in all."
+    parts = np.zeros(len(roots), int)
+    left = lambda i, n: error_left(roots[i], models[i], n / _PARTS * precision)
+    gain = np.array([left(i, 0) - left(i, 1) for i in range(len(roots))])
+    for _ in range(_PARTS):
+        best = gain.argmax()
+        parts[best] += 1
+        gain[best] = left(best, parts[best]) - left(best, parts[best] + 1)
+    return parts / _PARTS
+
+# %% ../nbs/52_calibration.ipynb #np07
+def select_pairs(
+    codes: np.ndarray,  # (n, fields) private codes
+    pool: np.ndarray,
+    weights: np.ndarray,
+    candidates,  # pairs of fields
+    count: int,  # pairs at most
+    sizes,
+    spend: Spend,  # charged before this call
+    counting: float,  # noise multiplier of the release that will count the chosen pairs
+    rng: np.random.Generator,
+    rows: int,  # public or released number of rows, not len(codes)
+    k: int = 1,  # rows a unit
+) -> dict:  # pair → share of the precision of its counts
+    "The pairs that are worth most to count, and how well each should be counted."
+    noisy = pair_distances(codes, pool, weights, candidates, sizes, spend, rng, rows, k)
+    deviation, precision = (
+        spend.noise_multiplier * k * math.sqrt(len(candidates)),
+        (counting * k) ** -2,
+    )
+    far = np.argsort(-noisy)[: 4 * count]
+    cells = [clique_cells(pool, candidates[i], sizes) for i in far]
+    models = [rows * np.bincount(c, weights, clique_size(candidates[i], sizes)) for c, i in zip(cells, far)]
+    shown = np.clip(noisy[far] - deviation, 0, 2 * rows)
+    roots = [s / max(error_left(1, m, 0), 1e-9) for s, m in zip(shown, models)]
+    worth = [error_left(r, m, 0) - error_left(r, m, precision / count) for r, m in zip(roots, models)]
+    best = np.argsort(-np.array(worth), kind="stable")[:count]
+    shares = share_precision([roots[i] for i in best], [models[i] for i in best], precision)
+    return {candidates[far[i]]: float(share) for i, share in zip(best, shares) if share > 0}
 
 # %% ../nbs/52_calibration.ipynb #c037
 def systematic_resample(

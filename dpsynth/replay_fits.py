@@ -316,7 +316,7 @@ def marginals_case(rng, tape: Tape):  # run, codes, rows of the unit
 
 # %% ../nbs/81_replay_fits.ipynb #c032
 def pairs_case(rng, tape: Tape):  # run, codes, rows of the unit
-    "Noisy scores of pairs of columns, and the two pairs that they choose."
+    "Noisy distances of pairs of columns, and the pairs that they choose."
     codes, sizes, k, mine = random_codes(rng, 2)
     pool = np.column_stack([rng.integers(0, s, 50) for s in sizes])
     weights, pairs = rng.dirichlet(np.ones(50)), list(combinations(range(len(sizes)), 2))
@@ -324,7 +324,9 @@ def pairs_case(rng, tape: Tape):  # run, codes, rows of the unit
 
     def run(codes, noise):
         tape.charge(spend)
-        return calibration.select_pairs(codes, pool, weights, pairs, 2, sizes, spend, noise, rows, k)
+        return calibration.select_pairs(
+            codes, pool, weights, pairs, 2, sizes, spend, spend.noise_multiplier / 2, noise, rows, k
+        )
 
     return run, codes, mine
 

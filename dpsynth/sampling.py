@@ -319,9 +319,9 @@ def choose_pairs(
     candidates: list,  # pairs of fields that were not counted so far
     plan,
     target: set,  # fields of the column to predict
-    select,  # called with the name of a selection: the pairs, or None where it was lost in a crash
+    select,  # called with the name of a selection: pair → share, or None where it was lost in a crash
     rng: np.random.Generator,  # of post-processing
-) -> tuple:  # name of the release that counts them, or None; pairs
+) -> tuple:  # name of the release that counts them, or None; pairs, chosen ones with their shares
     "Pairs that round r of calibration counts."
     if not candidates:
         return None, []
@@ -391,7 +391,10 @@ def calibrate_model(
     weights = weights * constraint_mask(model, pool, post)[1]
     weights = cal.rake(cal.cells(pool), weights, 4)
     candidates = countable_pairs(sizes)
-    score = lambda spend: select_pairs(codes, pool, weights, candidates, plan.pairs, sizes, spend, rng, rows, k)
+    counting = lambda selection: plan.releases[selection.name.replace("selection", "marginals")].noise_multiplier
+    score = lambda spend: select_pairs(
+        codes, pool, weights, candidates, plan.pairs, sizes, spend, counting(spend), rng, rows, k
+    )
     for r in range(1, PAIR_ROUNDS + 1):
         name, chosen = choose_pairs(r, candidates, plan, target, lambda selection: release(selection, score), post)
         if name is not None:
