@@ -128,7 +128,7 @@ def ones_share(
 # %% ../nbs/53_plan.ipynb #pr01
 PAIR_ROUNDS, PAIR_SHARE = 2, 0.12  # rounds at most
 CHOICE_SHARE = 0.2  # part of the share of chosen pairs that chooses them
-PAIR_MASS = 500  # units × μ below which training makes more of that share than chosen pairs do
+PAIR_MASS = 1_000  # units × μ below which training makes more of that share than chosen pairs do
 
 
 def pair_shares(
