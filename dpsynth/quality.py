@@ -6,7 +6,7 @@
 __all__ = ['QUALITY_SETS', 'QUALITY_CELLS', 'LISTED_SETS', 'SIZE_PARTS', 'SIZE_WORDS', 'TELLS', 'STAND_INS', 'ALIGNED', 'TABLES',
            'LEAST_DRAWN', 'MOST_DRAWN', 'sets_of_size', 'size_weights', 'singles_tell', 'compared_sets',
            'mean_distances', 'release_distances', 'distance_noise', 'drawing_error', 'share_levels', 'sample_distance',
-           'rows_worth', 'MeasuredDistance', 'percent', 'rows_drawn', 'describe_distances']
+           'rows_worth', 'MeasuredDistance', 'percent', 'rows_drawn', 'measured_distance', 'describe_distances']
 
 # %% ../nbs/59_quality.ipynb #ql03
 import math
@@ -253,6 +253,22 @@ def rows_drawn(
     return int(np.clip(rows, LEAST_DRAWN, MOST_DRAWN))
 
 
+def measured_distance(
+    size: int,  # columns of a set
+    sets: int,  # that were compared
+    levels: tuple,  # from `share_levels`
+    rows_drawn: int,  # rows of the synthetic table
+    rows: int,  # public or released number of rows
+    distance: float,  # released, of the rows
+    noise: float,  # its standard deviation, of the rows
+    drawing: float = 0.0,  # the same from one synthetic table to another; 0: only this one is meant
+) -> MeasuredDistance:
+    "What was found of the sets of one size, with what sample would be as good. Post-processing."
+    line = MeasuredDistance(size, sets, rows_drawn, float(distance), float(noise), float(drawing), 1, rows)
+    least, most = (rows_worth(levels, end, rows) for end in line.interval()[::-1])
+    return replace(line, worth_least=least, worth_most=most)
+
+
 def describe_distances(
     released: np.ndarray,  # from `release_distances`
     tables: list,  # of (N, fields) codes: the synthetic tables that were compared
@@ -265,9 +281,8 @@ def describe_distances(
     "What was found, with both errors. Post-processing."
     off, levels = released / (2 * rows), [share_levels(tables[0], cliques, sizes) for cliques in sets.values()]
     middle = np.median([rows_worth(of, distance, rows) for of, distance in zip(levels, off)])
-    drawing, lines = drawing_error(tables, sets, sizes, int(np.clip(middle, 50, len(tables[0]))), rng), []
-    for (size, cliques), of, *figures in zip(sets.items(), levels, off.tolist(), noise.tolist(), drawing.tolist()):
-        line = MeasuredDistance(size, len(cliques), len(tables[0]), *figures, 1, rows)
-        worth = [rows_worth(of, end, rows) for end in line.interval()[::-1]]
-        lines.append(replace(line, worth_least=worth[0], worth_most=worth[1]))
-    return tuple(lines)
+    drawing = drawing_error(tables, sets, sizes, int(np.clip(middle, 50, len(tables[0]))), rng)
+    return tuple(
+        measured_distance(size, len(cliques), of, len(tables[0]), rows, *figures)
+        for (size, cliques), of, *figures in zip(sets.items(), levels, off, noise, drawing)
+    )
