@@ -90,6 +90,7 @@ RELEASE_HELP = {  # how the name of a release begins: what it reads
     "histogram": "how numbers and times are spread between their bounds",
     "coverage": "how many cells of each column the schema cannot represent",
     "rows per unit": "how many rows users have",
+    "rows": "how many rows there are, of users who have several",
     "workload": "counts of the columns that were declared to matter together",
     "1-way": "counts of single columns",
     "history tables": "averages over the rows of each user: how many rows, which codes, which together, and what follows what",
@@ -127,12 +128,12 @@ def describe_column(
 
 # %% ../nbs/71_certificate.ipynb #ct09
 def describe_columns(
-    encoder: TableEncoder,  # fitted
+    encoder: TableEncoder,  # one that was never fitted has learned nothing
 ) -> list:  # dicts: name, type, declared, discovered; '' where there is nothing to say
     "What the schema declared of each column, and what was learned about it for part of ε."
     rows = []
     for name, column in encoder.schema.items():
-        is_open = getattr(column, "discovers", False)
+        is_open = getattr(column, "discovers", False) and hasattr(encoder, "resolved")
         learned = encoder.resolved[name] if is_open else None
         only_other = getattr(learned, "categories", None) == ["other"]
         words = "nothing: every cell is 'other'" if only_other else describe_column(learned) if is_open else ""

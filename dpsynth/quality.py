@@ -7,7 +7,7 @@ __all__ = ['QUALITY_SETS', 'QUALITY_CELLS', 'LISTED_SETS', 'SIZE_PARTS', 'SIZE_W
            'LEAST_DRAWN', 'MOST_DRAWN', 'MOST_USERS_DRAWN', 'sets_of_size', 'size_weights', 'singles_tell',
            'compared_sets', 'mean_distances', 'release_distances', 'distance_noise', 'spread_of_tables',
            'drawing_error', 'share_levels', 'sample_distance', 'rows_worth', 'MeasuredDistance', 'percent',
-           'rows_drawn', 'distance_lines', 'describe_distances', 'UserField', 'user_fields', 'pair_tables',
+           'rows_drawn', 'measured_distance', 'describe_distances', 'UserField', 'user_fields', 'pair_tables',
            'step_tables', 'compared_tables', 'user_sums', 'stack_sums', 'user_distances', 'release_user_distances',
            'user_levels', 'user_drawing_error', 'users_drawn', 'describe_user_distances']
 
@@ -272,20 +272,20 @@ def rows_drawn(
     return int(np.clip(rows, LEAST_DRAWN, MOST_DRAWN))
 
 
-def distance_lines(
-    sets: dict,  # size → how many sets
-    drawn: int,  # rows of a synthetic table
-    levels: list,  # for each size, from `share_levels`
-    figures,  # for each size: distance, its noise, and what drawing adds
+def measured_distance(
+    size: int,  # columns of a set
+    sets: int,  # that were compared
+    levels: tuple,  # from `share_levels`
+    rows_drawn: int,  # rows of the synthetic table
     rows: int,  # public or released number of rows
-) -> tuple:  # of `MeasuredDistance`
-    "Lines with what a random sample is as far off, at both ends of the interval."
-    lines = []
-    for (size, number), of, figure in zip(sets.items(), levels, figures):
-        line = MeasuredDistance(size, number, drawn, *figure, 1, rows)
-        worth = [rows_worth(of, end, rows) for end in line.interval()[::-1]]
-        lines.append(replace(line, worth_least=worth[0], worth_most=worth[1]))
-    return tuple(lines)
+    distance: float,  # released, of the rows
+    noise: float,  # its standard deviation, of the rows
+    drawing: float = 0.0,  # the same from one synthetic table to another; 0: only this one is meant
+) -> MeasuredDistance:
+    "What was found of the sets of one size, with what sample would be as good. Post-processing."
+    line = MeasuredDistance(size, sets, rows_drawn, float(distance), float(noise), float(drawing), 1, rows)
+    least, most = (rows_worth(levels, end, rows) for end in line.interval()[::-1])
+    return replace(line, worth_least=least, worth_most=most)
 
 
 def describe_distances(
@@ -301,8 +301,10 @@ def describe_distances(
     off, levels = released / (2 * rows), [share_levels(tables[0], cliques, sizes) for cliques in sets.values()]
     middle = np.median([rows_worth(of, distance, rows) for of, distance in zip(levels, off)])
     drawing = drawing_error(tables, sets, sizes, int(np.clip(middle, 50, len(tables[0]))), rng)
-    numbers, figures = {size: len(c) for size, c in sets.items()}, np.transpose([off, noise, drawing]).tolist()
-    return distance_lines(numbers, len(tables[0]), levels, figures, rows)
+    return tuple(
+        measured_distance(size, len(cliques), of, len(tables[0]), rows, *figures)
+        for (size, cliques), of, *figures in zip(sets.items(), levels, off, noise, drawing)
+    )
 
 # %% ../nbs/59_quality.ipynb #qh02
 @dataclass(frozen=True)
@@ -484,5 +486,7 @@ def describe_user_distances(
     off, levels = released / (2 * users), list(user_levels(coder, tables[0]).values())
     middle = np.median([rows_worth(of, distance, users) for of, distance in zip(levels, off)])
     drawing = user_drawing_error(coder, tables, int(np.clip(middle, 50, len(tables[0]))), rng)
-    numbers, figures = {kind: len(of) for kind, of in made.items()}, np.transpose([off, noise, drawing]).tolist()
-    return distance_lines(numbers, len(tables[0]), levels, figures, users)
+    return tuple(
+        measured_distance(kind, len(of), level, len(tables[0]), users, *figures)
+        for (kind, of), level, *figures in zip(made.items(), levels, off, noise, drawing)
+    )

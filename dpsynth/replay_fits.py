@@ -6,11 +6,11 @@
 __all__ = ['NOTHING_REPLAYED', 'ODD_UNITS', 'DISCOVER_SCHEMA', 'DECLARED_SCHEMA', 'LOG_SCHEMA', 'CASE_SHARES', 'ReplayReport',
            'edge_case_table', 'with_few_steps', 'prepared_copy', 'fit_traces', 'run_fit', 'compare_traces',
            'run_or_record_fault', 'replay_neighbours', 'part_of_pair', 'replay_plan', 'replay_fit', 'compare_case',
-           'random_codes', 'marginals_case', 'pairs_case', 'quality_case', 'prior_case', 'UnboundedLedger',
-           'discovery_case', 'wild_model', 'random_batch', 'gradient_case', 'random_log', 'without_rows',
-           'random_histories', 'history_tables_case', 'history_quality_case', 'history_gradient_case',
-           'two_tables_case', 'two_tables_gradient_case', 'replay_mechanisms', 'heavy_user_table', 'scenarios',
-           'count_every_pair', 'step_counter', 'replay']
+           'random_codes', 'marginals_case', 'pairs_case', 'quality_case', 'measured_stand_in', 'evaluation_case',
+           'prior_case', 'UnboundedLedger', 'discovery_case', 'wild_model', 'random_batch', 'gradient_case',
+           'random_log', 'without_rows', 'random_histories', 'history_tables_case', 'history_quality_case',
+           'history_gradient_case', 'two_tables_case', 'two_tables_gradient_case', 'replay_mechanisms',
+           'heavy_user_table', 'scenarios', 'count_every_pair', 'step_counter', 'replay']
 
 # %% ../nbs/81_replay_fits.ipynb #repl02
 import math
@@ -37,6 +37,7 @@ from .schema import Schema
 from .tabular_vae import TabularVAE, VAEConfig
 from .two_tables import JoinedTables, split_schema, TwoTables
 from .synthesizer import DPVAESynthesizer
+from .private_evaluation import evaluate_privately
 from .histories import bound_histories, code_histories, HistoryCoder, pack_histories, take_units
 from .history_model import HistoryConfig, HistoryNetwork, set_history_marginals
 from .history_tables import release_tables, user_tables
@@ -344,6 +345,32 @@ def quality_case(rng, tape: Tape):  # run, codes, rows of the unit
 
     return run, codes, mine
 
+# %% ../nbs/81_replay_fits.ipynb #pe81b
+@lru_cache(maxsize=1)
+def measured_stand_in() -> pd.DataFrame:
+    "A synthetic table for all evaluations."
+    return edge_case_table(60, seed=7).head(30)  # its last rows are odd
+
+
+def evaluation_case(rng, tape: Tape):  # run, frame, rows of the unit
+    "A private evaluation of a fixed table, of users of up to k rows; the last one is odd."
+    n, k = int(rng.integers(10, 40)), int(rng.integers(1, 5))
+    mine = int(rng.integers(1, 2 * k + 1)) if k > 1 else 1  # more than k are dropped
+    frame = edge_case_table(n, seed=int(rng.integers(2**31))).iloc[rng.permutation(n)]
+    if rng.random() < 0.5:  # all rows of the unit alike
+        frame.iloc[n - mine :] = frame.iloc[[n - 1] * mine]
+    frame = frame.assign(user=[f"u{i // k}" for i in range(n - mine)] + ["mine"] * mine).reset_index(drop=True)
+    epsilon = float(10 ** rng.uniform(-1, 1))
+
+    def run(frame, noise):
+        tape.left_out = np.arange(n) >= n - mine if tape.replaying else None
+        whose = "user" if k > 1 else None
+        table = frame if whose else frame.drop(columns="user")
+        options = {"unit": whose, "max_rows_per_unit": k, "n_units": n, "insecure_test_rng": noise}
+        return evaluate_privately(table, measured_stand_in(), DISCOVER_SCHEMA, epsilon, 1e-4, **options).to_dict()
+
+    return run, frame, mine
+
 # %% ../nbs/81_replay_fits.ipynb #rf37
 def prior_case(rng, tape: Tape):  # run, moments (n, 2L), rows of the unit
     "The noisy moments of latents."
@@ -547,7 +574,8 @@ def two_tables_gradient_case(rng, tape: Tape) -> None:
 CASE_SHARES = {
     marginals_case: 0.23,
     pairs_case: 0.22,
-    quality_case: 0.05,
+    quality_case: 0.04,
+    evaluation_case: 0.01,
     prior_case: 0.2,
     gradient_case: 0.12,
     history_tables_case: 0.05,
