@@ -16,6 +16,7 @@ _EXPORTS = {
     "draft_schema": "drafts",
     "Comparison": "evaluation",
     "evaluate": "scores",
+    "evaluate_privately": "private_evaluation",
     "plot_marginals": "report",
     "plot_pair_heatmap": "report",
     "Certificate": "certificate",
