@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['ONES_LEAST', 'ONES_MOST', 'ONES_ERROR', 'ONES_POWER', 'PAIR_ROUNDS', 'PAIR_SHARE', 'CHOICE_SHARE', 'PAIR_MASS',
-           'QUALITY_SHARE', 'MIXTURE_SIGNAL', 'Plan', 'released_cliques', 'ones_error', 'ones_share', 'pair_shares',
-           'release_shares', 'shares_to_spends', 'planned_releases', 'planned_steps', 'learning_rate', 'network_shape',
-           'make_plan', 'affordable_training', 'rows_per_unit_errors', 'discovery_needs', 'discovery_advice',
-           'duration_words']
+           'SECOND_MASS', 'QUALITY_SHARE', 'MIXTURE_SIGNAL', 'Plan', 'released_cliques', 'ones_error', 'ones_share',
+           'pair_shares', 'release_shares', 'shares_to_spends', 'planned_releases', 'planned_steps', 'learning_rate',
+           'network_shape', 'make_plan', 'affordable_training', 'rows_per_unit_errors', 'discovery_needs',
+           'discovery_advice', 'duration_words']
 
 # %% ../nbs/53_plan.ipynb #plan02
 import math
@@ -127,8 +127,11 @@ def ones_share(
 
 # %% ../nbs/53_plan.ipynb #pr01
 PAIR_ROUNDS, PAIR_SHARE = 2, 0.12  # rounds at most
-CHOICE_SHARE = 0.2  # part of the share of chosen pairs that chooses them
+CHOICE_SHARE = (
+    0.2  # part of the share of chosen pairs that chooses them, where that is done once; else half in each round
+)
 PAIR_MASS = 1_000  # units × μ below which training makes more of that share than chosen pairs do
+SECOND_MASS = 5_000  # units × μ from which pairs are chosen twice
 
 
 def pair_shares(
@@ -142,10 +145,12 @@ def pair_shares(
         return {}
     if fields * (fields - 1) // 2 <= pairs:
         return {"pair marginals 1": PAIR_SHARE}
-    shares, r = ({"target pairs": PAIR_SHARE / 2}, 2) if target else ({}, 1)
-    if mass >= PAIR_MASS:
-        left = PAIR_SHARE - sum(shares.values())
-        shares |= {f"pair selection {r}": CHOICE_SHARE * left, f"pair marginals {r}": (1 - CHOICE_SHARE) * left}
+    shares = {"target pairs": PAIR_SHARE / 2} if target else {}
+    last = PAIR_ROUNDS if target or mass >= SECOND_MASS else 1
+    rounds = range(1 + target, last + 1) if mass >= PAIR_MASS else ()
+    each, choice = (PAIR_SHARE - sum(shares.values())) / max(len(rounds), 1), CHOICE_SHARE / max(len(rounds), 1)
+    for r in rounds:
+        shares |= {f"pair selection {r}": choice * each, f"pair marginals {r}": (1 - choice) * each}
     return shares
 
 # %% ../nbs/53_plan.ipynb #c009a
