@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['EXACT_FIGURES', 'PROMISE_OPTIONS', 'EXACT_OPTIONS', 'figure_text', 'first_lines', 'show_ties', 'show_metrics',
            'public_facts', 'write_json', 'write_results', 'result_paths', 'compare_files', 'with_ties', 'check_mode',
-           'show_private', 'private_unit', 'release_evaluation', 'bound_cells', 'show_audit', 'audit_json']
+           'show_private', 'private_unit', 'release_evaluation', 'exact_evaluation', 'bound_cells', 'show_audit',
+           'audit_json']
 
 # %% ../nbs/94_cli_evaluate.ipynb #cli_02
 from contextlib import ExitStack, nullcontext
@@ -293,6 +294,31 @@ def release_evaluation(
             write_json(report.to_dict(), part / json_path.name)
     show_private(report)
 
+# %% ../nbs/94_cli_evaluate.ipynb #ev15e
+def exact_evaluation(
+    tables: tuple,  # real and synthetic
+    of_units: tuple,  # their tables of units; None: there are none
+    holdout: Path | None,
+    schema: Path | None,
+    model: Path | None,
+    unit: str | None,
+    order_by: str | None,
+    target: str | None,
+    paths: tuple,  # of the JSON and the page, resolved; None: not asked for
+) -> None:
+    "The exact evaluation: made, written, printed. It is for those who may see the real table."
+    from dpsynth.scores import figures_of
+
+    declared, certificate, histories = public_facts(schema, model)
+    users = {"unit": unit, "order_by": order_by} if unit or order_by else histories
+    with progress_bar() as tell:
+        compared, pair, further = compare_files(*tables, declared, of_units, users, holdout, tell)
+        metrics = with_ties(figures_of(compared, target), pair)
+        write_results(compared, metrics, certificate, *paths, further)
+    show_metrics(metrics)
+    advice = f"keep {paths[1].name} to yourself; for those who get the table, " if paths[1] else ""
+    show_next("dpsynth", "certificate", model or "MODEL", "--html", "certificate.html", after=advice)
+
 # %% ../nbs/94_cli_evaluate.ipynb #ev15
 @cli_command("evaluate", "dpsynth evaluate --real table.csv --synthetic rows.csv --model model.dpsynth")
 def _evaluate(
@@ -329,19 +355,8 @@ def _evaluate(
     if epsilon is not None:
         options = unit, max_rows_per_unit, paths[0]
         return release_evaluation(real, synthetic, schema, model, *options, epsilon=epsilon, **promise)
-    from dpsynth.scores import figures_of
-
-    declared, certificate, histories = public_facts(schema, model)
-    users = {"unit": unit, "order_by": order_by} if unit or order_by else histories
-    with progress_bar() as tell:
-        compared, pair, further = compare_files(
-            real, synthetic, declared, (units, synthetic_units), users, holdout, tell
-        )
-        metrics = with_ties(figures_of(compared, target), pair)
-        write_results(compared, metrics, certificate, *paths, further)
-    show_metrics(metrics)
-    advice = f"keep {as_html} to yourself; for those who get the table, " if as_html else ""
-    show_next("dpsynth", "certificate", model or "MODEL", "--html", "certificate.html", after=advice)
+    tables = (real, synthetic), (units, synthetic_units), holdout
+    exact_evaluation(*tables, schema, model, unit, order_by, target, paths)
 
 # %% ../nbs/94_cli_evaluate.ipynb #c085
 def bound_cells(

@@ -143,11 +143,9 @@ def quality_precision(
     sizes = list(compared_sets(planned_fields(schema)))
     return dict(zip(sizes, (NORMAL_95 * distance_noise(sizes, spend, self.units, self.rows_per_unit)).tolist()))
 
-# %% ../nbs/59_quality.ipynb #ql28
-STAND_INS, ALIGNED = (
-    12,
-    1.5,
-)  # stand-ins for the real table; how much more tables of a model differ that is off in one direction
+# %% ../nbs/59_quality.ipynb #ql28a
+STAND_INS = 12  # for the real table
+ALIGNED = 1.5  # how much more tables of a model differ that is off in one direction
 
 
 def spread_of_tables(
@@ -156,7 +154,7 @@ def spread_of_tables(
     "Standard deviation of the difference between another table's distance and the mean of these."
     return ALIGNED * np.sqrt(off.var(axis=1, ddof=1).mean(axis=0) * (1 + 1 / off.shape[1]))
 
-
+# %% ../nbs/59_quality.ipynb #ql28
 def drawing_error(
     tables: list,  # of (N, fields) codes: synthetic tables, two at least
     sets: dict,  # from `compared_sets`
