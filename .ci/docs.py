@@ -121,6 +121,7 @@ def broken(base: str) -> list:
     files = {p.resolve(): p.read_text("utf-8") for p in SITE.rglob("*") if p.suffix in (".html", ".css")}
     bad = [f"{p}: asks for {found[:150]}" for p, text in files.items() for found in re.findall(ASKS, text)]
     for page, text in files.items():
+        bad += [f"{page}: a link within a link: {link}" for link in re.findall(r"\]\(https?:[^)<]*", text)]
         text = re.sub("(?s)<script.*?</script>", "", text).replace(f'"{base}', f'"{os.path.relpath(SITE, page.parent)}')
         for link in set(re.findall(r'<(?:a|img|link)\b[^>]*?\s(?:href|src)="(?![a-z]+:|//)([^"]+)"', text)):
             path, _, anchor = link.partition("#")
