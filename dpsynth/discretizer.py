@@ -27,7 +27,7 @@ class Field:
 
     name: str  # unique over the table
     column: str  # the column it belongs to
-    cardinality: int
+    cardinality: int  # number of codes
     reserved_codes: tuple = ()  # codes for 'other', 'missing' and special values, in use or not
     unsampled_codes: tuple = ()  # codes that exist for reading but must not be generated
     size_is_final: bool = True  # False in a plan where the number of codes is an assumption

@@ -29,11 +29,11 @@ from .layers import CausalMap
 class TrainingPlan:
     "Everything that training needs beside data and model: public values, and what was derived from them."
 
-    steps: int
+    steps: int  # T, noisy gradient steps
     sampling_rate: float  # chance of each unit to be in a batch
     noise_multiplier: float  # derived from ε
     units: int  # public number of units
-    learning_rate: float = 8e-3
+    learning_rate: float = 8e-3  # of Adam after the warm-up; falls to a twentieth of it
     warmup: int = 50  # steps
     max_grad_norm: float = 1.0  # C, of a whole unit
     rows_per_unit: int = 1  # k

@@ -100,11 +100,11 @@ def field_marginal(
 class FittedModel:
     "The published parts of a fitted model: outputs of paid releases and what follows from them."
 
-    encoder: TableEncoder
+    encoder: TableEncoder  # rows as codes, and back
     order: list  # field of each head
-    network: TabularVAE
+    network: TabularVAE  # trained with DP-SGD
     prior: tuple  # mean (L,), covariance (L, L)
-    calibration: Calibration
+    calibration: Calibration  # weights that put the counts of samples right
     rows_per_unit: np.ndarray = None  # (k,) probabilities, where users were counted
     released: ReleasedCounts = None  # the noisy counts that calibration was made from
     quality: tuple = ()  # dicts, each a `MeasuredDistance`: how far its tables are off; only error bars read it
