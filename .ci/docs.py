@@ -19,7 +19,7 @@ import pypandoc
 import yaml
 from nbdev.doclinks import _nbpath2html
 from nbdev.quarto import get_config, nbglob, proc_nbs, refresh_quarto_yml
-from pages import SAME, fold_checks, over, unsaid, with_fields
+from pages import SAME, fold_checks, lost, over, unsaid, with_fields
 
 ROOT, SITE, SKIP = Path(__file__).resolve().parent.parent, Path("_docs"), "^[_.]|^tests$"  # folders not shown
 EXPORTED = 'code-summary: "Exported source"'  # nbdev's words for a cell of `#| exports`
@@ -65,6 +65,21 @@ def to_html(name) -> str:  # of a notebook
     return _nbpath2html(Path(name)).as_posix()
 
 
+def about(name, config):  # of a notebook
+    "The last words of a page: its other forms, the version of the package that it is about, and its card."
+    code, page = (
+        f"{config.git_url}/raw/{config.branch}/nbs/{name}",
+        f"{config.doc_host}{config.doc_baseurl}/{to_html(name)}",
+    )
+    colab = f"{config.git_url}/blob/{config.branch}/nbs/{name}".replace(
+        "github.com", "colab.research.google.com/github"
+    )
+    return (
+        f"::: {{.about}}\nThis page as a [notebook]({code}), as [Markdown]({page}.md), or [in Colab]({colab}), where a first "
+        f"cell has to say `%pip install git+{config.git_url}`. It is about {config.lib_name} {config.version}.\n:::"
+    )
+
+
 def markdown(nb, plain: bool = False):
     "A prepared notebook as Quarto hands it to Pandoc, piece by piece; `plain`: outputs as text, pictures in words."
     for c in nb.cells:
@@ -104,7 +119,7 @@ def copies(done, contents, config):
     "Each page as Markdown beside it, and the list of all."
     site, lines = config.doc_host + config.doc_baseurl, [f"# {config.title}", "", f"> {config.description}"]
     for part in contents:
-        name, pages = (part["section"], part["contents"]) if "section" in part else ("Begin here", [part])
+        name, pages = (part["section"], part["contents"]) if "section" in part else ("The first page", [part])
         lines += ["", f"## {name}", ""]
         for page in pages:
             head, _, *rest = markdown(nbformat.read(done / page, 4), plain=True)  # between them nbdev's warning
@@ -140,7 +155,9 @@ def main():
     refresh_quarto_yml()
     done = proc_nbs("nbs", n_workers=2, force=True, skip_folder_re=SKIP)
     for path in done.rglob("*.ipynb"):
-        nbformat.write(mend(nbformat.read(path, 4)), path)
+        nb = mend(nbformat.read(path, 4))
+        nb.cells.append(nbformat.v4.new_markdown_cell(about(path.relative_to(done).as_posix(), config), id="about"))
+        nbformat.write(nb, path)
     shutil.rmtree(SITE, ignore_errors=True)
     if "--quarto" in sys.argv:
         subprocess.run(["quarto", "render", "--no-cache"], cwd=done, check=True)
@@ -148,7 +165,9 @@ def main():
     else:
         preview(done, pages, quarto["format"]["html"]["include-after-body"]["text"])
     copies(done, contents, config)
-    shown = over(SITE) + unsaid(SITE, Path("dpsynth").glob("*.py"))
+    shown = over(SITE) + unsaid(SITE, Path("dpsynth").glob("*.py")) + lost(SITE)
+    version = f"{config.lib_name} {config.version}."
+    shown += [f"{p}: does not say which version" for p in SITE.rglob("*.html") if version not in p.read_text("utf-8")]
     if bad := check_pages(pages) + broken(config.doc_host + config.doc_baseurl) + shown:
         sys.exit("\n".join(bad))
     print(len(pages), "pages in _docs/, no warning, no broken link")
