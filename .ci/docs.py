@@ -25,6 +25,7 @@ ROOT, SITE, SKIP = Path(__file__).resolve().parent.parent, Path("_docs"), "^[_.]
 EXPORTED = 'code-summary: "Exported source"'  # nbdev's words for a cell of `#| exports`
 ASKS = r"""(?:<link\b[^>]*href="|\ssrc="|url\(["']?|@import ["'])(?:https?:)?//[^")>]*"""
 STYLE = """<style>:root { color-scheme: light dark } a { color: inherit } img { max-width: 100% }
+body { max-width: 62rem; margin: auto; padding: 0 0.75rem }
 pre { overflow: auto } pre code { white-space: pre }</style>"""
 
 
@@ -108,7 +109,8 @@ def preview(done, pages, after):
     for name in (p.relative_to(done) for p in done.rglob("*.ipynb")):
         up = os.path.relpath(".", name.parent)
         nav = " · ".join(f'<a href="{up}/{to_html(p)}">{Path(p).stem}</a>' for p in pages)
-        own = {"lang": "en", "header-includes": STYLE, "include-before": f"<nav>{nav}</nav>", "include-after": after}
+        menu = f"<nav><details><summary>All pages</summary>{nav}</details></nav>"
+        own = {"lang": "en", "header-includes": STYLE, "include-before": menu, "include-after": after}
         extra = [*options, f"--css={up}/styles.css", *(f"--variable={k}={v}" for k, v in own.items())]
         text = pypandoc.convert_text("\n\n".join(markdown(nbformat.read(done / name, 4))), "html", "markdown", extra)
         text = re.sub(r'href="(?!https?:)([^"#]*\.ipynb)', lambda m: f'href="{to_html(m[1])}', text)

@@ -140,7 +140,8 @@ def draw_orders(real, synthetic, axes):
     }
     again = learn_days(real)
     pd.DataFrame({**waits, "days learned": wait(again, again["days"])}).plot.bar(ax=axes[2], color=COLOURS, rot=0)
-    axes[2].set(title="Mean days until shipped", xlabel="")
+    axes[2].set(title="Mean days until shipped", xlabel="", ylim=(0, 45))  # room for the legend
+    axes[2].legend(frameon=False, loc="upper left")
 
 
 def draw_tumours(real, synthetic, axes):
