@@ -158,6 +158,8 @@ def main():
     done = proc_nbs("nbs", n_workers=2, force=True, skip_folder_re=SKIP)
     for path in done.rglob("*.ipynb"):
         nb = mend(nbformat.read(path, 4))
+        if number := re.match(r"\d\d(?=_)", path.name):  # by which chapters are cited
+            nb.cells[0].source = re.sub(r"(?m)^title: (['\"]?)", rf"title: \g<1>{number[0]} ", nb.cells[0].source)
         nb.cells.append(nbformat.v4.new_markdown_cell(about(path.relative_to(done).as_posix(), config), id="about"))
         nbformat.write(nb, path)
     shutil.rmtree(SITE, ignore_errors=True)
