@@ -330,15 +330,14 @@ def share_precision(
 # %% ../nbs/52_calibration.ipynb #np06a
 def as_learnt(
     model: np.ndarray,  # (cells,) expected counts of a pair
-    shape: tuple,  # codes of both columns
     places: tuple,  # order of the codes of each, or None
 ) -> np.ndarray:  # (cells,) expected counts of a table that is as hard to learn
-    "A pair's table; where a column has an order, one of fewer cells."
-    if places[0] is None and places[1] is None:
+    "A pair's table; where both columns have an order, one of fewer cells."
+    if places[0] is None or places[1] is None:
         return model
-    directions = math.prod(size - 1 if place is None else SMOOTH_DEGREES for size, place in zip(shape, places))
+    directions = SMOOTH_DEGREES**2
     like = model.sum() ** 2 / max(np.square(model).sum(), 1e-9)  # as many cells of one size
-    cells = max(1, round(min(math.sqrt(like * max(directions, 1)), like)))
+    cells = max(1, round(min(math.sqrt(like * directions), like)))
     return np.full(cells, model.sum() / cells)
 
 # %% ../nbs/52_calibration.ipynb #np07
@@ -365,9 +364,8 @@ def select_pairs(
     far = np.argsort(-noisy)[: 4 * count]
     cells = [clique_cells(pool, candidates[i], sizes) for i in far]
     models = [rows * np.bincount(c, weights, clique_size(candidates[i], sizes)) for c, i in zip(cells, far)]
-    of_pair = lambda of, i: tuple(of[j] for j in candidates[i])
     orders = places or [None] * len(sizes)
-    models = [as_learnt(m, of_pair(sizes, i), of_pair(orders, i)) for m, i in zip(models, far)]
+    models = [as_learnt(m, tuple(orders[j] for j in candidates[i])) for m, i in zip(models, far)]
     shown = np.clip(noisy[far] - deviation, 0, 2 * rows)
     roots = [s / max(error_left(1, m, 0), 1e-9) for s, m in zip(shown, models)]
     worth = [error_left(r, m, 0) - error_left(r, m, precision / count) for r, m in zip(roots, models)]
