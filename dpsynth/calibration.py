@@ -6,8 +6,8 @@
 __all__ = ['ROWS_AT_ONCE', 'CELLS_AT_ONCE', 'MAX_MULTIPLIER', 'clique_size', 'clique_cells', 'clique_counts', 'release_scales',
            'measure_marginals', 'project_to_simplex', 'measure_rows_per_unit', 'prior_variance', 'shrink',
            'Calibration', 'standing_out', 'add_targets', 'moment_positions', 'clipped_moments', 'fit_latent_prior',
-           'pair_distances', 'error_left', 'share_precision', 'select_pairs', 'systematic_resample', 'MarginalTables',
-           'exchange_round', 'swap_rows']
+           'pair_distances', 'error_left', 'share_precision', 'as_learnt', 'select_pairs', 'systematic_resample',
+           'MarginalTables', 'exchange_round', 'swap_rows']
 
 # %% ../nbs/52_calibration.ipynb #cali02
 import math
@@ -17,6 +17,7 @@ from fastcore.basics import patch
 
 from .privacy import Spend
 from .noise import gaussian_histogram, gaussian_vector
+from .ordered_codes import smooth_model, SMOOTH_DEGREES
 
 # %% ../nbs/52_calibration.ipynb #c007
 def clique_size(
@@ -224,10 +225,14 @@ def add_targets(
     weights: np.ndarray,  # (N,)
     rows: int,  # public or released number of rows
     structural=None,  # field → codes that are dropped unless they stand out
+    places=None,  # order of the codes: one a field, as in `smooth_model`
 ) -> None:
     "Shrink noisy counts towards the weighted pool and make them targets. Reads releases and model rows only."
     for c, y in noisy.items():
         model = rows * np.bincount(clique_cells(pool, c, calibration.sizes), weights=weights, minlength=len(y))
+        if places and len(c) == 2:
+            shape = tuple(calibration.sizes[j] for j in c)
+            model = smooth_model(y, model, scales[c], shape, tuple(places[j] for j in c))
         target = shrink(y, model, scales[c])
         kept = target * standing_out(y, c, calibration.sizes, scales[c], structural or {})
         target = kept if kept.sum() > 1e-6 * target.sum() else target
@@ -322,6 +327,19 @@ def share_precision(
         gain[best] = left(best, parts[best]) - left(best, parts[best] + 1)
     return parts / _PARTS
 
+# %% ../nbs/52_calibration.ipynb #np06a
+def as_learnt(
+    model: np.ndarray,  # (cells,) expected counts of a pair
+    places: tuple,  # order of the codes of each, or None
+) -> np.ndarray:  # (cells,) expected counts of a table that is as hard to learn
+    "A pair's table; where both columns have an order, one of fewer cells."
+    if places[0] is None or places[1] is None:
+        return model
+    directions = SMOOTH_DEGREES**2
+    like = model.sum() ** 2 / max(np.square(model).sum(), 1e-9)  # as many cells of one size
+    cells = max(1, round(min(math.sqrt(like * directions), like)))
+    return np.full(cells, model.sum() / cells)
+
 # %% ../nbs/52_calibration.ipynb #np07
 def select_pairs(
     codes: np.ndarray,  # (n, fields) private codes
@@ -335,6 +353,7 @@ def select_pairs(
     rng: np.random.Generator,
     rows: int,  # public or released number of rows, not len(codes)
     k: int = 1,  # rows a unit
+    places=None,  # order of the codes: one a field, or None
 ) -> dict:  # pair → share of the precision of its counts
     "The pairs that are worth most to count, and how well each should be counted."
     noisy = pair_distances(codes, pool, weights, candidates, sizes, spend, rng, rows, k)
@@ -345,6 +364,8 @@ def select_pairs(
     far = np.argsort(-noisy)[: 4 * count]
     cells = [clique_cells(pool, candidates[i], sizes) for i in far]
     models = [rows * np.bincount(c, weights, clique_size(candidates[i], sizes)) for c, i in zip(cells, far)]
+    orders = places or [None] * len(sizes)
+    models = [as_learnt(m, tuple(orders[j] for j in candidates[i])) for m, i in zip(models, far)]
     shown = np.clip(noisy[far] - deviation, 0, 2 * rows)
     roots = [s / max(error_left(1, m, 0), 1e-9) for s, m in zip(shown, models)]
     worth = [error_left(r, m, 0) - error_left(r, m, precision / count) for r, m in zip(roots, models)]

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['MAX_CELLS', 'PSEUDO_ROWS', 'FEWEST_ANSWER_ROWS', 'MOST_ANSWER_ROWS', 'LARGE_TABLE_ROWS', 'LEAST_ROWS', 'IMPUTE_DRAWS',
            'IMPUTE_ROUNDS', 'FRAME_KINDS', 'measure_with_scales', 'first_counts', 'field_marginal', 'FittedModel',
-           'head_order', 'latent_posteriors', 'release_prior', 'train_network', 'large_pool_rows', 'rows_in_chunk',
-           'rows_at_once', 'head_masks', 'draw_pool', 'fit_head_biases', 'constraint_mask', 'take_rows',
-           'countable_pairs', 'zero_reserved_codes', 'droppable_codes', 'choose_pairs', 'rake_with_pairs',
+           'head_order', 'code_places', 'latent_posteriors', 'release_prior', 'train_network', 'large_pool_rows',
+           'rows_in_chunk', 'rows_at_once', 'head_masks', 'draw_pool', 'fit_head_biases', 'constraint_mask',
+           'take_rows', 'countable_pairs', 'zero_reserved_codes', 'droppable_codes', 'choose_pairs', 'rake_with_pairs',
            'keep_counts', 'calibrate_model', 'calibrate_for_any_pool', 'error_seen', 'hold_against_counts', 'row_order',
            'small_pool_rows', 'choose_rows', 'draw_small', 'draw_large', 'conditioned_pool', 'effective_rows',
            'draw_where', 'draw_pieces', 'check_copies', 'draw_copies', 'completion_masks', 'complete_codes',
@@ -127,6 +127,21 @@ def head_order(
     "Heads in schema order, the target's last."
     return sorted(range(len(encoder.fields)), key=lambda j: encoder.fields[j].column == target)
 
+# %% ../nbs/70_sampling.ipynb #cp7002
+def code_places(
+    encoder: TableEncoder,
+) -> list:  # one a field: (codes,) numbers that give the order, NaN for codes without a place; or None
+    "The order of each field's codes, from the coders alone."
+    places = []
+    for f in encoder.fields:
+        coder, place = encoder.coders[f.column], None
+        if (values := code_values(coder)) is not None:
+            place = np.where(values[1] > 0, values[0], np.nan)
+        elif getattr(encoder.resolved[f.column], "ordered", False):
+            place = np.where(np.isin(np.arange(f.cardinality), f.reserved_codes), np.nan, np.arange(f.cardinality))
+        places.append(place)
+    return places
+
 # %% ../nbs/70_sampling.ipynb #c016
 @torch.no_grad()
 def latent_posteriors(
@@ -184,7 +199,8 @@ def train_network(
     ordered = columns_of(codes, order)
     training = affordable_training(plan, ledger.spends)
     trainer(network, training, rng).fit(ordered, unit_index, ledger, tick)
-    shrink_map(network, training, rows)
+    places = code_places(encoder)
+    shrink_map(network, training, rows, [places[j] for j in order])
     network.fold_centre_into_biases()
     prior = release_prior(network, ordered, plan, ledger, rng, rows)
     return FittedModel(encoder, order, network, prior, Calibration(sizes))
@@ -341,10 +357,11 @@ def rake_with_pairs(
     pool: np.ndarray,  # (N, fields) model rows
     weights: np.ndarray,  # (N,)
     rows: int,  # public or released number of rows
+    places=None,  # of `code_places`
 ) -> np.ndarray:  # (N,)
     "Weights of the pool under old and new targets; the old ones where the new are met only by few rows: mostly noise."
     before = dict(cal.targets), dict(cal.multipliers)
-    add_targets(cal, *counted, pool, weights, rows)
+    add_targets(cal, *counted, pool, weights, rows, None, places)
     raked = cal.rake(cal.cells(pool), weights, 12)
     if 1 / np.square(raked).sum() < 0.1 * len(pool):
         cal.targets, cal.multipliers = before
@@ -390,10 +407,10 @@ def calibrate_model(
     pool = draw_pool(model, size, post)[0]
     weights = weights * constraint_mask(model, pool, post)[1]
     weights = cal.rake(cal.cells(pool), weights, 4)
-    candidates = countable_pairs(sizes)
+    candidates, places = countable_pairs(sizes), code_places(model.encoder)
     counting = lambda selection: plan.releases[selection.name.replace("selection", "marginals")].noise_multiplier
     score = lambda spend: select_pairs(
-        codes, pool, weights, candidates, plan.pairs, sizes, spend, counting(spend), rng, rows, k
+        codes, pool, weights, candidates, plan.pairs, sizes, spend, counting(spend), rng, rows, k, places
     )
     for r in range(1, PAIR_ROUNDS + 1):
         name, chosen = choose_pairs(r, candidates, plan, target, lambda selection: release(selection, score), post)
@@ -402,7 +419,7 @@ def calibrate_model(
             if counted is not None:
                 released.tables |= counted[0]
                 released.scales |= counted[1]
-                weights = rake_with_pairs(cal, counted, pool, weights, rows)
+                weights = rake_with_pairs(cal, counted, pool, weights, rows, places)
             candidates = [c for c in candidates if c not in chosen]
     return pool, weights
 
