@@ -10,10 +10,10 @@ __all__ = ['MAX_CELLS', 'PSEUDO_ROWS', 'FEWEST_ANSWER_ROWS', 'MOST_ANSWER_ROWS',
            'draw_pool', 'fit_head_biases', 'constraint_mask', 'take_rows', 'countable_pairs', 'zero_reserved_codes',
            'droppable_codes', 'choose_pairs', 'rake_with_pairs', 'keep_counts', 'calibrate_model',
            'calibrate_for_any_pool', 'error_seen', 'hold_against_counts', 'row_order', 'reference_rows',
-           'compared_tables', 'Reference', 'make_reference', 'spare_part', 'pool_rows', 'swap_rounds', 'choose_rows',
-           'draw_rows', 'conditioned_pool', 'effective_rows', 'draw_where', 'draw_pieces', 'copies_pool_rows',
-           'check_copies', 'draw_copies', 'completion_masks', 'complete_codes', 'impute_with_retries', 'repair_rows',
-           'draw_user_ids', 'frame_kind', 'to_kind']
+           'compared_tables', 'Reference', 'weigh_pool', 'make_reference', 'spare_part', 'pool_rows', 'swap_rounds',
+           'choose_rows', 'draw_rows', 'conditioned_pool', 'effective_rows', 'draw_where', 'draw_pieces',
+           'copies_pool_rows', 'check_copies', 'draw_copies', 'completion_masks', 'complete_codes',
+           'impute_with_retries', 'repair_rows', 'draw_user_ids', 'frame_kind', 'to_kind']
 
 # %% ../nbs/70_sampling.ipynb #samp02
 import math
@@ -508,13 +508,20 @@ def compared_tables(model: FittedModel) -> MarginalTables:
 class Reference:
     "What a table is drawn towards, read off one large pool of the model."
 
-    calibration: Calibration  # multipliers that hold for other pools
     tables: MarginalTables
     shares: np.ndarray  # (tables.length,) what part of the rows is in each cell
 
-    def weigh(self, pool: np.ndarray, start: np.ndarray) -> np.ndarray:
-        "(N,) weights of the rows of another pool; 0 where `start` is."
-        return start * np.maximum(self.calibration.apply_multipliers(self.calibration.cells(pool), start), 1e-9)
+
+def weigh_pool(
+    model: FittedModel,
+    pool: np.ndarray,  # (N, fields) codes
+    start: np.ndarray,  # (N,) 0 for rows that break a constraint
+    *rounds: int,  # of all tables; of single columns at the end
+) -> np.ndarray:  # (N,) sum 1
+    "Weights under which a pool meets the targets."
+    return Calibration(model.encoder.cardinalities, model.calibration.targets).rake(
+        model.calibration.cells(pool), start, *rounds
+    )
 
 
 def make_reference(
@@ -522,12 +529,10 @@ def make_reference(
     rows: int,  # of its pool
 ) -> Reference:
     "Draw a large pool, weight it to meet all targets, and count it."
-    sizes, targets, rng = model.encoder.cardinalities, model.calibration.targets, np.random.default_rng(0)
-    pool, tables, damped = draw_pool(model, rows, rng)[0], compared_tables(model), Calibration(sizes, targets)
-    start, cells = constraint_mask(model, pool, rng)[1], damped.cells(pool)
-    damped.rake(cells, start, 2, pseudo=PSEUDO_ROWS * rows / large_pool_rows(sizes))
-    weights = Calibration(sizes, targets).rake(cells, start, 4, 16)
-    return Reference(damped, tables, tables.count(pool, weights))
+    rng, tables = np.random.default_rng(0), compared_tables(model)
+    pool = draw_pool(model, rows, rng)[0]
+    start = constraint_mask(model, pool, rng)[1]
+    return Reference(tables, tables.count(pool, weigh_pool(model, pool, start, 4, 16)))
 
 # %% ../nbs/70_sampling.ipynb #rf08
 @patch
@@ -587,7 +592,7 @@ def draw_rows(
     reference, spare = model.reference(of or n), spare_part(of or n)
     pool = draw_pool(model, pool_rows(n, spare), rng)[0]
     cells, start = constraint_mask(model, pool, rng)
-    weights = reference.weigh(pool, start)
+    weights = weigh_pool(model, pool, start, 2, 2)
     chosen = choose_rows(pool, weights, n, reference.tables, reference.shares, rng, spare)
     return take_rows(pool, cells, chosen)
 
