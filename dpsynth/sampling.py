@@ -10,7 +10,7 @@ __all__ = ['MAX_CELLS', 'PSEUDO_ROWS', 'FEWEST_ANSWER_ROWS', 'MOST_ANSWER_ROWS',
            'draw_pool', 'fit_head_biases', 'constraint_mask', 'take_rows', 'countable_pairs', 'zero_reserved_codes',
            'droppable_codes', 'choose_pairs', 'rake_with_pairs', 'keep_counts', 'calibrate_model',
            'calibrate_for_any_pool', 'error_seen', 'hold_against_counts', 'row_order', 'reference_rows',
-           'compared_tables', 'Reference', 'weigh_pool', 'make_reference', 'spare_part', 'pool_rows', 'swap_rounds',
+           'compared_tables', 'weigh_pool', 'Reference', 'make_reference', 'spare_part', 'pool_rows', 'swap_rounds',
            'choose_rows', 'draw_rows', 'conditioned_pool', 'effective_rows', 'draw_where', 'draw_pieces',
            'copies_pool_rows', 'check_copies', 'draw_copies', 'completion_masks', 'complete_codes',
            'impute_with_retries', 'repair_rows', 'draw_user_ids', 'frame_kind', 'to_kind']
@@ -503,15 +503,7 @@ def compared_tables(model: FittedModel) -> MarginalTables:
     pairs = pairs if len(pairs) <= 300 else [c for c in model.calibration.targets if len(c) == 2]
     return MarginalTables(model.encoder.cardinalities, pairs)
 
-# %% ../nbs/70_sampling.ipynb #rf05
-@dataclass
-class Reference:
-    "What a table is drawn towards, read off one large pool of the model."
-
-    tables: MarginalTables
-    shares: np.ndarray  # (tables.length,) what part of the rows is in each cell
-
-
+# %% ../nbs/70_sampling.ipynb #wp02
 def weigh_pool(
     model: FittedModel,
     pool: np.ndarray,  # (N, fields) codes
@@ -523,7 +515,15 @@ def weigh_pool(
         model.calibration.cells(pool), start, *rounds
     )
 
+# %% ../nbs/70_sampling.ipynb #rf05a
+@dataclass
+class Reference:
+    "What a table is drawn towards, read off one large pool of the model."
 
+    tables: MarginalTables
+    shares: np.ndarray  # (tables.length,) what part of the rows is in each cell
+
+# %% ../nbs/70_sampling.ipynb #rf05
 def make_reference(
     model: FittedModel,
     rows: int,  # of its pool
@@ -554,7 +554,7 @@ def spare_part(n: int) -> float:
     "Spare rows of a pool for each row of a table of n rows."
     return min(1.0, FULL_EFFORT_ROWS / n)
 
-
+# %% ../nbs/70_sampling.ipynb #pr02a
 def pool_rows(
     n: int,  # rows of a piece
     spare: float,  # from `spare_part` of the whole table
@@ -562,7 +562,7 @@ def pool_rows(
     "Rows of the pool that a piece of a table is chosen from."
     return max(LEAST_POOL, n + int(spare * n))
 
-
+# %% ../nbs/70_sampling.ipynb #pr02b
 def swap_rounds(n: int) -> int:
     "Rounds of exchanges: more for small tables, where a round is cheap."
     return int(np.clip(1_000_000 // max(n, 1), 100, 400))
@@ -664,7 +664,7 @@ def draw_pieces(
         codes, cells = draw_where(model, m, rng, asked) if asked else draw_rows(model, m, rng, n)
         yield take_rows(codes, cells, rng.permutation(m))
 
-# %% ../nbs/70_sampling.ipynb #cp70b
+# %% ../nbs/70_sampling.ipynb #cp70b0
 MOST_COPY_ROWS = 150_000  # of each copy
 
 
@@ -672,7 +672,7 @@ def copies_pool_rows(n: int) -> int:
     "Rows of the pool that copies of n rows each are chosen from."
     return int(np.clip(8 * n, LEAST_POOL, 4 * n + 160_000))
 
-
+# %% ../nbs/70_sampling.ipynb #cp70b1
 def check_copies(
     model: FittedModel,
     n: int,  # rows of each
@@ -688,7 +688,7 @@ def check_copies(
     if model.checked_model.error is None:
         raise InputError(f"copies: {UNKNOWN_ERROR}")
 
-
+# %% ../nbs/70_sampling.ipynb #cp70b
 def draw_copies(
     model: FittedModel,
     n: int,  # rows of each
