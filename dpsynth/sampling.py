@@ -537,7 +537,7 @@ def weigh_pool(
 class Reference:
     "What a table is drawn towards, read off one large pool of the model."
 
-    tables: MarginalTables
+    tables: MarginalTables  # all columns, and the pairs that are compared
     shares: np.ndarray  # (tables.length,) what part of the rows is in each cell
 
 # %% ../nbs/70_sampling.ipynb #rf05
