@@ -160,11 +160,11 @@ def unsaid(site: Path, modules) -> list:  # of strings
         words = "".join(plain(p) for p in pages if f"/dpsynth/{Path(module).name}#L" in p)
         for name, own in fields(module).items():
             rows = [] if name.startswith("_") else own.splitlines()
-            lost, bare = (
+            gone, bare = (
                 [r for r in rows if r.strip() not in words],
                 [r for r in rows if re.match(r" +[a-z][^#]*[^#(]$", r)],
             )
-            bad += [f"{module}: no page says of {name}: {row.strip()}" for row in lost[:1]]
+            bad += [f"{module}: no page says of {name}: {row.strip()}" for row in gone[:1]]
             bad += [f"{module}: a field of {name} has no words: {row.strip()}" for row in bare]
     return bad
 

@@ -47,10 +47,9 @@ def axis_projections(
 def smooth_directions(
     table: np.ndarray,  # (a, b) expected counts; the first column is ordered
     places: tuple,  # of the first column; of the second, or None
-) -> (
-    np.ndarray
-):  # (tables, cells, directions) orthonormal in each table: the whole one, or one a code of the second column
-    "Directions in which the counts of a pair may differ smoothly from a model's."
+) -> np.ndarray:  # (tables, cells, directions) orthonormal in each table
+    """Directions in which the counts of a pair may differ smoothly from a model's. Where the second column has no order,
+    each of its codes is a table; else there is one."""
     total = table.sum()
     first = smooth_scores(table.sum(1) / total, places[0])
     if places[1] is None:
