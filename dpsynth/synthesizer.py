@@ -7,13 +7,15 @@ __all__ = ['FOR_WEIGHTS', 'FOR_SAMPLES', 'FOR_CALIBRATION', 'FOR_GAPS', 'FOR_QUA
            'WORDS', 'SAVED_OPTIONS', 'Estimator', 'DPVAESynthesizer', 'is_whole', 'check_numbers', 'check_unit',
            'check_draft', 'check_named_columns', 'check_history_options', 'check_two_tables', 'name_table',
            'public_units', 'check_id_room', 'read_bounded', 'seeded_generator', 'announce_releases', 'TrainingProgress',
-           'discover_columns', 'measure_quality', 'learn_table', 'measure_history_quality', 'learn_model',
-           'fit_identity', 'open_budget', 'open_ledger', 'with_units', 'find_trainer', 'describe_tables', 'id_columns',
-           'naming_id', 'draw_ids', 'modelled_part', 'table_pieces', 'FreshIds', 'UserPieces', 'check_size',
-           'copy_tables', 'read_gaps', 'fill_gaps', 'check_declared', 'check_ledger_lines', 'check_pair_tables',
-           'check_distance_noise', 'check_counts', 'check_certificate', 'read_body', 'read_labels']
+           'discover_columns', 'measure_quality', 'PublicTable', 'read_public', 'starting_codes', 'learn_table',
+           'measure_history_quality', 'learn_model', 'fit_identity', 'open_budget', 'open_ledger', 'with_units',
+           'find_trainer', 'describe_tables', 'id_columns', 'naming_id', 'draw_ids', 'modelled_part', 'table_pieces',
+           'FreshIds', 'UserPieces', 'check_size', 'copy_tables', 'read_gaps', 'fill_gaps', 'check_declared',
+           'check_ledger_lines', 'check_pair_tables', 'check_distance_noise', 'check_counts', 'check_certificate',
+           'read_body', 'read_labels']
 
 # %% ../nbs/74_synthesizer.ipynb #synt02
+import hashlib
 import inspect
 import math
 import os
@@ -24,6 +26,7 @@ from copy import copy
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -98,6 +101,8 @@ from dpsynth.sampling import (
     FRAME_KINDS,
     IMPUTE_DRAWS,
     impute_with_retries,
+    PUBLIC_OFF,
+    public_distance,
     repair_rows,
     rows_at_once,
     to_kind,
@@ -484,6 +489,52 @@ def measure_quality(
 
     return tuple(release("quality", compare) or ())
 
+# %% ../nbs/74_synthesizer.ipynb #pp02
+class PublicTable(NamedTuple):
+    "A table that whoever runs a fit says is public."
+
+    frame: pd.DataFrame  # rows, with the columns that are learned
+    entry: dict  # name, rows, sha256, used: for the certificate
+
+
+def read_public(
+    synth: DPVAESynthesizer,
+    public,  # DataFrame or path of a file, with the columns of `fit`'s table; or None
+    refused: dict,  # option → value: those that go with no public table
+) -> PublicTable | None:
+    "The public table, with the digest of its file (of its cells as CSV where it is none). Charges nothing."
+    if public is None:
+        return None
+    given = refused | {"order_by, per: unit": synth.learns_histories}
+    if wrong := [name for name, value in given.items() if value is not None and value is not False]:
+        raise InputError(f"public: a fit with {wrong[0]} has no start at a public table")
+    path = Path(public) if isinstance(public, (str, os.PathLike)) else None
+    if path is not None and not path.is_file():
+        raise InputError("public: there is no such file")
+    try:
+        frame = read_table(public, synth.schema, unit=synth.unit)
+    except InputError as error:
+        raise InputError(f"public: {error}") from None
+    content = frame.to_csv(index=False).encode() if path is None else path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    name = printable_line(name_table(public, None))
+    return PublicTable(frame, {"name": name, "rows": len(frame), "sha256": digest, "used": False})
+
+
+def starting_codes(
+    public: PublicTable | None,  # its entry learns whether it is used
+    encoder: TableEncoder,  # fitted
+    noisy: dict,  # from `first_counts`
+    scales: dict,
+    rows: int,  # public or released number of rows
+):  # (m, fields) codes, or None
+    "Codes of a public table that is not far from the released counts. Reads no private row."
+    if public is None:
+        return None
+    codes = code_matrix(encoder, public.frame)
+    public.entry["used"] = public_distance(codes, noisy, scales, encoder.cardinalities, rows) <= PUBLIC_OFF
+    return codes if public.entry["used"] else None
+
 # %% ../nbs/74_synthesizer.ipynb #sy31
 def learn_table(
     synth: DPVAESynthesizer,
@@ -495,6 +546,7 @@ def learn_table(
     rng: np.random.Generator,
     progress,  # as in `fit`
     trainer,  # as in `fit`
+    public=None,  # from `read_public`
 ) -> tuple:  # `FittedModel`; how far its tables are off, from `measure_quality`
     "The model of a table: counts, training, calibration, and its quality, each charged before it is made."
     k = plan.rows_per_unit
@@ -507,10 +559,11 @@ def learn_table(
     codes = code_matrix(encoder, table)
     noisy, scales = first_counts(codes, encoder, synth.workload, release, rng, k)
     rows = plan.units if k == 1 else max(1, int(next(reversed(noisy.values())).sum()))
+    start = starting_codes(public, encoder, noisy, scales, rows)
     with TrainingProgress(plan, ledger, progress, synth.verbose) as tick:
         seed = int(seeded_generator(synth.seed, FOR_WEIGHTS).integers(2**31))
         model = train_network(
-            codes, unit_index, encoder, noisy, plan, synth.target, seed, ledger, rng, rows, tick, trainer
+            codes, unit_index, encoder, noisy, plan, synth.target, seed, ledger, rng, rows, tick, trainer, start
         )
     model.rows_per_unit = per_unit
     last = seeded_generator(synth.seed, FOR_CALIBRATION)
@@ -553,6 +606,7 @@ def learn_model(
     rng: np.random.Generator,
     progress,  # as in `fit`
     trainer,  # as in `fit`
+    public=None,  # from `read_public`
 ):  # `FittedModel` or `FittedHistories`; how far its tables are off, from `measure_quality` or `measure_history_quality`
     "All releases in their order. What takes longer than two minutes is announced."
     if synth.verbose and (seconds := plan.expected_seconds(synth.schema)) > 120:
@@ -560,7 +614,7 @@ def learn_model(
         tqdm.write(words, file=sys.stderr)
     encoder = discover_columns(synth, table, plan, ledger, rng)
     if not synth.learns_histories:
-        return learn_table(synth, table, unit_index, encoder, plan, ledger, rng, progress, trainer)
+        return learn_table(synth, table, unit_index, encoder, plan, ledger, rng, progress, trainer, public)
     with TrainingProgress(plan, ledger, progress, synth.verbose) as tick:
         seed = int(seeded_generator(synth.seed, FOR_WEIGHTS).integers(2**31))
         model = learn_histories(table, encoder, plan, ledger, rng, seed, tick, trainer)
@@ -654,12 +708,13 @@ def fit(
     stage=None,  # called with a word whenever another part of the fit begins
     budget=None,  # `TableBudget` or its path: what all uses of the table share; the fit is charged to it first
     units=None,  # a second table, with a row for each unit, those without rows included; `data` then has their rows
+    public=None,  # a public table with the same columns, charged nothing: the network begins at it
 ):  # itself
     "Learn the table. What leaves a trace is charged before it is read; an interrupted fit leaves this object as it was."
-    trainer, stage = find_trainer(trainer, device), stage or (lambda words: None)
-    asked = with_units(self, units)
+    asked, stage = with_units(self, units), stage or (lambda words: None)
     asked.check()
-    rng = self.insecure_test_rng or secure_generator()
+    told = read_public(asked, public, {"trainer": trainer, "checkpoint": checkpoint, "units": units})
+    trainer, rng = find_trainer(trainer, device), self.insecure_test_rng or secure_generator()
     name, labels = describe_tables([data] if units is None else [data, units], self.schema, table_name)
     shared = open_budget(asked, budget, n_units, f"fit of {name}")
     with ExitStack() as stack:
@@ -671,11 +726,12 @@ def fit(
         ledger = stack.enter_context(closing(open_ledger(asked, plan, checkpoint, shared, f"fit of {name}")))
         charge = stack.enter_context(reserved(shared, ledger, plan.spends, f"fit of {name}", self.unit))
         stack.enter_context(announce_releases(ledger, stage))
-        model, quality = learn_model(asked, table, unit_index, plan, ledger, rng, progress, trainer)
+        model, quality = learn_model(asked, table, unit_index, plan, ledger, rng, progress, trainer, told)
         ledger.confirm()
         place = charge and charge.end()
     unit = self.unit, self.max_rows_per_unit, plan.units
-    certificate = Certificate.of(ledger, model.encoder, *unit, name, rng, asked.two_tables, place, quality)
+    more = asked.two_tables, place, quality, told and told.entry
+    certificate = Certificate.of(ledger, model.encoder, *unit, name, rng, *more)
     # one call of C, which no signal divides: all of a fit, or nothing of it
     learned = dict(released_=model, plan_=plan, ledger_=ledger, kind_=frame_kind(data), labels_=labels)
     vars(self).update(learned, certificate=certificate, two_tables=asked.two_tables)
