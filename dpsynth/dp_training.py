@@ -398,7 +398,7 @@ def train_on_public(
     best, kept = score(), [p.detach().clone() for p in parameters]
     for _ in range(PUBLIC_EPOCHS):
         for part in rows[torch.randperm(len(rows), generator=generator)].split(PUBLIC_BATCH):
-            gradient = clipped_gradient_sum(model, part, draw(part), 1e9).div_(len(part))
+            gradient = clipped_sum_at_once(model, part, draw(part), 1e9).div_(len(part))
             for p, g in zip(parameters, gradient.split([p.numel() for p in parameters])):
                 p.grad = g.view_as(p) * masks.get(id(p), 1)
             optimizer.step()
