@@ -19,12 +19,13 @@ import pypandoc
 import yaml
 from nbdev.doclinks import _nbpath2html
 from nbdev.quarto import get_config, nbglob, proc_nbs, refresh_quarto_yml
-from pages import SAME, fold_checks, over, unsaid, with_fields
+from pages import SAME, fold_checks, lost, over, unsaid, with_fields
 
 ROOT, SITE, SKIP = Path(__file__).resolve().parent.parent, Path("_docs"), "^[_.]|^tests$"  # folders not shown
 EXPORTED = 'code-summary: "Exported source"'  # nbdev's words for a cell of `#| exports`
 ASKS = r"""(?:<link\b[^>]*href="|\ssrc="|url\(["']?|@import ["'])(?:https?:)?//[^")>]*"""
 STYLE = """<style>:root { color-scheme: light dark } a { color: inherit } img { max-width: 100% }
+body { max-width: 62rem; margin: auto; padding: 0 0.75rem }
 pre { overflow: auto } pre code { white-space: pre }</style>"""
 
 
@@ -65,6 +66,21 @@ def to_html(name) -> str:  # of a notebook
     return _nbpath2html(Path(name)).as_posix()
 
 
+def about(name, config):  # of a notebook
+    "The last words of a page: its other forms, the version of the package that it is about, and its card."
+    code, page = (
+        f"{config.git_url}/raw/{config.branch}/nbs/{name}",
+        f"{config.doc_host}{config.doc_baseurl}/{to_html(name)}",
+    )
+    colab = f"{config.git_url}/blob/{config.branch}/nbs/{name}".replace(
+        "github.com", "colab.research.google.com/github"
+    )
+    return (
+        f"::: {{.about}}\nThis page as a [notebook]({code}), as [Markdown]({page}.md), or [in Colab]({colab}), where a first "
+        f"cell has to say `%pip install git+{config.git_url}`. It is about {config.lib_name} {config.version}.\n:::"
+    )
+
+
 def markdown(nb, plain: bool = False):
     "A prepared notebook as Quarto hands it to Pandoc, piece by piece; `plain`: outputs as text, pictures in words."
     for c in nb.cells:
@@ -93,7 +109,8 @@ def preview(done, pages, after):
     for name in (p.relative_to(done) for p in done.rglob("*.ipynb")):
         up = os.path.relpath(".", name.parent)
         nav = " · ".join(f'<a href="{up}/{to_html(p)}">{Path(p).stem}</a>' for p in pages)
-        own = {"lang": "en", "header-includes": STYLE, "include-before": f"<nav>{nav}</nav>", "include-after": after}
+        menu = f"<nav><details><summary>All pages</summary>{nav}</details></nav>"
+        own = {"lang": "en", "header-includes": STYLE, "include-before": menu, "include-after": after}
         extra = [*options, f"--css={up}/styles.css", *(f"--variable={k}={v}" for k, v in own.items())]
         text = pypandoc.convert_text("\n\n".join(markdown(nbformat.read(done / name, 4))), "html", "markdown", extra)
         text = re.sub(r'href="(?!https?:)([^"#]*\.ipynb)', lambda m: f'href="{to_html(m[1])}', text)
@@ -104,7 +121,7 @@ def copies(done, contents, config):
     "Each page as Markdown beside it, and the list of all."
     site, lines = config.doc_host + config.doc_baseurl, [f"# {config.title}", "", f"> {config.description}"]
     for part in contents:
-        name, pages = (part["section"], part["contents"]) if "section" in part else ("Begin here", [part])
+        name, pages = (part["section"], part["contents"]) if "section" in part else ("The first page", [part])
         lines += ["", f"## {name}", ""]
         for page in pages:
             head, _, *rest = markdown(nbformat.read(done / page, 4), plain=True)  # between them nbdev's warning
@@ -140,7 +157,11 @@ def main():
     refresh_quarto_yml()
     done = proc_nbs("nbs", n_workers=2, force=True, skip_folder_re=SKIP)
     for path in done.rglob("*.ipynb"):
-        nbformat.write(mend(nbformat.read(path, 4)), path)
+        nb = mend(nbformat.read(path, 4))
+        if number := re.match(r"\d\d(?=_)", path.name):  # by which chapters are cited
+            nb.cells[0].source = re.sub(r"(?m)^title: (['\"]?)", rf"title: \g<1>{number[0]} ", nb.cells[0].source)
+        nb.cells.append(nbformat.v4.new_markdown_cell(about(path.relative_to(done).as_posix(), config), id="about"))
+        nbformat.write(nb, path)
     shutil.rmtree(SITE, ignore_errors=True)
     if "--quarto" in sys.argv:
         subprocess.run(["quarto", "render", "--no-cache"], cwd=done, check=True)
@@ -148,7 +169,11 @@ def main():
     else:
         preview(done, pages, quarto["format"]["html"]["include-after-body"]["text"])
     copies(done, contents, config)
-    shown = over(SITE) + unsaid(SITE, Path("dpsynth").glob("*.py"))
+    shown = over(SITE) + unsaid(SITE, Path("dpsynth").glob("*.py")) + lost(SITE)
+    version = f"{config.lib_name} {config.version}."
+    shown += [
+        f"{p}: does not say which version" for p in pages if version not in (SITE / to_html(p)).read_text("utf-8")
+    ]
     if bad := check_pages(pages) + broken(config.doc_host + config.doc_baseurl) + shown:
         sys.exit("\n".join(bad))
     print(len(pages), "pages in _docs/, no warning, no broken link")

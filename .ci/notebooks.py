@@ -45,6 +45,7 @@ RANDOM_ID = re.compile(  # object addresses, ids of styled tables, lines of our 
 LIBRARIES = """torch pandas pyarrow.parquet scipy.stats sklearn.ensemble matplotlib.pyplot seaborn opacus opendp.prelude
 dp_accounting.pld.common ipykernel.kernelapp nbclient nbdev.clean nbdev.doclinks nbdev.process""".split()
 FORKS = multiprocessing.get_context("forkserver" if sys.platform == "linux" else None)
+LONGEST = 600  # seconds of a notebook without slow cells; rarely a kernel has answered and its client does not hear it
 PATH = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|Users|usr|var|opt|work)/|site-packages")
 
 
@@ -142,6 +143,17 @@ async def execute(path, flags):
     return nb, bad
 
 
+async def execute_twice(path, flags):
+    "A run; where it does not end, another one."
+    if flags:
+        return await execute(path, flags)
+    try:
+        return await asyncio.wait_for(execute(path, flags), LONGEST)
+    except TimeoutError:
+        print(f"once more, for it did not end in {LONGEST} s: {path.relative_to(ROOT)}", flush=True)
+        return await asyncio.wait_for(execute(path, flags), LONGEST)
+
+
 def same(a: str, b: str) -> bool:
     "Equal but for random ids, runs of spaces, and the last digit of a decimal number."
     a, b = (NUMBER.split(re.sub(r"[ \t]+|-{3,}", " ", RANDOM_ID.sub("", s)).strip()) for s in (a, b))
@@ -200,7 +212,7 @@ async def work(path, flags, write, free) -> bool:
     async with free:
         start = time.monotonic()
         try:
-            (fresh, warned), bad = await execute(path, flags), []
+            (fresh, warned), bad = await execute_twice(path, flags), []
         except Exception as e:  # a cell that fails, a kernel that dies: the notebook fails, the others go on
             fresh, bad = None, [re.sub(r"\x1b\[[0-9;]*m", "", str(e)).strip()[-3000:]]
         if fresh and (write or flags or path.parent.name != "tests"):

@@ -110,6 +110,10 @@ def plain(page: str) -> str:
     return html.unescape(re.sub(r"<[^>]+>", "", page))
 
 
+def body(page: str) -> str:  # without the menus, which lead everywhere
+    return re.sub(r"(?s)<nav\b.*?</nav>", "", page)
+
+
 def visible(page: str) -> list:  # of strings
     "The code of a page's cells that is not folded."
     page = re.sub(r"(?s)<details(?![^>]*\bopen)[^>]*>.*?</details>", "", page)
@@ -142,6 +146,8 @@ def over(site: Path, tell=lambda line: None) -> list:  # of strings
             bad.append(f"{path}: {asserts} of {total} visible lines of code are assertions")
         if size > WEIGHT:
             bad.append(f"{path}: {size / 1e6:.1f} MB with its pictures")
+        if any((ROOT / "nbs").glob(f"[0-9][0-9]_{name}.ipynb")) and "<img" not in body(text).partition("<h2")[0]:
+            bad.append(f"{path}: no picture before its first section")
         shown = {n for c in cells for n in re.findall(r"(?m)^(?:def|class) (\w+)", c)}
         bad += [f"{path}: the source of {n} is not on it" for n in METHOD.get(name, "").split() if n not in shown]
     return bad
@@ -153,12 +159,37 @@ def unsaid(site: Path, modules) -> list:  # of strings
     for module in sorted(modules):
         words = "".join(plain(p) for p in pages if f"/dpsynth/{Path(module).name}#L" in p)
         for name, own in fields(module).items():
-            lost = [row for row in own.splitlines() if row.strip() not in words and not name.startswith("_")]
-            bad += [f"{module}: no page says of {name}: {row.strip()}" for row in lost[:1]]
+            rows = [] if name.startswith("_") else own.splitlines()
+            gone, bare = (
+                [r for r in rows if r.strip() not in words],
+                [r for r in rows if re.match(r" +[a-z][^#]*[^#(]$", r)],
+            )
+            bad += [f"{module}: no page says of {name}: {row.strip()}" for row in gone[:1]]
+            bad += [f"{module}: a field of {name} has no words: {row.strip()}" for row in bare]
+    return bad
+
+
+def lost(site: Path, start: str = "explanations/questions.html") -> list:  # of strings
+    """Questions of a newcomer whose answer is more than two clicks from the first page: a row of the table for each,
+    its last cell the way there, from link to link to a heading."""
+    bad, hrefs = [], lambda text: re.findall(r'href="([^"]+)"', body(text))
+    for row in re.findall(r"(?s)<tr\b.*?</tr>", (site / start).read_text("utf-8")):
+        if not (way := hrefs(row.rpartition("<td")[2])):
+            continue  # the header
+        pages = [(site / start).parent.joinpath(link.partition("#")[0]).resolve() for link in way]
+        texts = [p.read_text("utf-8") if p.exists() else "" for p in pages]
+        there = [{p.parent.joinpath(h.partition("#")[0]).resolve() for h in hrefs(t)} for p, t in zip(pages, texts)]
+        clicks, heading = len(way) - 1 + ("#" in way[-1]), way[-1].partition("#")[2]
+        found = (
+            re.search(rf'<h[1-6][^>]*\bid="{heading}"|<section[^>]*\bid="{heading}"', texts[-1]) if heading else True
+        )
+        linked = all(after in links for links, after in zip(there, pages[1:]))
+        if clicks > 2 or not found or not linked or pages[0] != (site / "index.html").resolve():
+            bad.append(f"{start}: no two clicks from the first page answer: {plain(row.partition('</td>')[0]).strip()}")
     return bad
 
 
 if __name__ == "__main__":
     print(f"{'page':30}{'code':>6}{'assert':>7}{'share':>6}{'kB':>9}")
     site = ROOT / "_docs"
-    sys.exit("\n".join(over(site, print) + unsaid(site, (ROOT / "dpsynth").glob("*.py"))) or 0)
+    sys.exit("\n".join(over(site, print) + unsaid(site, (ROOT / "dpsynth").glob("*.py")) + lost(site)) or 0)

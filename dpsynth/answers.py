@@ -113,7 +113,7 @@ def code_values(
 class Ratio(NamedTuple):
     "One term of a question: sign × sum of `top` / sum of `bottom`."
 
-    sign: float
+    sign: float  # +1 or −1
     top: dict  # field → (codes,) factors
     bottom: dict = None  # the same; None: all rows
 
@@ -150,7 +150,7 @@ STANDS_OUT = 4.0  # noise standard deviations below which a group is not told fr
 class Answer:
     "An estimate, what is not known of it, and how it is known."
 
-    estimate: float
+    estimate: float  # a share, a mean, a ratio, or the difference of two
     noise: float  # variance from the noise of releases, and from what the model leaves open
     sampling: float  # variance of the sample that the table is, for the population
     grade: str  # one of `GRADES`
@@ -192,8 +192,8 @@ def counted_anyway(
 class NoisyRatio:
     "A ratio of two sums of noisy counts: all that speaks for and against its values. Squares hold top², top × bottom, bottom²."
 
-    top: float
-    bottom: float
+    top: float  # noisy sum above the line, rows
+    bottom: float  # noisy sum below the line, rows
     room: float  # by how much the bottom is above what would be refused
     noise: tuple  # (3,) squares of the factors, times the variance of the noise
     sampled: tuple  # (3,) squares of the factors, times the counts

@@ -154,21 +154,21 @@ class Certificate:
 
     epsilon: float  # the promise
     epsilon_spent: float  # total of the ledger by PLD, never above the promise
-    delta: float
-    unit: str
+    delta: float  # the slack of the promise, below 1 / units
+    unit: str  # who is protected, in words
     units: int  # public number of them
-    max_rows_per_unit: int
+    max_rows_per_unit: int  # k: rows of one unit that were kept at most
     table: str  # its public name
     date: str  # of the fit, ISO 8601, in UTC
-    adjacency: str
-    accountant: str
+    adjacency: str  # which tables are neighbours
+    accountant: str  # what added the ledger up
     cross_check: str  # what else the total was held against
-    noise_source: str
+    noise_source: str  # where the random numbers came from
     ledger: tuple  # dicts: name, reads, mechanism, noise_multiplier, sampling_rate, steps, delta, epsilon_alone
     columns: tuple  # dicts: name, type, declared, discovered
     from_data: tuple  # columns whose type or shape was taken from the table, and accepted
-    not_covered: tuple
-    dpsynth_version: str
+    not_covered: tuple  # of strings: what the promise does not speak of
+    dpsynth_version: str  # of the package that ran the fit
     software: dict  # name → version: what ran the fit
     budget: dict | None = None  # place in the budget of the table, from `budget_place`; None: the fit had none
     public: dict | None = None  # public table that the network began at: name, rows, sha256, used; None: none was given

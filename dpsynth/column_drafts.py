@@ -87,7 +87,7 @@ def text_cells(
 class DraftedColumn:
     "What was found about a column."
 
-    column: ColumnType
+    column: ColumnType  # the type that is proposed
     notes: list = field(default_factory=list)  # for a person, a line each
     values: np.ndarray = None  # numbers or instants, to take bounds from
     complete: bool = False  # whether every cell is present and of the type

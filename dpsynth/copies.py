@@ -71,9 +71,9 @@ class OpenTable:
     pool: np.ndarray  # (N, fields)
     start: np.ndarray  # (N,) 0 where a constraint is broken, else 1
     calibration: Calibration  # of the fit
-    released: ReleasedCounts
+    released: ReleasedCounts  # noisy counts of the fit
     scores: list  # of `field_scores`
-    error: ModelError
+    error: ModelError  # how far the model may be off
 
     @cached_property
     def cells(self) -> dict:

@@ -6,7 +6,8 @@
 __all__ = ['FLOATS_AT_ONCE', 'NOISE_GRID', 'NOISE_TAKEN', 'PUBLIC_EPOCHS', 'PUBLIC_BATCH', 'PUBLIC_RATE', 'TrainingPlan',
            'poisson_batches', 'full_precision', 'clip_factors', 'clipped_sum_at_once', 'clipped_gradient_sum',
            'standard_normals', 'round_to_grid', 'keep_freed_memory', 'one_thread', 'find_device', 'rows_of_units',
-           'DiskRows', 'DPTrainer', 'check_buffers', 'weight_variance', 'block_noise', 'shrink_map', 'train_on_public']
+           'DiskRows', 'DPTrainer', 'check_buffers', 'weight_variance', 'weighted_map', 'block_noise',
+           'field_projections', 'shrink_map', 'train_on_public']
 
 # %% ../nbs/51_dp_training.ipynb #dp_t02
 import ctypes
@@ -14,6 +15,7 @@ import math
 import sys
 from contextlib import ContextDecorator
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
@@ -23,17 +25,18 @@ from .core import InputError
 from .privacy import Spend
 from .ledger import Ledger
 from .layers import CausalMap
+from .ordered_codes import axis_projections, SMOOTH_DEGREES
 
 # %% ../nbs/51_dp_training.ipynb #c048
 @dataclass(frozen=True)
 class TrainingPlan:
     "Everything that training needs beside data and model: public values, and what was derived from them."
 
-    steps: int
+    steps: int  # T, noisy gradient steps
     sampling_rate: float  # chance of each unit to be in a batch
     noise_multiplier: float  # derived from ε
     units: int  # public number of units
-    learning_rate: float = 8e-3
+    learning_rate: float = 8e-3  # of Adam after the warm-up; falls to a twentieth of it
     warmup: int = 50  # steps
     max_grad_norm: float = 1.0  # C, of a whole unit
     rows_per_unit: int = 1  # k
@@ -335,25 +338,45 @@ def weight_variance(
     return variance
 
 # %% ../nbs/51_dp_training.ipynb #ns03c
-def block_noise(
+def weighted_map(
     model,  # a trained `TabularVAE` whose centre is still in place
     plan: TrainingPlan,  # by which it was trained
     rows: float,  # public or released number of rows
-) -> tuple:
-    "(fields, fields) squared size of each block of the map, and what noise alone makes of it, weighted by the codes' shares."
+) -> tuple:  # (codes, codes) weights times √(shares of both codes); the variance that noise leaves in each
+    "The map, scaled by how often codes meet, and what noise makes of it. Reads the model and public values."
     gain, members, p = model.causal.gain, model.centre.members.double().numpy(), model.centre.shares.double().numpy()
-    mean = lambda w: members @ (members.T @ (p[:, None] * w))  # of each column's codes, in each of its rows
-    weight = model.causal.weight.detach().double().numpy()
-    weight = weight - mean(weight)
-    weight = weight - mean(weight.T).T  # a softmax does not see what all codes of a column share
     length = 1 - members.T @ p**2  # expected, squared, of a field's one-hot without its mean
     norm = np.sqrt((length * (1 + gain**2 * (length.cumsum() - length))).sum())  # of a row's gradient at the start
     kept = min(1.0, plan.max_grad_norm / plan.rows_per_unit / norm) * rows / plan.units
     grid = np.logspace(-12, 0, 200)
     both = np.outer(p, p)
     variance = np.interp(np.log(np.maximum(both, 1e-12)), np.log(grid), weight_variance(plan, gain**2 * kept * grid))
-    free = np.outer(1 - p, 1 - p)  # what is left of a weight's variance when means are taken off
-    return members.T @ (both * weight**2) @ members, members.T @ (both * free * variance) @ members
+    return np.sqrt(both) * model.causal.weight.detach().double().numpy(), both * variance
+
+# %% ../nbs/51_dp_training.ipynb #ns03g
+def block_noise(
+    weights: np.ndarray,  # (codes, codes) of `weighted_map`
+    variance: np.ndarray,  # (codes, codes)
+    left: np.ndarray,  # (codes, codes) projection of the codes before, a block a field
+    right: np.ndarray,  # (codes, codes) of the codes after
+    members: np.ndarray,  # (codes, fields) 0 or 1
+) -> tuple:  # (codes, codes) the part; (fields, fields) squared sizes of its blocks; what noise alone makes of them
+    "The part of a map that two projections leave, and how large it is."
+    part = left @ weights @ right
+    noise = np.outer(np.diag(left), np.diag(right)) * variance
+    return part, members.T @ part**2 @ members, members.T @ noise @ members
+
+
+def field_projections(
+    model,  # a `TabularVAE` whose centre is still in place
+    places=None,  # one a field, as in `axis_projections`; None: no field has an order
+) -> np.ndarray:  # (SMOOTH_DEGREES + 1, codes, codes)
+    "Projections of all fields, each in its block."
+    p = model.centre.shares.double().numpy()
+    out = np.zeros((SMOOTH_DEGREES + 1, len(p), len(p)))
+    for block, place in zip(model.blocks, places or [None] * len(model.blocks)):
+        out[:, block, block] = axis_projections(p[block], place)
+    return out
 
 # %% ../nbs/51_dp_training.ipynb #ns04b
 NOISE_TAKEN = 0.5  # part of the noise in a block by which it is shrunk
@@ -364,18 +387,25 @@ def shrink_map(
     model,  # a trained `TabularVAE` whose centre is still in place
     plan: TrainingPlan,  # by which it was trained
     rows: float,  # public or released number of rows
+    places=None,  # order of the codes: one a field, as in `axis_projections`
     start: torch.Tensor = None,  # the map before training, if it began at public rows; None: at 0
 ) -> None:
-    "Shrink each block of the autoregressive map by what noise alone would have made of it. Reads the model and public values."
-    if start is not None and not model.config.factored:
+    "Shrink each block of the autoregressive map, axis by axis, by what noise alone would have made of it. Reads the model and public values."
+    if model.config.factored:
+        return
+    if start is not None:
         model.causal.weight.sub_(start)
-    if not model.config.factored:
-        size, noise = block_noise(model, plan, rows)
+    weights, variance = weighted_map(model, plan, rows)
+    members, out = model.centre.members.double().numpy(), np.zeros_like(weights)
+    projections = [p for p in field_projections(model, places) if p.any()]
+    for left, right in product(projections, projections):
+        part, size, noise = block_noise(weights, variance, left, right, members)
         keep = np.clip(1 - NOISE_TAKEN * noise / np.maximum(size, 1e-30), 0, 1)
-        members = model.centre.members
-        model.causal.weight.mul_(members @ torch.from_numpy(keep).float() @ members.T)
-        if start is not None:
-            model.causal.weight.add_(start)
+        out += part * (members @ keep @ members.T)
+    root = np.sqrt(model.centre.shares.double().numpy())
+    shrunk = torch.from_numpy(out / np.outer(root, root))
+    model.causal.weight.copy_(shrunk if start is None else shrunk + start)
+
 
 # %% ../nbs/51_dp_training.ipynb #pw02
 PUBLIC_EPOCHS, PUBLIC_BATCH, PUBLIC_RATE = 60, 64, 3e-3

@@ -309,8 +309,8 @@ class Comparison:
     "A real and a synthetic table, read and coded once. Every figure and every picture of these chapters comes from it."
 
     real: pd.DataFrame  # or a path, or a table of Polars or Arrow; so are the others
-    synthetic: pd.DataFrame
-    schema: Schema
+    synthetic: pd.DataFrame  # with the same columns
+    schema: Schema  # of both: which columns are compared, and how they are read
     holdout: pd.DataFrame | None = None  # real rows that the synthetic table was not made from
     seed: int = 0  # of splits, samples and shuffles
     progress: object = None  # called with a word or two, and with steps done and in all where they are known

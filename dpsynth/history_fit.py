@@ -118,7 +118,7 @@ def check_codes(coder: HistoryCoder) -> None:
 class HistoryPlan(Plan):
     "A plan of a fit of histories."
 
-    order_by: str = None
+    order_by: str = None  # column that orders a unit's rows
     least_rows: int = 1  # that a unit has: 0 where units have a table of their own
 
     def planned_coder(self, schema: Schema) -> HistoryCoder:
@@ -208,9 +208,9 @@ def measure_tables(coder, histories, codes, units: int, spend: Spend, rng) -> tu
 class FittedHistories:
     "The published parts of a fitted model of histories: outputs of paid releases and what follows from them."
 
-    coder: HistoryCoder
-    network: HistoryNetwork
-    released: ReleasedTables
+    coder: HistoryCoder  # histories as codes, and back
+    network: HistoryNetwork  # trained with DP-SGD
+    released: ReleasedTables  # noisy averages over users
 
     @property
     def encoder(self) -> TableEncoder:

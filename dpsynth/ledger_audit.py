@@ -135,7 +135,7 @@ def crash_history(
 class LedgerAudit:
     "What killed fits did, against what they say."
 
-    histories: int
+    histories: int  # number of fits that were killed and started again
     violations: tuple  # one line each; empty: the ledger held
 
     def __repr__(self):

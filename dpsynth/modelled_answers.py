@@ -145,7 +145,7 @@ class ModelError:
 
     coarse: float  # variance of a mean product of two scores
     tie: float  # mean square of such a product, in the model
-    fine_rows: float
+    fine_rows: float  # size of the sample that leaves the rest as open as it is; inf: nothing is left open
 
 # %% ../nbs/57_modelled_answers.ipynb #an6816
 FEWEST_FINE_ROWS = 50
@@ -259,8 +259,8 @@ SINGLES = (
 class CheckedModel:
     "A model held against what was released: what it says of a question, and how far that may be off."
 
-    rows: WeightedRows
-    released: ReleasedCounts
+    rows: WeightedRows  # pool of the model, weighted as samples are
+    released: ReleasedCounts  # noisy counts of the fit
     scores: list  # of `field_scores`
     error: ModelError  # or None: not known
     latest: tuple = (None, None)  # fields of the last question, and the `Facts` about them

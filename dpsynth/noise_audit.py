@@ -41,9 +41,9 @@ _TESTS = 24  # at most so many statistical tests in one
 class Interval(NamedTuple):
     "A measured value between its confidence limits."
 
-    low: float
-    value: float
-    high: float
+    low: float  # lower confidence limit
+    value: float  # as measured
+    high: float  # upper confidence limit
 
     def __contains__(self, value: float) -> bool:
         return self.low <= value <= self.high
@@ -96,9 +96,9 @@ class TracedRelease(NamedTuple):
 
     spend: Spend  # that paid for it
     function: object  # `gaussian_histogram` or `gaussian_vector`
-    shape: tuple
-    noise_multiplier: float
-    sensitivity: float
+    shape: tuple  # of the array that was released
+    noise_multiplier: float  # σ, as the function was told
+    sensitivity: float  # L2, of one unit
     residual: np.ndarray  # noise over its declared scale
 
 # %% ../nbs/83_noise_audit.ipynb #nf10g
@@ -323,13 +323,13 @@ class NoiseAudit:
     epsilon: float  # claimed: total of the ledger
     lower: float  # ε of what was measured, at the ends of the intervals that make it smallest
     second: float  # claimed, by another accountant
-    delta: float
+    delta: float  # of the promise
     noise_multiplier: Interval  # σ of DP-SGD
     sampling_rate: Interval  # q
     steps: int  # T
     releases: dict  # other expenses → Interval of their noise multiplier
     charged: tuple  # Spends
-    violations: tuple
+    violations: tuple  # one line each; empty: the noise was there
 
     def __repr__(self):
         training = next(s for s in self.charged if s.sampling_rate < 1)

@@ -29,10 +29,10 @@ SPACES_AND_MINUS = str.maketrans("\u00a0\u2007\u2009\u202f\u2212", "    -")  # t
 class NumberNotation:
     "How numbers are written: what stands before and after, between thousands, before decimals."
 
-    before: str = ""
-    thousands: str = ""
+    before: str = ""  # such as €
+    thousands: str = ""  # separator of thousands; empty: none
     decimal: str = "."  # empty: no decimals
-    after: str = ""
+    after: str = ""  # such as %
 
     @property
     def example(self) -> str:

@@ -33,11 +33,11 @@ from .calibration import clique_size, release_scales
 class Plan:
     "Every expense of a fit and the sizes that go with it: a function of public values alone."
 
-    budget: PrivacyBudget
-    units: int
-    rows_per_unit: int
+    budget: PrivacyBudget  # the promise, (ε, δ)
+    units: int  # public number of units
+    rows_per_unit: int  # k, rows of a unit at most
     releases: dict  # name → Spend
-    training: TrainingPlan
+    training: TrainingPlan  # steps, sampling rate and noise of DP-SGD
     pairs: int  # how many pairs are counted in each round
     network: dict  # shape of the network
 

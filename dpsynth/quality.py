@@ -310,9 +310,9 @@ class UserField:
     "Codes of users, or of their rows, as they are compared."
 
     column: str | None  # fields of one column are no pair
-    cardinality: int
+    cardinality: int  # number of codes
     codes: np.ndarray  # (users,) or (rows,); -1: does not apply
-    per_user: bool
+    per_user: bool  # codes of users; False: of their rows
 
 
 def user_fields(

@@ -422,8 +422,8 @@ SVG_STYLE = {
 class Picture(NamedTuple):
     "A picture of a page."
 
-    svg: Markup
-    caption: str
+    svg: Markup  # the drawing, to stand in a page
+    caption: str  # what to see
 
 # %% ../nbs/66_report.ipynb #rs07
 def svg_picture(

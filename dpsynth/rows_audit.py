@@ -128,12 +128,12 @@ class RowsAudit:
     "How well an attacker who sees synthetic rows tells D from D′."
 
     epsilon: float  # claimed
-    delta: float
+    delta: float  # of the promise
     lower: float  # ε if the statistic is normal, confidence 95 %; 0 if it is not
     lower_free: float  # ε without that assumption, confidence 95 %
     mu: float  # distance of the statistic's means in standard deviations, as observed
     fits: int  # in all
-    violations: tuple
+    violations: tuple  # one line each; empty: nothing was found
 
     def __repr__(self):
         return "\n".join(

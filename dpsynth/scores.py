@@ -112,8 +112,8 @@ def followed_column(
 class HistoryPair:
     "Users of two tables under one coding: what every figure of histories is a function of."
 
-    real: Histories
-    synthetic: Histories
+    real: Histories  # of the real users
+    synthetic: Histories  # of the synthetic users
     test: Histories  # real units whose next events are predicted
     per_unit: list  # columns of the unit: declared, or constant within nearly every real one
     events: list  # the other columns, categories first
@@ -477,7 +477,7 @@ class HistoryRow(NamedTuple):
     "A figure of users' histories, with its ceiling beside it."
 
     name: str  # its key in JSON
-    value: float | None
+    value: float | None  # the figure; None: there is none
     ceiling: float | None  # the same between two halves of the real users
     metric: Metric  # its words
 

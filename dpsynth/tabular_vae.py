@@ -124,8 +124,8 @@ class VAEConfig:
     "Shape of the model: public values only."
 
     cardinalities: tuple  # codes of each field, in the order of the heads
-    latent: int = 8
-    hidden: int = 128
+    latent: int = 8  # L, latent dimensions
+    hidden: int = 128  # units of the hidden layer
     beta: float = 1.0  # weight of the KL term
     gain: float = 2.5  # γ, scale of the autoregressive map
     latent_gain: float = 0.25  # λ, scale of the latent's part
