@@ -95,6 +95,7 @@ RELEASE_HELP = {  # how the name of a release begins: what it reads
     "1-way": "counts of single columns",
     "history tables": "averages over the rows of each user: how many rows, which codes, which together, and what follows what",
     "DP-SGD": "the training of the network: all rows, a random part in each step",
+    "public start": "whether rows are like those of the public table",
     "latent prior": "mean and covariance of the network's latent codes",
     "target": "counts of the target column together with each other column",
     "pair selection": "which pairs of columns the model gets wrong",
@@ -171,7 +172,7 @@ class Certificate:
     dpsynth_version: str  # of the package that ran the fit
     software: dict  # name → version: what ran the fit
     budget: dict | None = None  # place in the budget of the table, from `budget_place`; None: the fit had none
-    public: dict | None = None  # public table that the network began at: name, rows, sha256, used; None: none was given
+    public: dict | None = None  # public table that the network began at: name, rows, sha256, weight; None: none was given
     quality: tuple = ()  # dicts, each a `MeasuredDistance`: how far columns are off, as far as that was measured
 
     def __repr__(self):
@@ -352,7 +353,7 @@ def public_sentence(
     public: dict,  # of `Certificate.public`
 ) -> str:
     "Which table was taken for public, and on whose word."
-    used = "the network began at it" if public["used"] else "too far from the released counts, not used"
+    used = f"training began at it with weight {public['weight']:.2f}" if public["weight"] else "no start for training, as private rows spoke against it"
     what = f"{public['name']}, {public['rows']:,} rows, SHA-256 {public['sha256']}: {used}"
     return f"{what}; that it is public is the word of whoever ran the fit: its rows are not protected"
 
@@ -454,7 +455,7 @@ def from_dict(cls: Certificate, saved: dict):
     )
     _check_lines(saved)
     if saved["public"] is not None:
-        check_types(saved["public"], {"name": str, "rows": int, "sha256": str, "used": bool})
+        check_types(saved["public"], {"name": str, "rows": int, "sha256": str, "weight": (int, float)})
     texts = [*saved["from_data"], *saved["not_covered"], *saved["software"], *saved["software"].values()]
     texts += [
         v

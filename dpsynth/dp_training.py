@@ -406,7 +406,6 @@ def shrink_map(
     shrunk = torch.from_numpy(out / np.outer(root, root))
     model.causal.weight.copy_(shrunk if start is None else shrunk + start)
 
-
 # %% ../nbs/51_dp_training.ipynb #pw02
 PUBLIC_EPOCHS, PUBLIC_BATCH, PUBLIC_RATE = 60, 64, 3e-3
 
@@ -415,7 +414,7 @@ def train_on_public(
     model,  # a `TabularVAE`; its parameters are changed
     codes: np.ndarray,  # (m, fields) public codes in the order of the heads
     seed: int,  # of the order of the rows
-) -> None:
+) -> torch.Tensor:  # (m/10, fields) codes of the held-out rows
     "Ordinary training with Adam; of all epochs the weights that were best on a held-out tenth. Never called with private rows."
     generator = torch.Generator().manual_seed(seed)
     rows = torch.from_numpy(np.ascontiguousarray(codes))[torch.randperm(len(codes), generator=generator)]
@@ -437,3 +436,4 @@ def train_on_public(
     for p, weights in zip(parameters, kept):
         p.data.copy_(weights)
         p.grad = None
+    return held

@@ -7,17 +7,18 @@ __all__ = ['PUBLIC_OFF', 'MAX_CELLS', 'PSEUDO_ROWS', 'FEWEST_ANSWER_ROWS', 'MOST
            'FEW_EFFECTIVE', 'FULL_EFFORT_ROWS', 'LEAST_POOL', 'LEAST_ROWS', 'MOST_COPY_ROWS', 'IMPUTE_DRAWS',
            'IMPUTE_ROUNDS', 'FRAME_KINDS', 'measure_with_scales', 'first_counts', 'field_marginal', 'FittedModel',
            'head_order', 'code_places', 'latent_posteriors', 'release_prior', 'train_network', 'public_distance',
-           'large_pool_rows', 'rows_in_chunk', 'rows_at_once', 'head_masks', 'draw_pool', 'fit_head_biases',
-           'constraint_mask', 'take_rows', 'countable_pairs', 'zero_reserved_codes', 'droppable_codes', 'choose_pairs',
-           'rake_with_pairs', 'keep_counts', 'calibrate_model', 'calibrate_for_any_pool', 'error_seen',
-           'hold_against_counts', 'row_order', 'reference_rows', 'compared_tables', 'weigh_pool', 'Effort', 'Reference',
-           'make_reference', 'spare_part', 'pool_rows', 'swap_rounds', 'choose_rows', 'draw_rows', 'conditioned_pool',
-           'effective_rows', 'draw_where', 'draw_pieces', 'copies_pool_rows', 'check_copies', 'draw_copies',
-           'completion_masks', 'complete_codes', 'impute_with_retries', 'repair_rows', 'draw_user_ids', 'frame_kind',
-           'to_kind']
+           'blend_counts', 'PublicStart', 'step_length', 'row_gains', 'begin_at_public', 'large_pool_rows',
+           'rows_in_chunk', 'rows_at_once', 'head_masks', 'draw_pool', 'fit_head_biases', 'constraint_mask',
+           'take_rows', 'countable_pairs', 'zero_reserved_codes', 'droppable_codes', 'choose_pairs', 'rake_with_pairs',
+           'keep_counts', 'calibrate_model', 'calibrate_for_any_pool', 'error_seen', 'hold_against_counts', 'row_order',
+           'reference_rows', 'compared_tables', 'weigh_pool', 'Effort', 'Reference', 'make_reference', 'spare_part',
+           'pool_rows', 'swap_rounds', 'choose_rows', 'draw_rows', 'conditioned_pool', 'effective_rows', 'draw_where',
+           'draw_pieces', 'copies_pool_rows', 'check_copies', 'draw_copies', 'completion_masks', 'complete_codes',
+           'impute_with_retries', 'repair_rows', 'draw_user_ids', 'frame_kind', 'to_kind']
 
 # %% ../nbs/70_sampling.ipynb #samp02
 import math
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -31,6 +32,7 @@ import torch
 from fastcore.basics import patch
 
 from .core import InputError
+from .noise import gaussian_vector
 from .files import uniform_for_arrow
 from .schema import Schema
 from .conditions import constrained_columns, contradictions
@@ -48,6 +50,7 @@ from dpsynth.calibration import (
     measure_marginals,
     project_to_simplex,
     release_scales,
+    shrink,
     select_pairs,
     swap_rows,
     systematic_resample,
@@ -200,19 +203,17 @@ def train_network(
     rows: int,  # public or released number of rows
     tick,  # called with the number of steps done, or None
     trainer,  # `DPTrainer`, or what stands for it
-    public=None,  # (m, fields) public codes that the network starts at, or None
+    public=None,  # `PublicStart`, or None
 ) -> FittedModel:  # without targets
     "Network and latent prior: two releases."
     order, sizes = head_order(encoder, target), encoder.cardinalities
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = TabularVAE(VAEConfig(tuple(sizes[j] for j in order), **plan.network))
-    network.set_marginals([field_marginal(noisy, j, sizes) for j in order])
-    start = None
-    if public is not None:
-        train_on_public(network, columns_of(public, order), seed)
-        start = None if network.config.factored else network.causal.weight.detach().clone()
+    counts = public.counts if public else noisy
+    network.set_marginals([field_marginal(counts, j, sizes) for j in order])
     ordered = columns_of(codes, order)
+    start = public and begin_at_public(network, public, ordered, order, plan, ledger, rng, seed, rows)
     training = affordable_training(plan, ledger.spends)
     trainer(network, training, rng).fit(ordered, unit_index, ledger, tick)
     places = code_places(encoder)
@@ -238,6 +239,82 @@ def public_distance(
         expected = rows / len(public) * table
         far.append((((y - expected) ** 2).sum() - len(y) * scales[c] ** 2) / (expected**2).sum())
     return max(0.0, float(np.mean(far))) ** 0.5
+
+# %% ../nbs/70_sampling.ipynb #pu05
+def blend_counts(
+    public,  # (m, fields) public codes
+    noisy: dict,  # from `first_counts`
+    scales: dict,
+    sizes,  # cardinalities
+    rows: int,  # public or released number of rows
+) -> dict:  # clique → (cells,) counts
+    "Released counts, shrunk towards those of public rows. Reads no private row."
+    tables = dict(zip(noisy, clique_counts(public, list(noisy), sizes)))
+    expected = {c: rows * (t + 0.5) / (t + 0.5).sum() for c, t in tables.items()}
+    excess = sum(((noisy[c] - m) ** 2).sum() - len(m) * scales[c] ** 2 for c, m in expected.items())
+    tau = max(rows / len(public), excess / sum(m.sum() for m in expected.values()))
+    return {c: shrink(noisy[c], m, scales[c], tau) for c, m in expected.items()}
+
+# %% ../nbs/70_sampling.ipynb #pu08
+@dataclass
+class PublicStart:
+    "Rows that whoever runs a fit says are public, for the start of a network."
+
+    codes: np.ndarray  # (m, fields)
+    counts: dict  # clique → (cells,) released counts, shrunk towards those of these rows
+    weight: float = 0.0  # how far the network went towards these rows before private ones were read: 0 to 1
+
+
+def step_length(
+    gain: float,  # of private rows, noisy
+    deviation: float,  # of its noise
+    expected: float,  # gain of public rows that were held out
+) -> float:  # 0 to 1
+    "How far to go towards a network that was trained on public rows."
+    return float(np.clip((1 + (gain - deviation) / expected) / 2, 0, 1))
+
+# %% ../nbs/70_sampling.ipynb #pu11
+@torch.no_grad()
+def row_gains(
+    before: TabularVAE,
+    after: TabularVAE,
+    ordered,  # (n, fields) codes in the order of the heads
+) -> np.ndarray:  # (n,)
+    "How much less each row costs the second network than the first, in nats. Of private rows: for a paid release only."
+    out = []
+    for first in range(0, len(ordered), 4096):
+        part = torch.from_numpy(np.ascontiguousarray(ordered[first : first + 4096]))
+        latent = torch.zeros(len(part), before.config.latent)
+        out.append((before(part, latent)[0].double() - after(part, latent)[0].double()).numpy())
+    return np.nan_to_num(np.concatenate(out), nan=0.0)
+
+
+def begin_at_public(
+    network: TabularVAE,  # untrained; its weights are changed
+    public: PublicStart,  # gets its weight
+    ordered,  # (n, fields) private codes in the order of the heads
+    order,  # of the heads
+    plan,
+    ledger,  # where the release is charged
+    rng: np.random.Generator,  # from secure_generator
+    seed: int,  # of the order of public rows
+    rows: int,  # public or released number of rows
+):  # the map where private training begins, or None
+    "Train on public rows, then go back as far as private rows, in one release, speak against it."
+    before, open_rows = deepcopy(network), columns_of(public.codes, order)
+    held = train_on_public(network, open_rows, seed)
+    bound = max(float(np.quantile(np.abs(row_gains(before, network, open_rows)), 0.9)), 1e-9)
+    gains = lambda codes: np.clip(row_gains(before, network, codes) / bound, -1, 1)
+    k, expected = plan.rows_per_unit, float(gains(held.numpy()).mean())
+    measure = lambda spend: gaussian_vector(gains(ordered).sum(keepdims=True), spend.noise_multiplier, k, rng)[0] / rows
+    spend = plan.releases["public start"]
+    gain = ledger.release(spend, measure) if expected > 0 else None
+    if gain is not None:
+        public.weight = step_length(float(gain), spend.noise_multiplier * k / rows, expected)
+    with torch.no_grad():
+        for p, was in zip(network.parameters(), before.parameters()):
+            p.copy_(was + public.weight * (p - was))
+    return network.causal.weight.detach().clone() if public.weight and not network.config.factored else None
 
 # %% ../nbs/70_sampling.ipynb #c019
 def large_pool_rows(sizes) -> int:
@@ -428,6 +505,7 @@ def calibrate_model(
     rng: np.random.Generator,  # from secure_generator
     rows: int,  # public or released number of rows
     post: np.random.Generator,  # of post-processing
+    ready=None,  # clique → first counts that are shrunk already: towards a public table
 ) -> tuple:  # (N, fields) the last pool; (N,) its weights under all targets
     "Targets from releases; pairs are chosen, then counted, where the model is furthest off."
     sizes, k, cal = model.encoder.cardinalities, plan.rows_per_unit, model.calibration
@@ -435,7 +513,7 @@ def calibrate_model(
     size = int(np.clip(8 * plan.units, 50_000, large_pool_rows(sizes)))
     pool, weights = draw_pool(model, size, post)[0], np.full(size, 1 / size)
     target = {j for j, f in enumerate(model.encoder.fields) if f.column == target}
-    add_targets(cal, noisy, scales, pool, weights, rows, droppable_codes(model.encoder, noisy, scales))
+    add_targets(cal, noisy, scales, pool, weights, rows, droppable_codes(model.encoder, noisy, scales), ready=ready)
     zero_reserved_codes(cal, model.encoder.fields)
     fit_head_biases(model, 16_384, post, [field_marginal(cal.targets, j, sizes) for j in range(len(sizes))])
     pool = draw_pool(model, size, post)[0]

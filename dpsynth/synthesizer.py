@@ -7,7 +7,7 @@ __all__ = ['FOR_WEIGHTS', 'FOR_SAMPLES', 'FOR_CALIBRATION', 'FOR_GAPS', 'FOR_QUA
            'WORDS', 'SAVED_OPTIONS', 'Estimator', 'DPVAESynthesizer', 'is_whole', 'check_numbers', 'check_unit',
            'check_draft', 'check_named_columns', 'check_history_options', 'check_two_tables', 'name_table',
            'public_units', 'check_id_room', 'read_bounded', 'seeded_generator', 'announce_releases', 'TrainingProgress',
-           'discover_columns', 'measure_quality', 'PublicTable', 'read_public', 'starting_codes', 'learn_table',
+           'discover_columns', 'measure_quality', 'PublicTable', 'read_public', 'public_start', 'learn_table',
            'measure_history_quality', 'learn_model', 'fit_identity', 'open_budget', 'open_ledger', 'with_units',
            'find_trainer', 'describe_tables', 'id_columns', 'naming_id', 'draw_ids', 'modelled_part', 'table_pieces',
            'FreshIds', 'UserPieces', 'check_size', 'copy_tables', 'read_gaps', 'fill_gaps', 'check_declared',
@@ -103,6 +103,8 @@ from dpsynth.sampling import (
     impute_with_retries,
     PUBLIC_OFF,
     public_distance,
+    blend_counts,
+    PublicStart,
     repair_rows,
     rows_at_once,
     to_kind,
@@ -307,6 +309,7 @@ def check(self: DPVAESynthesizer) -> PrivacyBudget:
 def plan(
     self: DPVAESynthesizer,
     n_units: int,  # public number of units
+    public: bool = False,  # whether a public table is given
 ) -> Plan:
     "What `fit` will spend on a table of so many units. Reads no data."
     budget = self.check()
@@ -314,9 +317,8 @@ def plan(
         return make_history_plan(
             self.schema, n_units, budget, self.order_by, self.max_rows_per_unit, 1 - self.two_tables
         )
-    return make_plan(
-        self.schema, n_units, budget, self.max_rows_per_unit, self.workload, bool(self.target), self.groups_rows
-    )
+    options = self.max_rows_per_unit, self.workload, bool(self.target), self.groups_rows, public
+    return make_plan(self.schema, n_units, budget, *options)
 
 # %% ../nbs/74_synthesizer.ipynb #sy16
 def name_table(
@@ -494,7 +496,7 @@ class PublicTable(NamedTuple):
     "A table that whoever runs a fit says is public."
 
     frame: pd.DataFrame  # rows, with the columns that are learned
-    entry: dict  # name, rows, sha256, used: for the certificate
+    entry: dict  # name, rows, sha256, weight: for the certificate
 
 
 def read_public(
@@ -518,22 +520,23 @@ def read_public(
     content = frame.to_csv(index=False).encode() if path is None else path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     name = printable_line(name_table(public, None))
-    return PublicTable(frame, {"name": name, "rows": len(frame), "sha256": digest, "used": False})
+    return PublicTable(frame, {"name": name, "rows": len(frame), "sha256": digest, "weight": 0.0})
 
 
-def starting_codes(
-    public: PublicTable | None,  # its entry learns whether it is used
+def public_start(
+    public: PublicTable | None,
     encoder: TableEncoder,  # fitted
     noisy: dict,  # from `first_counts`
     scales: dict,
     rows: int,  # public or released number of rows
-):  # (m, fields) codes, or None
-    "Codes of a public table that is not far from the released counts. Reads no private row."
+) -> PublicStart | None:
+    "A public table that is not far from the released counts. Reads no private row."
     if public is None:
         return None
-    codes = code_matrix(encoder, public.frame)
-    public.entry["used"] = public_distance(codes, noisy, scales, encoder.cardinalities, rows) <= PUBLIC_OFF
-    return codes if public.entry["used"] else None
+    codes, sizes = code_matrix(encoder, public.frame), encoder.cardinalities
+    if public_distance(codes, noisy, scales, sizes, rows) > PUBLIC_OFF:
+        return None
+    return PublicStart(codes, blend_counts(codes, noisy, scales, sizes, rows))
 
 # %% ../nbs/74_synthesizer.ipynb #sy31
 def learn_table(
@@ -559,7 +562,7 @@ def learn_table(
     codes = code_matrix(encoder, table)
     noisy, scales = first_counts(codes, encoder, synth.workload, release, rng, k)
     rows = plan.units if k == 1 else max(1, int(next(reversed(noisy.values())).sum()))
-    start = starting_codes(public, encoder, noisy, scales, rows)
+    start = public_start(public, encoder, noisy, scales, rows)
     with TrainingProgress(plan, ledger, progress, synth.verbose) as tick:
         seed = int(seeded_generator(synth.seed, FOR_WEIGHTS).integers(2**31))
         model = train_network(
@@ -567,7 +570,9 @@ def learn_table(
         )
     model.rows_per_unit = per_unit
     last = seeded_generator(synth.seed, FOR_CALIBRATION)
-    calibrate_model(model, codes, noisy, scales, plan, synth.target, release, rng, rows, last)
+    calibrate_model(model, codes, noisy, scales, plan, synth.target, release, rng, rows, last, start and start.counts)
+    if start:
+        public.entry["weight"] = round(start.weight, 3)
     model.quality = measure_quality(model, codes, plan, release, rng, seeded_generator(synth.seed, FOR_QUALITY))
     return model, model.quality
 
@@ -721,7 +726,7 @@ def fit(
         stage("reading")
         table, unit_index = read_bounded(asked, data, checkpoint, rng, stack, units)
         stage("planning")
-        plan = asked.plan(public_units(n_units, int(unit_index[-1]) + 1))
+        plan = asked.plan(public_units(n_units, int(unit_index[-1]) + 1), told is not None)
         check_id_room(self.schema, plan.units)
         ledger = stack.enter_context(closing(open_ledger(asked, plan, checkpoint, shared, f"fit of {name}")))
         charge = stack.enter_context(reserved(shared, ledger, plan.spends, f"fit of {name}", self.unit))
@@ -1273,7 +1278,8 @@ def check_ledger_lines(
         if not fits:
             raise CertificateError(f"the line {printable_line(s.name, 40)!r} of its ledger is none of this fit")
     chosen = [f"pair selection {name[-1]}" for name in names if name.startswith("pair marginals")]
-    needed = ["DP-SGD", *(n for n in planned if not n.startswith(("pair", "target"))), *chosen]
+    begun = [] if c.public and c.public["weight"] else ["public start"]  # a table that is far off is not compared
+    needed = ["DP-SGD", *(n for n in planned if not n.startswith(("pair", "target", *begun))), *chosen]
     if missing := [n for n in needed if n not in names and (n in planned or n == "DP-SGD")]:
         raise CertificateError(f"its ledger has no line '{missing[0]}', which this model needs")
 
@@ -1341,7 +1347,7 @@ def check_certificate(
         check_ledger_lines(c, planned_history_releases(synth.schema, c.units, budget))
         check_distance_noise(c, "history quality", "users", c.units)
         return c
-    options = synth.workload, bool(synth.target), synth.groups_rows, c.max_rows_per_unit
+    options = synth.workload, bool(synth.target), synth.groups_rows, c.max_rows_per_unit, c.public is not None
     planned, pairs, _ = planned_releases(synth.schema, c.units, budget, *options)
     check_ledger_lines(c, planned)
     check_pair_tables(synth, c, model, planned, pairs)
