@@ -172,7 +172,9 @@ class Certificate:
     dpsynth_version: str  # of the package that ran the fit
     software: dict  # name → version: what ran the fit
     budget: dict | None = None  # place in the budget of the table, from `budget_place`; None: the fit had none
-    public: dict | None = None  # public table that the network began at: name, rows, sha256, weight; None: none was given
+    public: dict | None = (
+        None  # public table that the network began at: name, rows, sha256, weight; None: none was given
+    )
     quality: tuple = ()  # dicts, each a `MeasuredDistance`: how far columns are off, as far as that was measured
 
     def __repr__(self):
@@ -353,7 +355,11 @@ def public_sentence(
     public: dict,  # of `Certificate.public`
 ) -> str:
     "Which table was taken for public, and on whose word."
-    used = f"training began at it with weight {public['weight']:.2f}" if public["weight"] else "no start for training, as private rows spoke against it"
+    used = (
+        f"training began at it with weight {public['weight']:.2f}"
+        if public["weight"]
+        else "no start for training, as private rows spoke against it"
+    )
     what = f"{public['name']}, {public['rows']:,} rows, SHA-256 {public['sha256']}: {used}"
     return f"{what}; that it is public is the word of whoever ran the fit: its rows are not protected"
 

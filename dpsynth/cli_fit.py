@@ -195,6 +195,7 @@ _N = option_type(int, "--rows", metavar="N", help="Rows of the table; with --uni
 _TwoTables = option_type(
     bool, "--units", help="Units have a table of their own, as with --units of fit; it is not read."
 )
+_PublicGiven = option_type(bool, "--public", help="fit will begin at a public table (its --public); it is not read.")
 _TargetError = option_type(float | None, "--target-error", metavar="T", help="Say which ε a mean error of T needs.")
 
 
@@ -212,6 +213,7 @@ def _plan(
     target: TargetOption = None,
     target_error: _TargetError = None,
     budget: BudgetOption = None,
+    public: _PublicGiven = False,
 ):
     """Show what fit would spend. Reads no data.
 
@@ -224,7 +226,7 @@ def _plan(
     with progress_bar() as tell:
         tell("planning")
         synth = make_synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
-        plan = synth.plan(rows)
+        plan = synth.plan(rows, public)
     needed = None if target_error is None else epsilon_for(synth, rows, target_error)
     show_plan(synth, plan)
     if budget:

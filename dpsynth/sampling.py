@@ -233,11 +233,12 @@ def public_distance(
     sizes,  # cardinalities
     rows: int,  # public or released number of rows
 ) -> float:  # 0 and more
-    "How far public counts are from released ones beyond their noise: the root mean square of the tables. Reads no private row."
+    "How far public counts are from released ones beyond noise and sampling: the root mean square of the tables. Reads no private row."
     far = []
     for (c, y), table in zip(noisy.items(), clique_counts(public, list(noisy), sizes)):
         expected = rows / len(public) * table
-        far.append((((y - expected) ** 2).sum() - len(y) * scales[c] ** 2) / (expected**2).sum())
+        drawn = (rows - (expected**2).sum() / rows) * (1 + rows / len(public))
+        far.append((((y - expected) ** 2).sum() - len(y) * scales[c] ** 2 - drawn) / (expected**2).sum())
     return max(0.0, float(np.mean(far))) ** 0.5
 
 # %% ../nbs/70_sampling.ipynb #pu05

@@ -313,6 +313,8 @@ def plan(
 ) -> Plan:
     "What `fit` will spend on a table of so many units. Reads no data."
     budget = self.check()
+    if public and self.learns_histories:
+        raise InputError("public: a fit with order_by, per: unit has no start at a public table")
     if self.learns_histories:
         return make_history_plan(
             self.schema, n_units, budget, self.order_by, self.max_rows_per_unit, 1 - self.two_tables
@@ -726,8 +728,9 @@ def fit(
         stage("reading")
         table, unit_index = read_bounded(asked, data, checkpoint, rng, stack, units)
         stage("planning")
-        plan = asked.plan(public_units(n_units, int(unit_index[-1]) + 1), told is not None)
-        check_id_room(self.schema, plan.units)
+        total = public_units(n_units, int(unit_index[-1]) + 1)
+        plan = asked.plan(total) if told is None else asked.plan(total, True)
+        check_id_room(self.schema, total)
         ledger = stack.enter_context(closing(open_ledger(asked, plan, checkpoint, shared, f"fit of {name}")))
         charge = stack.enter_context(reserved(shared, ledger, plan.spends, f"fit of {name}", self.unit))
         stack.enter_context(announce_releases(ledger, stage))
