@@ -272,7 +272,7 @@ def step_length(
     expected: float,  # gain of public rows that were held out
 ) -> float:  # 0 to 1
     "How far to go towards a network that was trained on public rows."
-    return float(np.clip((1 + (gain - deviation) / expected) / 2, 0, 1))
+    return float(np.clip(gain / expected, 0, 1)) if gain > deviation else 0.0
 
 # %% ../nbs/70_sampling.ipynb #pu11
 @torch.no_grad()
