@@ -226,6 +226,7 @@ def add_targets(
     rows: int,  # public or released number of rows
     structural=None,  # field → codes that are dropped unless they stand out
     places=None,  # order of the codes: one a field, as in `smooth_model`
+    ready=None,  # clique → counts that are shrunk already: towards a public table
 ) -> None:
     "Shrink noisy counts towards the weighted pool and make them targets. Reads releases and model rows only."
     for c, y in noisy.items():
@@ -233,7 +234,7 @@ def add_targets(
         if places and len(c) == 2:
             shape = tuple(calibration.sizes[j] for j in c)
             model = smooth_model(y, model, scales[c], shape, tuple(places[j] for j in c))
-        target = shrink(y, model, scales[c])
+        target = ready[c] if ready else shrink(y, model, scales[c])
         kept = target * standing_out(y, c, calibration.sizes, scales[c], structural or {})
         target = kept if kept.sum() > 1e-6 * target.sum() else target
         calibration.targets[c] = target / target.sum()

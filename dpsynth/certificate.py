@@ -7,10 +7,10 @@ __all__ = ['NOT_COVERED', 'OUTSIDE_BUDGET', 'ADJACENCY', 'ACCOUNTANT', 'CROSS_CH
            'MAX_STEPS', 'QUALITY_RELEASES', 'MIN_NOISE', 'CERTIFICATE_TEMPLATES', 'TABLE_SECTION', 'NOT_PROVEN',
            'CertificateError', 'not_covered_lines', 'not_covered_help', 'release_help', 'describe_column',
            'describe_columns', 'Certificate', 'fit_date', 'unit_words', 'described_lines', 'check_spends',
-           'totals_words', 'quality_lines', 'budget_sentence', 'certificate_lines', 'check_types', 'check_distances',
-           'check_budget_place', 'implied_pairs', 'promise_section', 'person_section', 'rows_used', 'unit_section',
-           'known_columns_section', 'software_section', 'spent_section', 'quality_section', 'not_covered_section',
-           'verify_section', 'certificate_sections', 'model_digest']
+           'totals_words', 'quality_lines', 'budget_sentence', 'public_sentence', 'certificate_lines', 'check_types',
+           'check_distances', 'check_budget_place', 'implied_pairs', 'promise_section', 'person_section', 'rows_used',
+           'unit_section', 'known_columns_section', 'software_section', 'spent_section', 'quality_section',
+           'not_covered_section', 'verify_section', 'certificate_sections', 'model_digest']
 
 # %% ../nbs/71_certificate.ipynb #cert02
 import hashlib
@@ -95,6 +95,7 @@ RELEASE_HELP = {  # how the name of a release begins: what it reads
     "1-way": "counts of single columns",
     "history tables": "averages over the rows of each user: how many rows, which codes, which together, and what follows what",
     "DP-SGD": "the training of the network: all rows, a random part in each step",
+    "public start": "whether rows are like those of the public table",
     "latent prior": "mean and covariance of the network's latent codes",
     "target": "counts of the target column together with each other column",
     "pair selection": "which pairs of columns the model gets wrong",
@@ -171,6 +172,9 @@ class Certificate:
     dpsynth_version: str  # of the package that ran the fit
     software: dict  # name → version: what ran the fit
     budget: dict | None = None  # place in the budget of the table, from `budget_place`; None: the fit had none
+    public: dict | None = (
+        None  # public table that the network began at: name, rows, sha256, weight; None: none was given
+    )
     quality: tuple = ()  # dicts, each a `MeasuredDistance`: how far columns are off, as far as that was measured
 
     def __repr__(self):
@@ -223,6 +227,7 @@ def of(
     two_tables: bool = False,  # whether units have a table of their own
     place: dict = None,  # in the budget of the table, from `budget_place`
     quality=(),  # dicts, each a `MeasuredDistance`
+    public: dict = None,  # the public table, as `Certificate.public` has it
 ):
     "The certificate of a ledger as it stands."
     marked = tuple(getattr(encoder.schema, "from_data", ()))
@@ -246,6 +251,7 @@ def of(
         dpsynth_version=__version__,
         software={"Python": platform.python_version(), **{name: version(name) for name in _SOFTWARE}},
         budget=place,
+        public=public,
         quality=tuple(quality),
     )
 
@@ -345,6 +351,19 @@ def budget_sentence(
     return f"{charges}, all together ε = {place['composed']:.4f} of {place['epsilon']:g} at δ = {place['delta']:g} when the fit ended"
 
 
+def public_sentence(
+    public: dict,  # of `Certificate.public`
+) -> str:
+    "Which table was taken for public, and on whose word."
+    used = (
+        f"training began at it with weight {public['weight']:.2f}"
+        if public["weight"]
+        else "no start for training, as private rows spoke against it"
+    )
+    what = f"{public['name']}, {public['rows']:,} rows, SHA-256 {public['sha256']}: {used}"
+    return f"{what}; that it is public is the word of whoever ran the fit: its rows are not protected"
+
+
 def certificate_lines(c: Certificate) -> list:
     "A certificate as lines for a terminal."
     line = "  {name:18s} σ = {noise_multiplier:9.3f}  q = {sampling_rate:.5f}  steps = {steps:5d}  ε alone = {epsilon_alone:.3f}  {reads}"
@@ -357,6 +376,7 @@ def certificate_lines(c: Certificate) -> list:
         *(line.format(**release) for release in c.ledger),
         *(f"quality: {line}" for line in quality_lines(c)),
         *([f"budget of the table: {budget_sentence(c.budget)}"] if c.budget else ()),
+        *([f"public table: {public_sentence(c.public)}"] if c.public else ()),
         "not covered: " + "; ".join(c.not_covered),
         f"dpsynth {c.dpsynth_version}",
     ]
@@ -407,7 +427,13 @@ def to_dict(self: Certificate) -> dict:
         for f in fields(self)
         if f.type is tuple
     }
-    return {**vars(self), **lists, "software": dict(self.software), "budget": self.budget and dict(self.budget)}
+    return {
+        **vars(self),
+        **lists,
+        "software": dict(self.software),
+        "budget": self.budget and dict(self.budget),
+        "public": self.public and dict(self.public),
+    }
 
 # %% ../nbs/71_certificate.ipynb #ct31
 def _check_lines(saved: dict) -> None:
@@ -429,12 +455,20 @@ def _check_lines(saved: dict) -> None:
 @patch(cls_method=True)
 def from_dict(cls: Certificate, saved: dict):
     "The certificate that `to_dict` described; what it cannot have described, or what does not add up, is refused."
+    saved = {"public": None, **saved}  # a fit without one may not say so
     check_types(
         saved, {f.name: list if f.type is tuple else (int, float) if f.type is float else f.type for f in fields(cls)}
     )
     _check_lines(saved)
+    if saved["public"] is not None:
+        check_types(saved["public"], {"name": str, "rows": int, "sha256": str, "weight": (int, float)})
     texts = [*saved["from_data"], *saved["not_covered"], *saved["software"], *saved["software"].values()]
-    texts += [v for part in (saved, *saved["ledger"], *saved["columns"]) for v in part.values() if isinstance(v, str)]
+    texts += [
+        v
+        for part in (saved, saved["public"] or {}, *saved["ledger"], *saved["columns"])
+        for v in part.values()
+        if isinstance(v, str)
+    ]
     if not all(isinstance(t, str) and t.isprintable() and len(t) < 1000 for t in texts):
         raise InputError("certificate: no text of a certificate")
     if saved["max_rows_per_unit"] < 1 or date.fromisoformat(saved["date"]).isoformat() != saved["date"]:
@@ -583,6 +617,7 @@ def unit_section(c: Certificate) -> Section:
         ["number of units", f"{c.units:,}, public"],
         ["rows used of each", rows_used(c)],
         ["neighbouring tables", f"{c.adjacency}: one of the two lacks the data of one unit"],
+        *([["public table", public_sentence(c.public)]] if c.public else ()),
     ]
     return Section("unit", "Who is protected", table=("The table and the unit of privacy", ["item", "what"], rows))
 

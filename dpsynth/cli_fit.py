@@ -195,6 +195,7 @@ _N = option_type(int, "--rows", metavar="N", help="Rows of the table; with --uni
 _TwoTables = option_type(
     bool, "--units", help="Units have a table of their own, as with --units of fit; it is not read."
 )
+_PublicGiven = option_type(bool, "--public", help="fit will begin at a public table (its --public); it is not read.")
 _TargetError = option_type(float | None, "--target-error", metavar="T", help="Say which ε a mean error of T needs.")
 
 
@@ -212,6 +213,7 @@ def _plan(
     target: TargetOption = None,
     target_error: _TargetError = None,
     budget: BudgetOption = None,
+    public: _PublicGiven = False,
 ):
     """Show what fit would spend. Reads no data.
 
@@ -224,7 +226,7 @@ def _plan(
     with progress_bar() as tell:
         tell("planning")
         synth = make_synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
-        plan = synth.plan(rows)
+        plan = synth.plan(rows, public)
     needed = None if target_error is None else epsilon_for(synth, rows, target_error)
     show_plan(synth, plan)
     if budget:
@@ -256,7 +258,16 @@ def ray_options(
 
 # %% ../nbs/92_cli_fit.ipynb #ft26
 def fit_with_progress(
-    synth, data, tell, checkpoint: Path | None = None, device="cpu", shared={}, table_name=None, units=None, budget=None
+    synth,
+    data,
+    tell,
+    checkpoint: Path | None = None,
+    device="cpu",
+    shared={},
+    table_name=None,
+    units=None,
+    budget=None,
+    **more,
 ) -> None:
     "The one call that trains; the bar says which part is at work, and the ε spent so far."
     if shared:
@@ -270,6 +281,7 @@ def fit_with_progress(
         budget=budget,
         stage=tell,
         units=units,
+        **more,  # public
     )
 
 # %% ../nbs/92_cli_fit.ipynb #ft29
@@ -314,10 +326,11 @@ def fit_and_save(
     table_name=None,
     units=None,
     budget=None,
+    **more,  # as `fit` has it: public
 ) -> None:
     "Train, then write; the file is there when it is complete."
     try:
-        fit_with_progress(synth, data, tell, checkpoint, device, shared, table_name, units, budget)
+        fit_with_progress(synth, data, tell, checkpoint, device, shared, table_name, units, budget, **more)
     except KeyboardInterrupt:
         if checkpoint:
             raise KeyboardInterrupt(f"interrupted; --resume goes on from {checkpoint.name}") from None
@@ -392,6 +405,12 @@ _ForceModel = option_type(bool, "--force", help="Overwrite a model that is there
 _CheckpointOut = option_type(
     Path | None, "--checkpoint", metavar="FILE", help="Keep here what was paid for, in case the fit is killed."
 )
+_Public = option_type(
+    Path | None,
+    "--public",
+    metavar="FILE",
+    help="A public table with the same columns, charged nothing: training begins at it.",
+)
 _Resume = option_type(bool, "--resume", help="Go on from the checkpoint if it is there; its ledger stays in force.")
 _Device = option_type(
     str,
@@ -424,6 +443,7 @@ def _fit(
     workers: WorkersOption = None,
     ray_address: RayAddressOption = None,
     budget: BudgetOption = None,
+    public: _Public = None,
 ):
     """Train a model within ε and write it with its certificate.
 
@@ -432,13 +452,16 @@ def _fit(
     With --budget FILE the fit is charged to a file that all uses of the table share, and refused where that has no
     room for it. A table of 64 MiB or more is read in pieces. With --units there are two tables: one row for each
     unit, and DATA with their rows. With --workers the gradients are computed by so many Ray workers."""
+    more = {} if public is None else {"public": public}
+    if more and workers is not None:
+        refuse_use("--public: workers have no start at a public table")
     units = dict(unit=unit, max_rows_per_unit=max_rows_per_unit, order_by=order_by, two_tables=unit_table is not None)
     with progress_bar() as tell:
         tell("starting")
-        path = model_path(out, force, (data, schema, unit_table, budget))
+        path = model_path(out, force, (data, schema, unit_table, budget, public))
         shared = ray_options(workers, ray_address, device)
         kept = checkpoint_path(checkpoint, resume, (data, schema, unit_table, out, budget), path)
         options = {"target": target, "seed": seed, "accept_draft": accept_draft}
         synth = make_synthesizer(schema, workload, epsilon=epsilon, delta=delta, **units, **options)
-        fit_and_save(synth, data, path, tell, kept, device, shared, table_name, unit_table, budget)
+        fit_and_save(synth, data, path, tell, kept, device, shared, table_name, unit_table, budget, **more)
     show_fit(synth, out, path)

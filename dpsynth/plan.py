@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['ONES_LEAST', 'ONES_MOST', 'ONES_ERROR', 'ONES_POWER', 'PAIR_ROUNDS', 'PAIR_SHARE', 'CHOICE_SHARE', 'PAIR_MASS',
-           'SECOND_MASS', 'QUALITY_SHARE', 'MIXTURE_SIGNAL', 'Plan', 'released_cliques', 'ones_error', 'ones_share',
-           'pair_shares', 'release_shares', 'shares_to_spends', 'planned_releases', 'planned_steps', 'learning_rate',
-           'network_shape', 'make_plan', 'affordable_training', 'rows_per_unit_errors', 'discovery_needs',
-           'discovery_advice', 'duration_words']
+           'SECOND_MASS', 'QUALITY_SHARE', 'PUBLIC_SHARE', 'MIXTURE_SIGNAL', 'Plan', 'released_cliques', 'ones_error',
+           'ones_share', 'pair_shares', 'release_shares', 'shares_to_spends', 'planned_releases', 'planned_steps',
+           'learning_rate', 'network_shape', 'make_plan', 'affordable_training', 'rows_per_unit_errors',
+           'discovery_needs', 'discovery_advice', 'duration_words']
 
 # %% ../nbs/53_plan.ipynb #plan02
 import math
@@ -155,6 +155,7 @@ def pair_shares(
 
 # %% ../nbs/53_plan.ipynb #c009a
 QUALITY_SHARE = 0.01  # share of μ² that says how far a finished model's tables are off
+PUBLIC_SHARE = 0.02  # share of μ² that says whether private rows have the relations of a public table
 
 
 def release_shares(
@@ -165,18 +166,22 @@ def release_shares(
     mass: float,  # units × μ
     grouped: bool,  # whether the synthetic table shall have users of several rows
     k: int,  # rows a unit
+    public: bool = False,  # whether a public table is given
 ) -> dict:  # release → share of μ²
     "Share of μ² of each release, in the order of their charges; what is left trains the network."
+    start = {"public start": PUBLIC_SHARE} if public else {}
     shares = discovery_shares(schema, mass, k) | ({"rows per unit": 0.02} if grouped else {})
     if workload:
         rest = set(schema.modelled) - {n for clique in workload for n in clique}
-        counts = min(0.8, 0.9 - sum(shares.values()))
+        counts = min(0.8, 0.9 - sum(shares.values()) - sum(start.values()))
         tables = {"workload": 0.875 * counts, "1-way marginals": 0.125 * counts} if rest else {"workload": counts}
-        return shares | tables | {"latent prior": 0.01, "quality": QUALITY_SHARE}
+        return shares | tables | start | {"latent prior": 0.01, "quality": QUALITY_SHARE}
     sizes = [f.cardinality for f in planned_fields(schema)]
     of_pairs = {"latent prior": 0.01} | pair_shares(len(sizes), target, pairs, mass) | {"quality": QUALITY_SHARE}
-    ones = min(ones_share(ones_error(sizes, mass)), 0.9 - sum(shares.values()) - sum(of_pairs.values()))
-    return shares | {"1-way marginals": ones} | of_pairs
+    ones = min(
+        ones_share(ones_error(sizes, mass)), 0.9 - sum(shares.values()) - sum(of_pairs.values()) - sum(start.values())
+    )
+    return shares | {"1-way marginals": ones} | start | of_pairs
 
 # %% ../nbs/53_plan.ipynb #sp01
 def shares_to_spends(
@@ -197,11 +202,12 @@ def planned_releases(
     target: bool,  # whether a column to predict is declared
     grouped: bool,  # whether the synthetic table shall have users of several rows
     k: int,  # rows a unit
+    public: bool = False,  # whether a public table is given
 ) -> tuple:  # name → Spend, pairs in a round, share of training
     "All releases beside training, in the order of their charges."
     mu = gaussian_mu(budget)
     pairs = int(np.clip(round(14 * (units * mu / 9000) ** 0.35), 6, 30))
-    shares = release_shares(schema, workload, target, pairs, units * mu, grouped, k)
+    shares = release_shares(schema, workload, target, pairs, units * mu, grouped, k, public)
     return shares_to_spends(shares, budget, mu), pairs, 1 - sum(shares.values())
 
 # %% ../nbs/53_plan.ipynb #st01
@@ -243,10 +249,12 @@ def make_plan(
     workload=(),  # tuples of columns
     target: bool = False,  # whether a column to predict is declared
     grouped: bool = False,  # whether the synthetic table shall have users of several rows
+    public: bool = False,  # whether a public table is given
 ) -> Plan:
     "Divide a budget. Steps and rate follow the signal that is left for training: units × its part of μ."
     budget.check_units(units)
-    releases, pairs, left = planned_releases(schema, units, budget, workload, target, grouped, rows_per_unit)
+    more = workload, target, grouped, rows_per_unit, public
+    releases, pairs, left = planned_releases(schema, units, budget, *more)
     signal = units * gaussian_mu(budget) * math.sqrt(left)
     steps, sampling_rate = planned_steps(signal), min(1024, max(units // 16, 1)) / units
     sigma = calibrate_noise(budget, sampling_rate, steps, releases.values())

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['NOTHING_REPLAYED', 'ODD_UNITS', 'DISCOVER_SCHEMA', 'DECLARED_SCHEMA', 'LOG_SCHEMA', 'CASE_SHARES', 'ReplayReport',
-           'edge_case_table', 'with_few_steps', 'prepared_copy', 'fit_traces', 'run_fit', 'compare_traces',
-           'run_or_record_fault', 'replay_neighbours', 'part_of_pair', 'replay_plan', 'replay_fit', 'compare_case',
-           'random_codes', 'marginals_case', 'pairs_case', 'quality_case', 'measured_stand_in', 'evaluation_case',
-           'prior_case', 'UnboundedLedger', 'discovery_case', 'wild_model', 'random_batch', 'gradient_case',
-           'random_log', 'without_rows', 'random_histories', 'history_tables_case', 'history_quality_case',
-           'history_gradient_case', 'two_tables_case', 'two_tables_gradient_case', 'replay_mechanisms',
-           'heavy_user_table', 'scenarios', 'count_every_pair', 'step_counter', 'replay']
+           'edge_case_table', 'with_few_steps', 'prepared_copy', 'WithPublic', 'fit_traces', 'run_fit',
+           'compare_traces', 'run_or_record_fault', 'replay_neighbours', 'part_of_pair', 'replay_plan', 'replay_fit',
+           'compare_case', 'random_codes', 'marginals_case', 'pairs_case', 'quality_case', 'measured_stand_in',
+           'evaluation_case', 'prior_case', 'UnboundedLedger', 'discovery_case', 'wild_model', 'random_batch',
+           'gradient_case', 'random_log', 'without_rows', 'random_histories', 'history_tables_case',
+           'history_quality_case', 'history_gradient_case', 'two_tables_case', 'two_tables_gradient_case',
+           'replay_mechanisms', 'heavy_user_table', 'scenarios', 'count_every_pair', 'step_counter', 'replay']
 
 # %% ../nbs/81_replay_fits.ipynb #repl02
 import math
@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -131,13 +132,20 @@ def prepared_copy(
     "An unfitted copy with a fixed plan and fixed randomness. `Diverged` if it plans for another number of units."
     copy = clone(synth).set_params(seed=0, verbose=False)
 
-    def planned(units):
+    def planned(units, public=False):
         if units != plan.units:
             raise Diverged("the plan was asked for another number of units than the public one")
         return plan
 
     copy.plan, copy.insecure_test_rng = planned, FixedRandomness(1, tape)
     return copy
+
+# %% ../nbs/81_replay_fits.ipynb #pu81a
+class WithPublic(NamedTuple):
+    "A table that is learned, and a public one."
+
+    frame: pd.DataFrame  # D
+    public: pd.DataFrame
 
 # %% ../nbs/81_replay_fits.ipynb #c022
 def fit_traces(
@@ -165,11 +173,12 @@ def run_fit(
 ) -> dict:  # name → trace
     "Fit a copy of a synthesizer: its traces, or the refusal."
     copy = prepared_copy(synth, plan, tape)
+    data, public = data if isinstance(data, WithPublic) else (data, None)
     rows, units = (data.rows, data.units) if isinstance(data, TwoTables) else (data, None)
     with warnings.catch_warnings(record=True) as caught, tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("always")
         try:
-            copy.fit(rows, n_units=plan.units, units=units)
+            copy.fit(rows, n_units=plan.units, units=units, public=public)
         except (InputError, JobError) as error:
             return {"refusal": type(error).__name__}
         tape.end()
@@ -242,31 +251,33 @@ def part_of_pair(
 # %% ../nbs/81_replay_fits.ipynb #rf26
 def replay_plan(
     synth: DPVAESynthesizer,
-    frame,  # D: a DataFrame, or `JoinedTables`
+    frame,  # D: a DataFrame, `JoinedTables` or `WithPublic`
     units,  # which units are taken out; None: each
-    plan,  # called with the number of units
+    plan,  # called with the number of units, and with True where there is a public table
     progress=None,
 ) -> ReplayReport:
     "`replay_fit` with a plan by number of units."
+    frame, *public = frame if isinstance(frame, WithPublic) else (frame,)
     pair = frame if isinstance(frame, JoinedTables) else None
     frame = (pair.frame if pair else frame).reset_index(drop=True)
-    make = lambda stay: part_of_pair(pair, synth.schema, synth.unit, stay) if pair else frame[stay]
+    part = lambda stay: part_of_pair(pair, synth.schema, synth.unit, stay) if pair else frame[stay]
+    make = lambda stay: WithPublic(part(stay), *public) if public else part(stay)
     owner = frame[synth.unit] if synth.unit else pd.Series(frame.index)
     chosen = owner.unique() if units is None else list(units)
     left_out = [(owner.isna() if pd.isna(unit) else owner == unit).to_numpy() for unit in chosen]
     total = owner.nunique(dropna=False)
-    return replay_neighbours(synth, make, left_out, plan(total), Tape(), progress)
+    return replay_neighbours(synth, make, left_out, plan(total, *[True] * len(public)), Tape(), progress)
 
 # %% ../nbs/81_replay_fits.ipynb #rf26g
 def replay_fit(
     synth: DPVAESynthesizer,  # its options; it is not fitted itself
-    frame,  # D: a DataFrame; of two tables `JoinedTables`
+    frame,  # D: a DataFrame; of two tables `JoinedTables`; `WithPublic` where a fit begins at a public one
     units=None,  # which units are taken out, one a neighbour: ids, or row positions where a row is a unit; None: each
     steps: int = None,  # steps of training; None: those of the plan
     progress=None,  # called after each neighbour
 ) -> ReplayReport:
     "Fit a table, and fit it again without each of some units, with everything random held fixed."
-    plan = lambda n: with_few_steps(synth.plan(n), steps) if steps else synth.plan(n)
+    plan = lambda *n: with_few_steps(synth.plan(*n), steps) if steps else synth.plan(*n)
     return replay_plan(synth, frame, units, plan, progress)
 
 # %% ../nbs/81_replay_fits.ipynb #c036
@@ -623,6 +634,7 @@ def scenarios() -> list:  # (synthesizer, table, units that are left out)
     crossed = make(DECLARED_SCHEMA, workload=[("city", "tariff"), ("city", "age")])
     shared = make(DECLARED_SCHEMA, max_rows_per_unit=3, workload=[("city", "age")], unit="user")
     pair = without_rows(random_log(np.random.default_rng(1), 40, 4), range(0, 40, 3))
+    owned = make(DECLARED_SCHEMA, max_rows_per_unit=2, unit="user")
     narrow = make(Schema({"tariff": DECLARED_SCHEMA["tariff"]}))
     return [
         (rows, edge_case_table(48), range(48)),
@@ -639,6 +651,7 @@ def scenarios() -> list:  # (synthesizer, table, units that are left out)
             random_log(np.random.default_rng(0), 40, 4),
             None,
         ),
+        (owned, WithPublic(heavy_user_table(120, 9), heavy_user_table(200, 0)), [f"u{i}" for i in range(100, 120)]),
         (narrow, edge_case_table(6_300)[["tariff"]], (0, 6_299)),  # a pool above its least size
         (make(LOG_SCHEMA, max_rows_per_unit=3, unit="user", order_by="day", two_tables=True), pair, range(40)),
     ]
@@ -679,5 +692,5 @@ def replay(
     for i, ((synth, table, units), count) in enumerate(zip(cases, per_case)):
         units = list(units or dict.fromkeys(table["user"]))[-count:]
         with count_every_pair() if i else nullcontext():  # the first case as it is
-            report += replay_plan(synth, table, units, lambda n: with_few_steps(synth.plan(n), 6), step)
+            report += replay_plan(synth, table, units, lambda *n: with_few_steps(synth.plan(*n), 6), step)
     return report

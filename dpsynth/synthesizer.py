@@ -7,13 +7,15 @@ __all__ = ['FOR_WEIGHTS', 'FOR_SAMPLES', 'FOR_CALIBRATION', 'FOR_GAPS', 'FOR_QUA
            'WORDS', 'SAVED_OPTIONS', 'Estimator', 'DPVAESynthesizer', 'is_whole', 'check_numbers', 'check_unit',
            'check_draft', 'check_named_columns', 'check_history_options', 'check_two_tables', 'name_table',
            'public_units', 'check_id_room', 'read_bounded', 'seeded_generator', 'announce_releases', 'TrainingProgress',
-           'discover_columns', 'measure_quality', 'learn_table', 'measure_history_quality', 'learn_model',
-           'fit_identity', 'open_budget', 'open_ledger', 'with_units', 'find_trainer', 'describe_tables', 'id_columns',
-           'naming_id', 'draw_ids', 'modelled_part', 'table_pieces', 'FreshIds', 'UserPieces', 'check_size',
-           'copy_tables', 'read_gaps', 'fill_gaps', 'check_declared', 'check_ledger_lines', 'check_pair_tables',
-           'check_distance_noise', 'check_counts', 'check_certificate', 'read_body', 'read_labels']
+           'discover_columns', 'measure_quality', 'PublicTable', 'read_public', 'public_start', 'learn_table',
+           'measure_history_quality', 'learn_model', 'fit_identity', 'open_budget', 'open_ledger', 'with_units',
+           'find_trainer', 'describe_tables', 'id_columns', 'naming_id', 'draw_ids', 'modelled_part', 'table_pieces',
+           'FreshIds', 'UserPieces', 'check_size', 'copy_tables', 'read_gaps', 'fill_gaps', 'check_declared',
+           'check_ledger_lines', 'check_pair_tables', 'check_distance_noise', 'check_counts', 'check_certificate',
+           'read_body', 'read_labels']
 
 # %% ../nbs/74_synthesizer.ipynb #synt02
+import hashlib
 import inspect
 import math
 import os
@@ -24,6 +26,7 @@ from copy import copy
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -98,6 +101,10 @@ from dpsynth.sampling import (
     FRAME_KINDS,
     IMPUTE_DRAWS,
     impute_with_retries,
+    PUBLIC_OFF,
+    public_distance,
+    blend_counts,
+    PublicStart,
     repair_rows,
     rows_at_once,
     to_kind,
@@ -302,16 +309,18 @@ def check(self: DPVAESynthesizer) -> PrivacyBudget:
 def plan(
     self: DPVAESynthesizer,
     n_units: int,  # public number of units
+    public: bool = False,  # whether a public table is given
 ) -> Plan:
     "What `fit` will spend on a table of so many units. Reads no data."
     budget = self.check()
+    if public and self.learns_histories:
+        raise InputError("public: a fit with order_by, per: unit has no start at a public table")
     if self.learns_histories:
         return make_history_plan(
             self.schema, n_units, budget, self.order_by, self.max_rows_per_unit, 1 - self.two_tables
         )
-    return make_plan(
-        self.schema, n_units, budget, self.max_rows_per_unit, self.workload, bool(self.target), self.groups_rows
-    )
+    options = self.max_rows_per_unit, self.workload, bool(self.target), self.groups_rows, public
+    return make_plan(self.schema, n_units, budget, *options)
 
 # %% ../nbs/74_synthesizer.ipynb #sy16
 def name_table(
@@ -484,6 +493,53 @@ def measure_quality(
 
     return tuple(release("quality", compare) or ())
 
+# %% ../nbs/74_synthesizer.ipynb #pp02
+class PublicTable(NamedTuple):
+    "A table that whoever runs a fit says is public."
+
+    frame: pd.DataFrame  # rows, with the columns that are learned
+    entry: dict  # name, rows, sha256, weight: for the certificate
+
+
+def read_public(
+    synth: DPVAESynthesizer,
+    public,  # DataFrame or path of a file, with the columns of `fit`'s table; or None
+    refused: dict,  # option → value: those that go with no public table
+) -> PublicTable | None:
+    "The public table, with the digest of its file (of its cells as CSV where it is none). Charges nothing."
+    if public is None:
+        return None
+    given = refused | {"order_by, per: unit": synth.learns_histories}
+    if wrong := [name for name, value in given.items() if value is not None and value is not False]:
+        raise InputError(f"public: a fit with {wrong[0]} has no start at a public table")
+    path = Path(public) if isinstance(public, (str, os.PathLike)) else None
+    if path is not None and not path.is_file():
+        raise InputError("public: there is no such file")
+    try:
+        frame = read_table(public, synth.schema, unit=synth.unit)
+    except InputError as error:
+        raise InputError(f"public: {error}") from None
+    content = frame.to_csv(index=False).encode() if path is None else path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    name = printable_line(name_table(public, None))
+    return PublicTable(frame, {"name": name, "rows": len(frame), "sha256": digest, "weight": 0.0})
+
+
+def public_start(
+    public: PublicTable | None,
+    encoder: TableEncoder,  # fitted
+    noisy: dict,  # from `first_counts`
+    scales: dict,
+    rows: int,  # public or released number of rows
+) -> PublicStart | None:
+    "A public table that is not far from the released counts. Reads no private row."
+    if public is None:
+        return None
+    codes, sizes = code_matrix(encoder, public.frame), encoder.cardinalities
+    if public_distance(codes, noisy, scales, sizes, rows) > PUBLIC_OFF:
+        return None
+    return PublicStart(codes, blend_counts(codes, noisy, scales, sizes, rows))
+
 # %% ../nbs/74_synthesizer.ipynb #sy31
 def learn_table(
     synth: DPVAESynthesizer,
@@ -495,6 +551,7 @@ def learn_table(
     rng: np.random.Generator,
     progress,  # as in `fit`
     trainer,  # as in `fit`
+    public=None,  # from `read_public`
 ) -> tuple:  # `FittedModel`; how far its tables are off, from `measure_quality`
     "The model of a table: counts, training, calibration, and its quality, each charged before it is made."
     k = plan.rows_per_unit
@@ -507,14 +564,17 @@ def learn_table(
     codes = code_matrix(encoder, table)
     noisy, scales = first_counts(codes, encoder, synth.workload, release, rng, k)
     rows = plan.units if k == 1 else max(1, int(next(reversed(noisy.values())).sum()))
+    start = public_start(public, encoder, noisy, scales, rows)
     with TrainingProgress(plan, ledger, progress, synth.verbose) as tick:
         seed = int(seeded_generator(synth.seed, FOR_WEIGHTS).integers(2**31))
         model = train_network(
-            codes, unit_index, encoder, noisy, plan, synth.target, seed, ledger, rng, rows, tick, trainer
+            codes, unit_index, encoder, noisy, plan, synth.target, seed, ledger, rng, rows, tick, trainer, start
         )
     model.rows_per_unit = per_unit
     last = seeded_generator(synth.seed, FOR_CALIBRATION)
-    calibrate_model(model, codes, noisy, scales, plan, synth.target, release, rng, rows, last)
+    calibrate_model(model, codes, noisy, scales, plan, synth.target, release, rng, rows, last, start and start.counts)
+    if start:
+        public.entry["weight"] = round(start.weight, 3)
     model.quality = measure_quality(model, codes, plan, release, rng, seeded_generator(synth.seed, FOR_QUALITY))
     return model, model.quality
 
@@ -553,6 +613,7 @@ def learn_model(
     rng: np.random.Generator,
     progress,  # as in `fit`
     trainer,  # as in `fit`
+    public=None,  # from `read_public`
 ):  # `FittedModel` or `FittedHistories`; how far its tables are off, from `measure_quality` or `measure_history_quality`
     "All releases in their order. What takes longer than two minutes is announced."
     if synth.verbose and (seconds := plan.expected_seconds(synth.schema)) > 120:
@@ -560,7 +621,7 @@ def learn_model(
         tqdm.write(words, file=sys.stderr)
     encoder = discover_columns(synth, table, plan, ledger, rng)
     if not synth.learns_histories:
-        return learn_table(synth, table, unit_index, encoder, plan, ledger, rng, progress, trainer)
+        return learn_table(synth, table, unit_index, encoder, plan, ledger, rng, progress, trainer, public)
     with TrainingProgress(plan, ledger, progress, synth.verbose) as tick:
         seed = int(seeded_generator(synth.seed, FOR_WEIGHTS).integers(2**31))
         model = learn_histories(table, encoder, plan, ledger, rng, seed, tick, trainer)
@@ -654,28 +715,31 @@ def fit(
     stage=None,  # called with a word whenever another part of the fit begins
     budget=None,  # `TableBudget` or its path: what all uses of the table share; the fit is charged to it first
     units=None,  # a second table, with a row for each unit, those without rows included; `data` then has their rows
+    public=None,  # a public table with the same columns, charged nothing: the network begins at it
 ):  # itself
     "Learn the table. What leaves a trace is charged before it is read; an interrupted fit leaves this object as it was."
-    trainer, stage = find_trainer(trainer, device), stage or (lambda words: None)
-    asked = with_units(self, units)
+    asked, stage = with_units(self, units), stage or (lambda words: None)
     asked.check()
-    rng = self.insecure_test_rng or secure_generator()
+    told = read_public(asked, public, {"trainer": trainer, "checkpoint": checkpoint, "units": units})
+    trainer, rng = find_trainer(trainer, device), self.insecure_test_rng or secure_generator()
     name, labels = describe_tables([data] if units is None else [data, units], self.schema, table_name)
     shared = open_budget(asked, budget, n_units, f"fit of {name}")
     with ExitStack() as stack:
         stage("reading")
         table, unit_index = read_bounded(asked, data, checkpoint, rng, stack, units)
         stage("planning")
-        plan = asked.plan(public_units(n_units, int(unit_index[-1]) + 1))
-        check_id_room(self.schema, plan.units)
+        total = public_units(n_units, int(unit_index[-1]) + 1)
+        plan = asked.plan(total) if told is None else asked.plan(total, True)
+        check_id_room(self.schema, total)
         ledger = stack.enter_context(closing(open_ledger(asked, plan, checkpoint, shared, f"fit of {name}")))
         charge = stack.enter_context(reserved(shared, ledger, plan.spends, f"fit of {name}", self.unit))
         stack.enter_context(announce_releases(ledger, stage))
-        model, quality = learn_model(asked, table, unit_index, plan, ledger, rng, progress, trainer)
+        model, quality = learn_model(asked, table, unit_index, plan, ledger, rng, progress, trainer, told)
         ledger.confirm()
         place = charge and charge.end()
     unit = self.unit, self.max_rows_per_unit, plan.units
-    certificate = Certificate.of(ledger, model.encoder, *unit, name, rng, asked.two_tables, place, quality)
+    more = asked.two_tables, place, quality, told and told.entry
+    certificate = Certificate.of(ledger, model.encoder, *unit, name, rng, *more)
     # one call of C, which no signal divides: all of a fit, or nothing of it
     learned = dict(released_=model, plan_=plan, ledger_=ledger, kind_=frame_kind(data), labels_=labels)
     vars(self).update(learned, certificate=certificate, two_tables=asked.two_tables)
@@ -1217,7 +1281,8 @@ def check_ledger_lines(
         if not fits:
             raise CertificateError(f"the line {printable_line(s.name, 40)!r} of its ledger is none of this fit")
     chosen = [f"pair selection {name[-1]}" for name in names if name.startswith("pair marginals")]
-    needed = ["DP-SGD", *(n for n in planned if not n.startswith(("pair", "target"))), *chosen]
+    begun = [] if c.public and c.public["weight"] else ["public start"]  # a table that is far off is not compared
+    needed = ["DP-SGD", *(n for n in planned if not n.startswith(("pair", "target", *begun))), *chosen]
     if missing := [n for n in needed if n not in names and (n in planned or n == "DP-SGD")]:
         raise CertificateError(f"its ledger has no line '{missing[0]}', which this model needs")
 
@@ -1285,7 +1350,7 @@ def check_certificate(
         check_ledger_lines(c, planned_history_releases(synth.schema, c.units, budget))
         check_distance_noise(c, "history quality", "users", c.units)
         return c
-    options = synth.workload, bool(synth.target), synth.groups_rows, c.max_rows_per_unit
+    options = synth.workload, bool(synth.target), synth.groups_rows, c.max_rows_per_unit, c.public is not None
     planned, pairs, _ = planned_releases(synth.schema, c.units, budget, *options)
     check_ledger_lines(c, planned)
     check_pair_tables(synth, c, model, planned, pairs)
