@@ -15,29 +15,14 @@ from itertools import groupby
 from pathlib import Path
 
 import nbformat
-import pypandoc
 import yaml
-from nbdev.doclinks import _nbpath2html
-from nbdev.quarto import get_config, nbglob, proc_nbs, refresh_quarto_yml
-from pages import SAME, fold_checks, lost, over, unsaid, with_fields
+from links import SITE, SKIP, broken, check_pages
+from nbdev.quarto import get_config, proc_nbs, refresh_quarto_yml
+from pages import fold_checks, lost, over, unsaid, with_fields
+from preview import markdown, preview, to_html
 
-ROOT, SITE, SKIP = Path(__file__).resolve().parent.parent, Path("_docs"), "^[_.]|^tests$"  # folders not shown
+ROOT = Path(__file__).resolve().parent.parent
 EXPORTED = 'code-summary: "Exported source"'  # nbdev's words for a cell of `#| exports`
-ASKS = r"""(?:<link\b[^>]*href="|\ssrc="|url\(["']?|@import ["'])(?:https?:)?//[^")>]*"""
-STYLE = """<style>:root { color-scheme: light dark } a { color: inherit } img { max-width: 100% }
-body { max-width: 62rem; margin: auto; padding: 0 0.75rem }
-pre { overflow: auto } pre code { white-space: pre }</style>"""
-
-
-def check_pages(listed) -> list:
-    "Where the sidebar and nbs/ differ, and title cells that nbdev drops text of."
-    docs = sorted(p.relative_to("nbs").as_posix() for p in nbglob("nbs", as_path=True, skip_folder_re=SKIP))
-    bad = [f"{p} is not both in nbs/ and in the sidebar of _quarto.yml" for p in sorted({*docs} ^ {*listed})]
-    for p in docs:
-        title = next((c.source for c in nbformat.read(f"nbs/{p}", 4).cells if re.search("^# ", c.source, re.M)), "")
-        if not re.fullmatch(r"(# .*|- \w+:.*|\s)*> .*(- \w+:.*|\s)*", title):
-            bad.append(f"nbs/{p}: nbdev drops all of a title cell but `# title` and one line `> promise`")
-    return bad
 
 
 def mend(nb):
@@ -62,10 +47,6 @@ def mend(nb):
     return nb
 
 
-def to_html(name) -> str:  # of a notebook
-    return _nbpath2html(Path(name)).as_posix()
-
-
 def about(name, config):  # of a notebook
     "The last words of a page: its other forms, the version of the package that it is about, and its card."
     code, page = (
@@ -79,42 +60,6 @@ def about(name, config):  # of a notebook
         f"::: {{.about}}\nThis page as a [notebook]({code}), as [Markdown]({page}.md), or [in Colab]({colab}), where a first "
         f"cell has to say `%pip install git+{config.git_url}`. It is about {config.lib_name} {config.version}.\n:::"
     )
-
-
-def markdown(nb, plain: bool = False):
-    "A prepared notebook as Quarto hands it to Pandoc, piece by piece; `plain`: outputs as text, pictures in words."
-    for c in nb.cells:
-        options = dict(re.findall(r'^#\| *([\w-]+): *"?(.*?)"?$', c.source, re.M))
-        if options.get("echo") != "false" and not (plain and options.get("code-summary") == SAME):
-            source = re.sub(r"(?m)^#\|.*\n?", "", c.source).replace("---\ndescription:", "---\nsubtitle:")
-            source = f"~~~~~~~~ {{.python .cell-code}}\n{source}\n~~~~~~~~" if c.cell_type == "code" else source
-            if not plain and (fold := options.get("code-fold")):
-                summary = f"<details{' open' * (fold == 'show')}><summary>{options['code-summary']}</summary>"
-                source = f"```{{=html}}\n{summary}\n```\n\n{source}\n\n```{{=html}}\n</details>\n```"
-            yield source
-        for o in c.get("outputs", []):
-            kind, body = min(o.get("data", {"text/plain": o.get("text")}).items(), key=lambda kv: kv[0] == "text/plain")
-            if kind == "image/png":
-                body = f'```{{=html}}\n<img src="data:image/png;base64,{body}" alt="{options["fig-alt"]}">\n```'
-            if plain and options.get("output") != "asis":
-                kind, body = "text/plain", options.get("fig-alt") or o.get("text") or o["data"].get("text/plain", "")
-            body = f"~~~~~~~~\n{body}\n~~~~~~~~" if kind == "text/plain" else body
-            yield body if plain or options.get("output") == "asis" else f":::: {{.cell .cell-output}}\n{body}\n::::"
-
-
-def preview(done, pages, after):
-    "The prepared notebooks as plain pages."
-    shutil.copytree(done, SITE, ignore=shutil.ignore_patterns("*.ipynb", "*.yml"))
-    options = ["--standalone", "--mathml", "--syntax-highlighting=none", "--fail-if-warnings"]
-    for name in (p.relative_to(done) for p in done.rglob("*.ipynb")):
-        up = os.path.relpath(".", name.parent)
-        nav = " · ".join(f'<a href="{up}/{to_html(p)}">{Path(p).stem}</a>' for p in pages)
-        menu = f"<nav><details><summary>All pages</summary>{nav}</details></nav>"
-        own = {"lang": "en", "header-includes": STYLE, "include-before": menu, "include-after": after}
-        extra = [*options, f"--css={up}/styles.css", *(f"--variable={k}={v}" for k, v in own.items())]
-        text = pypandoc.convert_text("\n\n".join(markdown(nbformat.read(done / name, 4))), "html", "markdown", extra)
-        text = re.sub(r'href="(?!https?:)([^"#]*\.ipynb)', lambda m: f'href="{to_html(m[1])}', text)
-        (SITE / to_html(name)).write_text(text, "utf-8")
 
 
 def copies(done, contents, config):
@@ -131,21 +76,6 @@ def copies(done, contents, config):
             (SITE / f"{to_html(page)}.md").write_text(text + "\n", "utf-8")
             lines.append(f"- [{about['title']}]({site}/{to_html(page)}.md): {about['subtitle']}")
     (SITE / "llms.txt").write_text("\n".join(lines) + "\n", "utf-8")
-
-
-def broken(base: str) -> list:
-    "What leads nowhere on the site, and what it asks of others."
-    files = {p.resolve(): p.read_text("utf-8") for p in SITE.rglob("*") if p.suffix in (".html", ".css")}
-    bad = [f"{p}: asks for {found[:150]}" for p, text in files.items() for found in re.findall(ASKS, text)]
-    for page, text in files.items():
-        bad += [f"{page}: a link within a link: {link}" for link in re.findall(r"\]\(https?:[^)<]*", text)]
-        text = re.sub("(?s)<script.*?</script>", "", text).replace(f'"{base}', f'"{os.path.relpath(SITE, page.parent)}')
-        for link in set(re.findall(r'<(?:a|img|link)\b[^>]*?\s(?:href|src)="(?![a-z]+:|//)([^"]+)"', text)):
-            path, _, anchor = link.partition("#")
-            there = (page.parent / path if path else page).resolve()
-            if not there.exists() or (anchor and f'id="{anchor}"' not in files.get(there, f'id="{anchor}"')):
-                bad.append(f"{page}: the link {link} leads nowhere")
-    return bad
 
 
 def main():

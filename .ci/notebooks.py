@@ -37,6 +37,7 @@ from nbdev.process import extract_directives
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDGET = "application/vnd.jupyter.widget-view+json"
+WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 NUMBER = re.compile(r"(\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)")
 RANDOM_ID = re.compile(  # object addresses, ids of styled tables, lines of our modules, digests of models, days of fits
     r" at 0x[0-9a-fA-F]+|(?<=T_)[0-9a-f]{5}(?![0-9a-f])|(?<=\.py, line )\d+|(?<=\.py#L)\d+|(?<=SHA-256: )[0-9a-f]{64}|(?<=fitted )\d{4}-\d\d-\d\d|(?<=\"date\": \")\d{4}-\d\d-\d\d"
@@ -120,6 +121,22 @@ def tidy(outputs) -> tuple:
     return kept, stderr
 
 
+def sliders_missing(nb, skip_flags) -> list:
+    "Complaints of a notebook that was run: an `interact` that shows no widget, or whose widget drew no picture."
+    asked = [
+        (i, c)
+        for i, c in enumerate(nb.cells)
+        if re.search(r"^interact\(", c.source, re.M) and not skipped(c, skip_flags)
+    ]
+    bad = [
+        f"cell {i}: no sliders are shown" for i, c in asked if not any(WIDGET in o.get("data", {}) for o in c.outputs)
+    ]
+    models = nb.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {}).values()
+    areas = [m["state"].get("outputs", ()) for m in models if m["model_name"] == "OutputModel"]
+    drawn = sum(any("image/png" in o.get("data", {}) for o in outputs) for outputs in areas)
+    return bad + [f"{drawn} of {len(asked)} sliders drew a picture"] * (drawn != len(asked))
+
+
 async def execute(path, flags):
     "A fresh run: the notebook with new outputs, and complaints."
     nb = nbformat.read(path, 4)
@@ -134,7 +151,7 @@ async def execute(path, flags):
     )
     client.skip_flags = set(get_config().tst_flags.split()) - set(flags)
     await client.async_execute()
-    bad = []
+    bad = sliders_missing(nb, client.skip_flags)
     for i, c in enumerate(nb.cells):
         if c.cell_type == "code":
             c.outputs, stderr = tidy(c.outputs)

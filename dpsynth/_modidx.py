@@ -2698,5 +2698,6 @@ d = { 'settings': { 'branch': 'main',
                              'dpsynth.vae.GaussianVAE.encode': ('vae.html#gaussianvae.encode', 'dpsynth/vae.py'),
                              'dpsynth.vae.GaussianVAE.forward': ('vae.html#gaussianvae.forward', 'dpsynth/vae.py'),
                              'dpsynth.vae.GaussianVAE.reparameterize': ('vae.html#gaussianvae.reparameterize', 'dpsynth/vae.py'),
+                             'dpsynth.vae.make_survey': ('vae.html#make_survey', 'dpsynth/vae.py'),
                              'dpsynth.vae.mlp': ('vae.html#mlp', 'dpsynth/vae.py'),
                              'dpsynth.vae.vae_loss_function': ('vae.html#vae_loss_function', 'dpsynth/vae.py')}}}
