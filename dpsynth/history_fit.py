@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['TABLES_SHARE', 'NUMBERS_SHARE', 'MAX_CODES', 'HISTORY_STEPS', 'HISTORY_BATCH', 'HIDDEN_SIGNAL', 'HIDDEN_UNITS',
-           'USERS_COUNTED_AT_ONCE', 'STANDS_OUT', 'LEAST_POOL', 'LARGEST_POOL', 'POOL_ROWS', 'USERS_AT_ONCE',
-           'planned_coder', 'empty_histories', 'empty_tables', 'planned_history_releases', 'history_weights',
-           'check_codes', 'HistoryPlan', 'make_history_plan', 'table_pieces', 'measure_tables', 'FittedHistories',
-           'learn_histories', 'impossible_lengths', 'unwanted_codes', 'blocked_codes', 'draw_users', 'draw_user_frames',
-           'columns_without_missing', 'draw_user_tables']
+           'USERS_COUNTED_AT_ONCE', 'STANDS_OUT', 'TRIED_USERS', 'LEAST_POOL', 'LARGEST_POOL', 'POOL_ROWS',
+           'USERS_AT_ONCE', 'planned_coder', 'empty_histories', 'empty_tables', 'planned_history_releases',
+           'history_weights', 'check_codes', 'HistoryPlan', 'make_history_plan', 'table_pieces', 'measure_tables',
+           'FittedHistories', 'learn_histories', 'impossible_lengths', 'unwanted_codes', 'blocked_codes',
+           'unkept_order_rules', 'draw_users', 'draw_user_frames', 'columns_without_missing', 'draw_user_tables']
 
 # %% ../nbs/55_history_fit.ipynb #h55003
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import SimpleNamespace
 
@@ -24,6 +24,7 @@ from fastcore.basics import patch
 from .core import InputError
 from .privacy import calibrate_noise, gaussian_mu, PrivacyBudget, Spend
 from .schema import Schema
+from .conditions import RulesNotKept
 from .discovery import discovery_shares
 from .preprocessing import planned_fields, TableEncoder
 from dpsynth.histories import (
@@ -300,6 +301,23 @@ def blocked_codes(model: FittedHistories) -> tuple:  # (unit codes,) and (row co
     )
     return mark(coder.unit_sizes, units), mark(coder.row_sizes, rows)
 
+# %% ../nbs/55_history_fit.ipynb #rn552
+TRIED_USERS = 2_000  # that are drawn to see whether one rule can be kept
+
+
+def unkept_order_rules(
+    model: FittedHistories,
+    rng: np.random.Generator,  # any generator, this is post-processing
+) -> list:  # names, such as 'order rule 2'
+    "The order rules that, each alone, no user keeps whom the model gives."
+    schema, names, blocked = model.encoder.resolved, [], blocked_codes(model)
+    for i, rule in enumerate(schema.order_rules, 1):
+        alone = OrderRules(model.coder, replace(schema, order_rules=[rule]))
+        with one_thread():
+            inside = draw_histories(model.network, TRIED_USERS, rng, *blocked, alone)[1]
+        names += [] if inside.any() else [f"order rule {i}"]
+    return names
+
 # %% ../nbs/55_history_fit.ipynb #hp28
 LEAST_POOL, LARGEST_POOL, POOL_ROWS = 10_000, 60_000, 600_000
 
@@ -316,7 +334,7 @@ def draw_users(
     with one_thread():
         pool, inside = draw_histories(model.network, size, rng, *blocked_codes(model), model.rules)
     if model.rules and not inside.any():
-        raise InputError("order_rules: the model gives no user who keeps them")
+        raise RulesNotKept.of(unkept_order_rules(model, rng), "order_rules", "user")
     if model.rules:  # the others leave the pool: a weight of 0 may come back from large multipliers
         pool, inside = take_units(pool, np.flatnonzero(inside)), inside[inside]
     start = inside.astype(float) if inside.any() else np.ones(len(pool))
