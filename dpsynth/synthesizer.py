@@ -50,6 +50,7 @@ from .code_matrix import code_matrix
 from .histories import bound_histories, check_history, code_histories, one_row_each, take_windows
 from .two_tables import JoinedTables, read_two_tables, split_schema, TwoTables
 from .order_rules import check_order_rules
+from .history_constraints import check_history_constraints
 from .dp_training import DPTrainer, find_device
 from .calibration import measure_rows_per_unit, release_scales
 from dpsynth.plan import (
@@ -263,7 +264,8 @@ def check_history_options(
 ) -> None:
     "Refuse options that a model of histories does not have."
     check_history(synth.schema, synth.unit, synth.order_by, synth.max_rows_per_unit)
-    others = {"workload": synth.workload, "target": synth.target, "constraints": synth.schema.constraints}
+    check_history_constraints(synth.schema)
+    others = {"workload": synth.workload, "target": synth.target}
     if given := [name for name, value in others.items() if value]:
         raise InputError(f"{given[0]}: a model of histories (order_by, per: unit) has none")
 
