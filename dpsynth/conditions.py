@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['Condition', 'inside_spans', 'meets_condition', 'holds', 'special_spans', 'spans_of', 'merge_spans', 'wanted_ranges',
-           'mapping_to_range', 'condition', 'comparable_positions', 'meets_all', 'contradictions',
-           'constrained_columns', 'check_constraints']
+           'mapping_to_range', 'condition', 'comparable_positions', 'meets_all', 'contradictions', 'RulesNotKept',
+           'unkept_constraints', 'constrained_columns', 'check_constraints']
 
 # %% ../nbs/09_conditions.ipynb #cond02
 import math
 import zoneinfo
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -275,6 +275,31 @@ def contradictions(
         else:
             broken |= meets(c["if"], what) & ~meets(c["then"], what)
     return broken
+
+# %% ../nbs/09_conditions.ipynb #rn092
+class RulesNotKept(InputError):
+    "Nothing that a model gives keeps the rules of the schema. A fit ends all the same: what was learned was paid for."
+
+    @classmethod
+    def of(
+        cls,
+        names: list,  # of the rules that nothing keeps; empty: only all of them together
+        every: str,  # name of all of them
+        what: str,  # 'row' or 'user'
+    ):
+        "The refusal in one line."
+        which = f"{', '.join(names)}: the model gives no {what}" if names else f"{every}: the model gives no {what}"
+        who = "who" if what == "user" else "that"
+        return cls(f"{which} {who} keeps {'it' if len(names) == 1 else 'them' if names else 'them all'}")
+
+# %% ../nbs/09_conditions.ipynb #rn094
+def unkept_constraints(
+    schema: Schema,  # without gaps
+    frame: pd.DataFrame,  # synthetic cells of the constrained columns
+) -> list:  # names, such as 'constraint 2'
+    "The constraints that every row breaks."
+    alone = [contradictions(replace(schema, constraints=[c]), frame) for c in schema.constraints]
+    return [f"constraint {i}" for i, broken in enumerate(alone, 1) if broken.all()]
 
 # %% ../nbs/09_conditions.ipynb #t006o
 def constrained_columns(schema: Schema) -> list:

@@ -385,6 +385,8 @@ class CodedHistories:
     second: np.ndarray  # (rows,) of the day
     starts: np.ndarray  # (units,) whether the first row of the user is there
     ends: np.ndarray  # (units,) whether the last one is
+    unit_cells: pd.DataFrame = None  # (units, columns) cells that were drawn with the codes: of constrained columns
+    row_cells: pd.DataFrame = None  # (rows, columns) the same of rows; None: none were
 
     def __len__(self):
         return len(self.offsets) - 1
@@ -418,9 +420,12 @@ def take_units(
     h, counts = histories, histories.counts[chosen]
     rows = slices_of(h.offsets[chosen], counts)
     offsets = np.concatenate([[0], np.cumsum(counts)])
-    return CodedHistories(
-        offsets, h.units[chosen], h.rows[rows], h.day[rows], h.second[rows], h.starts[chosen], h.ends[chosen]
+    flags = h.starts[chosen], h.ends[chosen]
+    cells = (
+        None if f is None else f.iloc[at].reset_index(drop=True)
+        for f, at in ((h.unit_cells, chosen), (h.row_cells, rows))
     )
+    return CodedHistories(offsets, h.units[chosen], h.rows[rows], h.day[rows], h.second[rows], *flags, *cells)
 
 # %% ../nbs/32_histories.ipynb #tt32g
 def take_windows(
@@ -538,26 +543,34 @@ def decode_units(
     histories: CodedHistories,
     shares: dict,  # field of the encoder whose cells are in groups → released shares of its cells
     rng: np.random.Generator,  # draws inside cells; any generator, this is post-processing
+    names=None,  # columns that are wanted; None: all
 ) -> pd.DataFrame:  # (units, `per: unit` columns)
     "What holds for each unit, once."
     encoder, codes = coder.encoder, np.zeros((len(histories), len(coder.encoder.fields)), np.int64)
     codes[:, coder.unit_fields] = histories.units[:, : len(coder.unit_fields)]
-    per_unit = [n for n, c in encoder.resolved.modelled.items() if c.per == "unit"]
-    cells = encoder.decode(coder.fine(codes, shares, rng), rng, None, per_unit)
-    return pd.DataFrame(dict(cells.items()), pd.RangeIndex(len(histories)), copy=False)
+    own = [n for n, c in encoder.resolved.modelled.items() if c.per == "unit" and (names is None or n in names)]
+    kept = {} if histories.unit_cells is None else dict(histories.unit_cells.items())
+    cells = kept | dict(
+        encoder.decode(coder.fine(codes, shares, rng), rng, None, [n for n in own if n not in kept]).items()
+    )
+    return pd.DataFrame({n: cells[n] for n in own}, pd.RangeIndex(len(histories)), copy=False)
 
 # %% ../nbs/32_histories.ipynb #tt326
-def decode_rows(coder: HistoryCoder, histories: CodedHistories, shares: dict, rng: np.random.Generator) -> pd.DataFrame:
-    "The cells of the other columns, unit after unit, in order."
+def decode_rows(
+    coder: HistoryCoder, histories: CodedHistories, shares: dict, rng: np.random.Generator, names=None
+) -> pd.DataFrame:
+    "The cells of the other columns, or of those in `names`, unit after unit, in order."
     h, encoder = histories, coder.encoder
     schema = encoder.resolved.modelled
     codes = np.zeros((len(h.rows), len(encoder.fields)), np.int64)
     codes[:, coder.row_fields] = h.rows[:, coder.parts :]
-    wanted = [n for n, c in schema.items() if c.per != "unit" and n != coder.order_by]
-    cells = dict(encoder.decode(coder.fine(codes, shares, rng), rng, None, wanted).items())
-    if coder.clock is not None:
+    cells = {} if h.row_cells is None else dict(h.row_cells.items())
+    own = [n for n, c in schema.items() if c.per != "unit" and (names is None or n in names)]
+    wanted = [n for n in own if n != coder.order_by and n not in cells]
+    cells |= dict(encoder.decode(coder.fine(codes, shares, rng), rng, None, wanted).items())
+    if coder.order_by in own:
         cells[coder.order_by] = order_cells(coder.clock, schema[coder.order_by], h.day, h.second)
-    return pd.DataFrame({n: cells[n] for n in schema if n in cells}, copy=False)
+    return pd.DataFrame({n: cells[n] for n in own}, pd.RangeIndex(len(h.rows)), copy=False)
 
 # %% ../nbs/32_histories.ipynb #tt327
 def decode_histories(

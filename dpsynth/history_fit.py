@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['TABLES_SHARE', 'NUMBERS_SHARE', 'MAX_CODES', 'HISTORY_STEPS', 'HISTORY_BATCH', 'HIDDEN_SIGNAL', 'HIDDEN_UNITS',
-           'USERS_COUNTED_AT_ONCE', 'STANDS_OUT', 'LEAST_POOL', 'LARGEST_POOL', 'POOL_ROWS', 'USERS_AT_ONCE',
-           'planned_coder', 'empty_histories', 'empty_tables', 'planned_history_releases', 'history_weights',
-           'check_codes', 'HistoryPlan', 'make_history_plan', 'table_pieces', 'measure_tables', 'FittedHistories',
-           'learn_histories', 'impossible_lengths', 'unwanted_codes', 'blocked_codes', 'draw_users', 'draw_user_frames',
-           'columns_without_missing', 'draw_user_tables']
+           'USERS_COUNTED_AT_ONCE', 'STANDS_OUT', 'TRIED_USERS', 'LEAST_POOL', 'LARGEST_POOL', 'POOL_ROWS',
+           'USERS_AT_ONCE', 'planned_coder', 'empty_histories', 'empty_tables', 'planned_history_releases',
+           'history_weights', 'check_codes', 'HistoryPlan', 'make_history_plan', 'table_pieces', 'measure_tables',
+           'FittedHistories', 'learn_histories', 'impossible_lengths', 'unwanted_codes', 'blocked_codes',
+           'unkept_rules', 'draw_users', 'draw_user_frames', 'columns_without_missing', 'draw_user_tables']
 
 # %% ../nbs/55_history_fit.ipynb #h55003
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import SimpleNamespace
 
@@ -24,6 +24,7 @@ from fastcore.basics import patch
 from .core import InputError
 from .privacy import calibrate_noise, gaussian_mu, PrivacyBudget, Spend
 from .schema import Schema
+from .conditions import RulesNotKept
 from .discovery import discovery_shares
 from .preprocessing import planned_fields, TableEncoder
 from dpsynth.histories import (
@@ -39,6 +40,7 @@ from dpsynth.histories import (
     take_windows,
 )
 from .order_rules import OrderRules, sort_cells
+from .history_constraints import CellJudge
 from .history_model import draw_histories, HistoryConfig, HistoryNetwork, set_history_marginals, usual_row_norm
 from .dp_training import one_thread, TrainingPlan
 from .calibration import systematic_resample
@@ -221,6 +223,10 @@ class FittedHistories:
         "The order rules of the schema; None: it has none."
         return OrderRules(self.coder) if self.encoder.resolved.order_rules else None
 
+    def judge(self, rng: np.random.Generator, constraints=None) -> CellJudge:
+        "What draws cells that keep the constraints, of the schema or those that are given; None: it has none."
+        return CellJudge(self.coder, self.cell_shares, rng, constraints) if self.encoder.resolved.constraints else None
+
     @cached_property
     def cell_shares(self) -> dict:  # field → (codes,)
         "Released shares of the cells of numbers whose codes are groups."
@@ -300,6 +306,25 @@ def blocked_codes(model: FittedHistories) -> tuple:  # (unit codes,) and (row co
     )
     return mark(coder.unit_sizes, units), mark(coder.row_sizes, rows)
 
+# %% ../nbs/55_history_fit.ipynb #rn552
+TRIED_USERS = 2_000  # that are drawn to see whether one rule can be kept
+
+
+def unkept_rules(
+    model: FittedHistories,
+    rng: np.random.Generator,  # any generator, this is post-processing
+) -> list:  # names, such as 'order rule 2' or 'constraint 1'
+    "The rules and constraints that, each alone, no user keeps whom the model gives."
+    schema, blocked = model.encoder.resolved, blocked_codes(model)
+    each = {
+        f"order rule {i}": (OrderRules(model.coder, replace(schema, order_rules=[rule])), None)
+        for i, rule in enumerate(schema.order_rules, 1)
+    }
+    each |= {f"constraint {i}": (None, model.judge(rng, [c])) for i, c in enumerate(schema.constraints, 1)}
+    with one_thread():
+        kept = {n: draw_histories(model.network, TRIED_USERS, rng, *blocked, *of)[1].any() for n, of in each.items()}
+    return [name for name, anyone in kept.items() if not anyone]
+
 # %% ../nbs/55_history_fit.ipynb #hp28
 LEAST_POOL, LARGEST_POOL, POOL_ROWS = 10_000, 60_000, 600_000
 
@@ -314,10 +339,12 @@ def draw_users(
     most = max(int(POOL_ROWS / max(model.mean_rows, 1)), 2_000)
     size = int(np.clip(3 * n, LEAST_POOL, max(min(LARGEST_POOL, most), n)))
     with one_thread():
-        pool, inside = draw_histories(model.network, size, rng, *blocked_codes(model), model.rules)
-    if model.rules and not inside.any():
-        raise InputError("order_rules: the model gives no user who keeps them")
-    if model.rules:  # the others leave the pool: a weight of 0 may come back from large multipliers
+        pool, inside = draw_histories(model.network, size, rng, *blocked_codes(model), model.rules, model.judge(rng))
+    schema = model.encoder.resolved
+    ruled = [name for name in ("order_rules", "constraints") if getattr(schema, name)]
+    if ruled and not inside.any():
+        raise RulesNotKept.of(unkept_rules(model, rng), " and ".join(ruled), "user")
+    if ruled:  # the others leave the pool: a weight of 0 may come back from large multipliers
         pool, inside = take_units(pool, np.flatnonzero(inside)), inside[inside]
     start = inside.astype(float) if inside.any() else np.ones(len(pool))
     weights = weigh_users(

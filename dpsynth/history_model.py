@@ -9,13 +9,15 @@ __all__ = ['ECHOES', 'LENGTH_CELLS', 'PLACE_CELLS', 'CALENDAR', 'UNIT_GAIN', 'GA
            'set_history_marginals', 'centred', 'row_features', 'row_logits', 'Batch', 'unpack_histories', 'shown_codes',
            'unit_one_hots', 'batch_features', 'field_losses', 'history_loss', 'draw_codes', 'draw_units',
            'draw_first_days', 'Drawing', 'applies', 'move_clocks', 'RowDraw', 'breaking_codes', 'place_rows',
-           'draw_clock', 'draw_row', 'cut_late_rows', 'draw_histories', 'usual_row_norm']
+           'draw_clock', 'draw_row', 'draw_judged_row', 'draw_judged_units', 'cut_late_rows', 'draw_histories',
+           'usual_row_norm']
 
 # %% ../nbs/43_history_model.ipynb #h43003
 import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
@@ -34,6 +36,7 @@ from dpsynth.histories import (
     take_windows,
 )
 from .order_rules import forbidden, OrderRules, too_early
+from .history_constraints import CellJudge, draw_until_kept
 from .layers import CausalMap, Centre, Tap
 
 # %% ../nbs/43_history_model.ipynb #h43006
@@ -482,6 +485,7 @@ class Drawing:
         self.least = network.least_rows[units[:, own]]
         self.before, self.count = torch.zeros(n, total), torch.zeros(n, total)
         self.rules, self.stuck = rules, np.zeros(n, bool)  # stuck: users whose row had no code that keeps the rules
+        self.judge, self.unit_cells = None, None  # of constraints; cells of the users' constrained columns
         if rules:
             self.length = np.minimum(self.length, rules.longest)
 
@@ -622,6 +626,41 @@ def draw_row(drawing: Drawing, t: int, who: np.ndarray, blocked: Tensor = None) 
         row.tell(j, everyone, row.codes[:, j])
     return row.codes
 
+# %% ../nbs/43_history_model.ipynb #hc432
+def draw_judged_row(
+    drawing: Drawing, t: int, who: np.ndarray, blocked: Tensor = None
+) -> tuple:  # (n, row fields) codes; (n, columns) cells, None without constraints
+    "Row t of the users `who`, which keeps the constraints where that can be."
+    if drawing.judge is None:
+        return draw_row(drawing, t, who, blocked), None
+    day, second, stuck = drawing.day[who], drawing.second[who], drawing.stuck[who]
+
+    def draw(places):
+        some = who[places]
+        drawing.day[some], drawing.second[some], drawing.stuck[some] = day[places], second[places], stuck[places]
+        codes = draw_row(drawing, t, some, blocked)
+        cells = drawing.unit_cells.iloc[some], codes.numpy(), drawing.day[some], drawing.second[some]
+        made, broken = drawing.judge.rows(*cells)
+        return codes, made, broken & ~stuck[places]
+
+    codes, cells, broken = draw_until_kept(draw, len(who))
+    drawing.stuck[who] |= broken
+    return codes, cells
+
+# %% ../nbs/43_history_model.ipynb #hc435
+def draw_judged_units(
+    network: HistoryNetwork, n: int, rng: np.random.Generator, blocked: Tensor, judge: CellJudge
+) -> tuple:  # (n, unit fields) codes; (n, columns) cells, None without constraints; (n,) bool: which break one
+    "Codes of users whose own columns keep the constraints where that can be."
+    if judge is None:
+        return draw_units(network, n, rng, blocked), None, np.zeros(n, bool)
+
+    def draw(places):
+        units = draw_units(network, len(places), rng, blocked)
+        return units, *judge.units(units.numpy())
+
+    return draw_until_kept(draw, n)
+
 # %% ../nbs/43_history_model.ipynb #lb11
 def cut_late_rows(
     histories: CodedHistories,
@@ -635,7 +674,8 @@ def cut_late_rows(
     counts = np.where(fits, first_late, h.counts)
     rows = slices_of(h.offsets[:-1], counts)
     offsets = np.concatenate([[0], np.cumsum(counts)])
-    return replace(h, offsets=offsets, rows=h.rows[rows], day=h.day[rows], second=h.second[rows]), fits
+    cells = None if h.row_cells is None else h.row_cells.iloc[rows].reset_index(drop=True)
+    return replace(h, offsets=offsets, rows=h.rows[rows], day=h.day[rows], second=h.second[rows], row_cells=cells), fits
 
 # %% ../nbs/43_history_model.ipynb #h43044
 @torch.no_grad()
@@ -646,14 +686,17 @@ def draw_histories(
     blocked_units: Tensor = None,  # (total,) bool: unit codes that are not drawn
     blocked_rows: Tensor = None,  # (total,) bool: row codes that are not drawn
     rules: OrderRules = None,  # that every history keeps
+    judge: CellJudge = None,  # of constraints that every row keeps
 ) -> tuple:  # `CodedHistories`, whole ones; (n,) bool: whether all rows lie in the public bounds and keep the rules
     "Users with all their rows."
     coder = network.coder
-    units = draw_units(network, n, rng, blocked_units)
-    drawing, parts = Drawing(network, units, rng, rules), []
+    units, unit_cells, stuck = draw_judged_units(network, n, rng, blocked_units, judge)
+    drawing, parts, cells = Drawing(network, units, rng, rules), [], []
+    drawing.judge, drawing.unit_cells, drawing.stuck = judge, unit_cells, stuck
     for t in range(max(int(drawing.length.max()), 1)):
         who = np.flatnonzero(drawing.length > t)
-        codes = draw_row(drawing, t, who, blocked_rows)
+        codes, made = draw_judged_row(drawing, t, who, blocked_rows)
+        cells.append(made)
         day, second = drawing.day[who], drawing.second[who]
         yes = torch.ones(len(who), dtype=torch.bool)
         hot = one_hots(
@@ -665,7 +708,9 @@ def draw_histories(
     order, offsets = np.argsort(who, kind="stable"), np.concatenate([[0], np.cumsum(drawing.length)])
     whole, some = np.ones(n, bool), drawing.length > 0
     units[~torch.from_numpy(some), len(coder.unit_fields) + 1 :] = -1  # nothing begins
-    drawn = CodedHistories(offsets, units.numpy(), codes[order], day[order], second[order], whole, whole)
+    row_cells = None if judge is None else pd.concat(cells, ignore_index=True).iloc[order].reset_index(drop=True)
+    kept = unit_cells, row_cells
+    drawn = CodedHistories(offsets, units.numpy(), codes[order], day[order], second[order], whole, whole, *kept)
     if coder.clock is None:
         return drawn, ~drawing.stuck
     late = drawn.day >= coder.clock.days

@@ -238,8 +238,9 @@ class OrderRules:
     def __init__(
         self,
         coder: HistoryCoder,  # of a fitted encoder
+        schema: Schema = None,  # in place of its own, with other order rules
     ):
-        schema, fields = coder.encoder.resolved, coder.encoder.fields
+        schema, fields = schema or coder.encoder.resolved, coder.encoder.fields
         self.clock, self.columns, self.gap = coder.clock, {}, 0  # columns: row field → its rules and room
         for name in dict.fromkeys(filter(None, map(rule_column, schema.order_rules))):
             j = next(j for j in coder.row_fields if fields[j].column == name)  # of an instant, its date

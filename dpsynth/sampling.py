@@ -9,12 +9,13 @@ __all__ = ['PUBLIC_OFF', 'MAX_CELLS', 'PSEUDO_ROWS', 'FEWEST_ANSWER_ROWS', 'MOST
            'head_order', 'code_places', 'latent_posteriors', 'release_prior', 'train_network', 'public_distance',
            'blend_counts', 'PublicStart', 'step_length', 'row_gains', 'begin_at_public', 'large_pool_rows',
            'rows_in_chunk', 'rows_at_once', 'head_masks', 'draw_pool', 'fit_head_biases', 'constraint_mask',
-           'take_rows', 'countable_pairs', 'zero_reserved_codes', 'droppable_codes', 'choose_pairs', 'rake_with_pairs',
-           'keep_counts', 'calibrate_model', 'calibrate_for_any_pool', 'error_seen', 'hold_against_counts', 'row_order',
-           'reference_rows', 'compared_tables', 'weigh_pool', 'Effort', 'Reference', 'make_reference', 'spare_part',
-           'pool_rows', 'swap_rounds', 'choose_rows', 'draw_rows', 'conditioned_pool', 'effective_rows', 'draw_where',
-           'draw_pieces', 'copies_pool_rows', 'check_copies', 'draw_copies', 'completion_masks', 'complete_codes',
-           'impute_with_retries', 'repair_rows', 'draw_user_ids', 'frame_kind', 'to_kind']
+           'weighable_rows', 'take_rows', 'countable_pairs', 'zero_reserved_codes', 'droppable_codes', 'choose_pairs',
+           'rake_with_pairs', 'keep_counts', 'calibrate_model', 'calibrate_for_any_pool', 'error_seen',
+           'hold_against_counts', 'row_order', 'reference_rows', 'compared_tables', 'weigh_pool', 'Effort', 'Reference',
+           'make_reference', 'spare_part', 'pool_rows', 'swap_rounds', 'choose_rows', 'draw_rows', 'conditioned_pool',
+           'effective_rows', 'draw_where', 'draw_pieces', 'copies_pool_rows', 'check_copies', 'draw_copies',
+           'completion_masks', 'complete_codes', 'impute_with_retries', 'repair_rows', 'draw_user_ids', 'frame_kind',
+           'to_kind']
 
 # %% ../nbs/70_sampling.ipynb #samp02
 import math
@@ -35,7 +36,7 @@ from .core import InputError
 from .noise import gaussian_vector
 from .files import uniform_for_arrow
 from .schema import Schema
-from .conditions import constrained_columns, contradictions
+from .conditions import constrained_columns, contradictions, RulesNotKept, unkept_constraints
 from .preprocessing import TableEncoder
 from .code_matrix import columns_of
 from .tabular_vae import draw_latents, prior_moments, sample_codes, TabularVAE, VAEConfig
@@ -397,10 +398,22 @@ def constraint_mask(
     cells = model.encoder.decode(pool, rng, asked, constrained_columns(schema))
     good = ~contradictions(schema, cells)
     if not good.any():
-        raise InputError(
-            "constraints: the model gives no row that keeps them" + (" and the condition" if asked else "")
-        )
+        if asked:
+            raise InputError("constraints: the model gives no row that keeps them and the condition")
+        raise RulesNotKept.of(unkept_constraints(schema, cells), "constraints", "row")
     return cells, good.astype(float)
+
+# %% ../nbs/70_sampling.ipynb #rn702
+def weighable_rows(
+    model: FittedModel,
+    pool: np.ndarray,  # (n, fields) codes
+    rng: np.random.Generator,
+) -> np.ndarray:  # (n,) 1 where a row may have a weight
+    "Rows that keep the constraints, or all of them where none does."
+    try:
+        return constraint_mask(model, pool, rng)[1]
+    except RulesNotKept:
+        return np.ones(len(pool))
 
 # %% ../nbs/70_sampling.ipynb #rp02
 def take_rows(pool: np.ndarray, cells, chosen: np.ndarray) -> tuple:
@@ -518,7 +531,7 @@ def calibrate_model(
     zero_reserved_codes(cal, model.encoder.fields)
     fit_head_biases(model, 16_384, post, [field_marginal(cal.targets, j, sizes) for j in range(len(sizes))])
     pool = draw_pool(model, size, post)[0]
-    weights = weights * constraint_mask(model, pool, post)[1]
+    weights = weights * weighable_rows(model, pool, post)
     weights = cal.rake(cal.cells(pool), weights, 4)
     candidates, places = countable_pairs(sizes), code_places(model.encoder)
     counting = lambda selection: plan.releases[selection.name.replace("selection", "marginals")].noise_multiplier

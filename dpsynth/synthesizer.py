@@ -7,12 +7,12 @@ __all__ = ['FOR_WEIGHTS', 'FOR_SAMPLES', 'FOR_CALIBRATION', 'FOR_GAPS', 'FOR_QUA
            'WORDS', 'SAVED_OPTIONS', 'Estimator', 'DPVAESynthesizer', 'is_whole', 'check_numbers', 'check_unit',
            'check_draft', 'check_named_columns', 'check_history_options', 'check_two_tables', 'name_table',
            'public_units', 'check_id_room', 'read_bounded', 'seeded_generator', 'announce_releases', 'TrainingProgress',
-           'discover_columns', 'measure_quality', 'PublicTable', 'read_public', 'public_start', 'learn_table',
-           'measure_history_quality', 'learn_model', 'fit_identity', 'open_budget', 'open_ledger', 'with_units',
-           'find_trainer', 'describe_tables', 'id_columns', 'naming_id', 'draw_ids', 'modelled_part', 'table_pieces',
-           'FreshIds', 'UserPieces', 'check_size', 'copy_tables', 'read_gaps', 'fill_gaps', 'check_declared',
-           'check_ledger_lines', 'check_pair_tables', 'check_distance_noise', 'check_counts', 'check_certificate',
-           'read_body', 'read_labels']
+           'discover_columns', 'draw_or_warn', 'measure_quality', 'PublicTable', 'read_public', 'public_start',
+           'learn_table', 'measure_history_quality', 'learn_model', 'fit_identity', 'open_budget', 'open_ledger',
+           'with_units', 'find_trainer', 'describe_tables', 'id_columns', 'naming_id', 'draw_ids', 'modelled_part',
+           'table_pieces', 'FreshIds', 'UserPieces', 'check_size', 'copy_tables', 'read_gaps', 'fill_gaps',
+           'check_declared', 'check_ledger_lines', 'check_pair_tables', 'check_distance_noise', 'check_counts',
+           'check_certificate', 'read_body', 'read_labels']
 
 # %% ../nbs/74_synthesizer.ipynb #synt02
 import hashlib
@@ -21,6 +21,7 @@ import math
 import os
 import re
 import sys
+import warnings
 from contextlib import closing, contextmanager, ExitStack
 from copy import copy
 from dataclasses import asdict, replace
@@ -35,14 +36,14 @@ from safetensors.numpy import load as load_tensors
 from tqdm.auto import tqdm
 
 from . import __version__
-from .core import check_names, check_whole, InputError, printable_line, write_atomically
+from .core import check_names, check_whole, InputError, OperatorWarning, printable_line, write_atomically
 from .privacy import compose_epsilon, PrivacyBudget, Spend
 from .noise import secure_generator
 from .ledger import Ledger
 from .cells import respell_columns
 from .files import column_labels, load_frame
 from .schema import Schema
-from .conditions import check_constraints, meets_condition
+from .conditions import check_constraints, meets_condition, RulesNotKept
 from .loading import bound_contributions, read_table
 from .large_tables import bound_chunks, ChunkedTable, is_large, private_folder
 from .satisfiable import check_satisfiable
@@ -52,6 +53,7 @@ from .code_matrix import code_matrix
 from .histories import bound_histories, check_history, code_histories, one_row_each, take_windows
 from .two_tables import JoinedTables, read_two_tables, split_schema, TwoTables
 from .order_rules import check_order_rules
+from .history_constraints import check_history_constraints
 from .dp_training import DPTrainer, find_device
 from .calibration import measure_rows_per_unit, release_scales
 from dpsynth.plan import (
@@ -269,7 +271,8 @@ def check_history_options(
 ) -> None:
     "Refuse options that a model of histories does not have."
     check_history(synth.schema, synth.unit, synth.order_by, synth.max_rows_per_unit)
-    others = {"workload": synth.workload, "target": synth.target, "constraints": synth.schema.constraints}
+    check_history_constraints(synth.schema)
+    others = {"workload": synth.workload, "target": synth.target}
     if given := [name for name, value in others.items() if value]:
         raise InputError(f"{given[0]}: a model of histories (order_by, per: unit) has none")
 
@@ -467,6 +470,18 @@ def discover_columns(
     needs = lambda: discovery_needs(synth.schema, plan.units, plan.budget, most)[1:]
     return TableEncoder(synth.schema).fit(cells, plan.releases, ledger, rng, most, lambda: discovery_advice(*needs()))
 
+# %% ../nbs/74_synthesizer.ipynb #rn741
+def draw_or_warn(
+    draw,  # called without arguments: draws a synthetic table
+) -> list:  # synthetic tables; None where the model gives none that keeps the rules of the schema
+    "The tables that are to be held against the real one, drawn before their release is charged."
+    try:
+        return [draw() for _ in range(TABLES)]
+    except RulesNotKept as error:
+        lost = "the fit is complete, but it cannot be sampled, and how good it is was not measured"
+        warnings.warn(f"{error}: {lost}", OperatorWarning, stacklevel=2)
+        return None
+
 # %% ../nbs/74_synthesizer.ipynb #ql74a
 def measure_quality(
     model: FittedModel,  # finished: nothing of it changes here
@@ -475,7 +490,9 @@ def measure_quality(
     release,  # called with the name of a release and what makes it: charges, then makes
     rng: np.random.Generator,  # from `secure_generator`
     post: np.random.Generator,  # of post-processing
-) -> tuple:  # dicts, each a `MeasuredDistance`; empty where the release was lost in a crash
+) -> (
+    tuple
+):  # dicts, each a `MeasuredDistance`; empty where the release was lost in a crash, or no row keeps the constraints
     "How far tables drawn from a finished model are from the real one. Charged first; only the certificate gets it."
     counts, sizes, sets, k = (
         model.released,
@@ -484,7 +501,8 @@ def measure_quality(
         plan.rows_per_unit,
     )
     draw = lambda: np.concatenate([piece for piece, _ in draw_pieces(model, rows_drawn(counts.rows), post, {})])
-    tables = [draw() for _ in range(TABLES)]
+    if (tables := draw_or_warn(draw)) is None:
+        return ()
 
     def compare(spend):  # with all that is said of these tables, so that a fit that goes on says the same
         off = release_distances(codes, tables, sets, sizes, spend, rng, counts.rows, k)
@@ -586,12 +604,13 @@ def measure_history_quality(
     ledger: Ledger,
     rng: np.random.Generator,  # from `secure_generator`
     post: np.random.Generator,  # of post-processing
-) -> tuple:  # dicts, each a `MeasuredDistance`; empty where the release was lost in a crash
+) -> tuple:  # dicts, each a `MeasuredDistance`; empty where the release was lost in a crash, or no user keeps the rules
     "How far users drawn from a finished model are from the real ones. Charged first; only the certificate gets it."
     coder, drawn = model.coder, users_drawn(plan.units)
     windows = lambda users: take_windows(users, coder.k, post, coder.clock is not None)
     sums = lambda users: user_sums(coder, users, np.ones((len(users), 1)))
-    tables = [windows(draw_users(model, drawn, post)) for _ in range(TABLES)]
+    if (tables := draw_or_warn(lambda: windows(draw_users(model, drawn, post)))) is None:
+        return ()
     made = stack_sums([sums(users) for users in tables])
 
     def compare(spend):  # with all that is said of these tables, so that a fit that goes on says the same
@@ -1266,6 +1285,7 @@ def check_declared(
 def check_ledger_lines(
     c: Certificate,
     planned: dict,  # name → `Spend` of each release that such a fit may make
+    has_rules: bool = False,  # whether the schema has rules: a model that cannot keep them was never held against the data
 ) -> None:
     "Refuse a ledger with a line that no such fit has, or without one that each has."
     names = {s.name for s in c.spends}
@@ -1282,7 +1302,9 @@ def check_ledger_lines(
             raise CertificateError(f"the line {printable_line(s.name, 40)!r} of its ledger is none of this fit")
     chosen = [f"pair selection {name[-1]}" for name in names if name.startswith("pair marginals")]
     begun = [] if c.public and c.public["weight"] else ["public start"]  # a table that is far off is not compared
-    needed = ["DP-SGD", *(n for n in planned if not n.startswith(("pair", "target", *begun))), *chosen]
+    unmeasured = ["quality", "history quality"] if has_rules and not c.quality else []
+    spared = ("pair", "target", *begun, *unmeasured)
+    needed = ["DP-SGD", *(n for n in planned if not n.startswith(spared)), *chosen]
     if missing := [n for n in needed if n not in names and (n in planned or n == "DP-SGD")]:
         raise CertificateError(f"its ledger has no line '{missing[0]}', which this model needs")
 
@@ -1345,14 +1367,14 @@ def check_certificate(
 ) -> Certificate:
     "The certificate, unless it is one of another fit than with these options, this schema and this model."
     check_declared(synth, c, model)
-    budget = synth.check()
+    budget, has_rules = synth.check(), bool(synth.schema.constraints or synth.schema.order_rules)
     if synth.learns_histories:
-        check_ledger_lines(c, planned_history_releases(synth.schema, c.units, budget))
+        check_ledger_lines(c, planned_history_releases(synth.schema, c.units, budget), has_rules)
         check_distance_noise(c, "history quality", "users", c.units)
         return c
     options = synth.workload, bool(synth.target), synth.groups_rows, c.max_rows_per_unit, c.public is not None
     planned, pairs, _ = planned_releases(synth.schema, c.units, budget, *options)
-    check_ledger_lines(c, planned)
+    check_ledger_lines(c, planned, has_rules)
     check_pair_tables(synth, c, model, planned, pairs)
     check_counts(synth, c, model)
     return c
