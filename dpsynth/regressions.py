@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MOST_REGRESSIONS', 'MOST_PREDICTORS', 'RARE', 'NORMAL', 'HELD', 'Regression', 'read_regression', 'check_regressions',
            'Part', 'group_levels', 'part_of', 'Design', 'design_of', 'numbers_of', 'sum_noise', 'release_sums',
-           'Coefficient', 'RegressionSums', 'coefficient_names']
+           'Coefficient', 'RegressionSums', 'coefficient_names', 'measure_regressions']
 
 # %% ../nbs/45_regressions.ipynb #rg03
 import math
@@ -185,15 +185,25 @@ def numbers_of(
 
 
 @patch
+def numbers(
+    self: Design,
+    encoder: TableEncoder,
+    frame: pd.DataFrame,  # typed
+) -> np.ndarray:  # (n, numbers) from −1 to 1, NaN where a row has no part in it
+    "All rows of a table as numbers."
+    z = [numbers_of(encoder, p, frame[p.column]) for p in self.parts]
+    return np.clip(np.column_stack([np.ones(len(frame)), *z]), -1, 1)
+
+
+@patch
 def rows(
     self: Design,
     encoder: TableEncoder,
     frame: pd.DataFrame,  # typed
-) -> np.ndarray:  # (complete rows, numbers)
-    "Rows of a table as numbers."
-    z = [numbers_of(encoder, p, frame[p.column]) for p in self.parts]
-    z = np.column_stack([np.ones(len(frame)), *z])
-    return np.clip(z[~np.isnan(z).any(1)], -1, 1)
+) -> np.ndarray:  # (complete rows, numbers) from −1 to 1
+    "Complete rows of a table as numbers."
+    z = self.numbers(encoder, frame)
+    return z[~np.isnan(z).any(1)]
 
 # %% ../nbs/45_regressions.ipynb #rg24
 @patch(as_prop=True)
@@ -313,6 +323,16 @@ class Coefficient:
         variance = self.noise[0] + t * self.noise[1] + t**2 * self.noise[2] + self.sampling
         return math.erfc(abs(self.strength * t) / math.sqrt(2 * variance))
 
+# %% ../nbs/45_regressions.ipynb #rg41v
+@patch
+def units(self: Design) -> tuple:  # (numbers, numbers) matrix, (numbers,) units of the column
+    "What moves numbers so that 0 is 0, and how many units of the column 1 is then."
+    shift, units = np.eye(len(self.owner)), np.ones(len(self.owner))
+    for c, part in enumerate((self.parts[o - 1] for o in self.owner[1:]), 1):
+        if part.is_number or part.is_pair:
+            shift[c, 0], units[c] = part.middle / part.half, part.half
+    return shift, units
+
 # %% ../nbs/45_regressions.ipynb #rg42
 @dataclass(frozen=True)
 class RegressionSums:
@@ -327,14 +347,6 @@ class RegressionSums:
         "Which regression it is."
         *predictors, outcome = (p.column for p in self.design.parts)
         return Regression(outcome, tuple(predictors))
-
-    def in_units(self) -> tuple:  # (numbers, numbers) matrix, (numbers,) units
-        "What moves numbers so that 0 is 0, and how many units of the column are 1."
-        shift, units = np.eye(len(self.design.owner)), np.ones(len(self.design.owner))
-        for c, part in enumerate((self.design.parts[o - 1] for o in self.design.owner[1:]), 1):
-            if part.is_number or part.is_pair:
-                shift[c, 0], units[c] = part.middle / part.half, part.half
-        return shift, units
 
 
 def coefficient_names(
@@ -356,7 +368,7 @@ def coefficients(
     encoder: TableEncoder,
 ) -> list:  # of `Coefficient`; empty where the noisy matrix is not positive definite
     "The coefficients of a regression by least squares."
-    (shift, units), d = self.in_units(), len(self.design.owner) - 1
+    (shift, units), d = self.design.units(), len(self.design.owner) - 1
     m, made = shift @ self.design.matrix(self.sums) @ shift.T, []
     try:
         np.linalg.cholesky(self.design.matrix(self.sums)[:d, :d])
@@ -375,6 +387,30 @@ def coefficients(
             Coefficient(name, float(beta[j] * unit), float(unit), float(strength), noise, float(left * strength))
         )
     return made
+
+# %% ../nbs/45_regressions.ipynb #rg34n
+def measure_regressions(
+    table,  # DataFrame, or `ChunkedTable`: typed, bounded to k rows a unit
+    encoder: TableEncoder,  # fitted
+    declared: tuple,  # of `Regression`
+    counts,  # called with a column's name: (codes,) released counts
+    planned: Spend,
+    release,  # called with the name of a release and what makes it: charges, then makes
+    rng: np.random.Generator,  # from `secure_generator`
+    k: int = 1,  # rows a unit
+) -> tuple:  # of `RegressionSums`
+    "What declared regressions are answered from: one release."
+    listed = lambda name: getattr(encoder.coders[name], "categories", [])
+    plain, designs = [design_of(encoder, r) for r in declared], []
+    for r, noise in zip(declared, sum_noise(plain, planned, k)):
+        named = [name for name in r.predictors if listed(name)]
+        designs.append(
+            design_of(encoder, r, {n: group_levels(counts(n)[: len(listed(n))], RARE * noise) for n in named})
+        )
+    if not designs:
+        return ()
+    sums, noise = release(planned.name, lambda spend: release_sums(table, encoder, designs, spend, rng, k))
+    return tuple(map(RegressionSums, designs, sums, noise))
 
 # %% ../nbs/45_regressions.ipynb #rg61
 @patch
