@@ -24,6 +24,7 @@ from dpsynth.terminal import (
     output_console,
     output_path,
     progress_bar,
+    RegressionOption,
     refuse_use,
     SchemaOption,
     SeedOption,
@@ -153,7 +154,7 @@ def mean_release_error(
     from dpsynth.privacy import PrivacyBudget
 
     budget, k = PrivacyBudget(epsilon, synth.delta), synth.max_rows_per_unit
-    shape = synth.workload, bool(synth.target), synth.unit in synth.schema
+    shape = synth.workload, bool(synth.target), synth.unit in synth.schema, len(synth.regressions)
     return float(rows_per_unit_errors(synth.schema, rows, budget, [k], *shape)["one row each"].iloc[0])
 
 
@@ -209,6 +210,7 @@ def _plan(
     order_by: OrderByOption = None,
     units: _TwoTables = False,
     workload: WorkloadOption = [],
+    regression: RegressionOption = [],
     target: TargetOption = None,
     target_error: _TargetError = None,
     budget: BudgetOption = None,
@@ -220,7 +222,7 @@ def _plan(
     uses of the table would cost together.
     """
     options = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "order_by": order_by, "target": target}
-    options["two_tables"] = units
+    options |= {"two_tables": units, "regressions": regression}
     with progress_bar() as tell:
         tell("planning")
         synth = make_synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
@@ -413,6 +415,7 @@ def _fit(
     order_by: OrderByOption = None,
     unit_table: _UnitTable = None,
     workload: WorkloadOption = [],
+    regression: RegressionOption = [],
     target: TargetOption = None,
     seed: SeedOption = None,
     accept_draft: _AcceptDraft = False,
@@ -430,15 +433,16 @@ def _fit(
     Every read of the table is charged to a ledger first; the ledger is printed. With --checkpoint FILE the
     ledger and what it paid for are files, and after a crash --resume goes on: what was charged stays spent.
     With --budget FILE the fit is charged to a file that all uses of the table share, and refused where that has no
-    room for it. A table of 64 MiB or more is read in pieces. With --units there are two tables: one row for each
-    unit, and DATA with their rows. With --workers the gradients are computed by so many Ray workers."""
+    room for it. With --regression a linear regression gets sums of its own, and answer then knows its coefficients.
+    A table of 64 MiB or more is read in pieces. With --units there are two tables: one row for each unit, and DATA
+    with their rows. With --workers the gradients are computed by so many Ray workers."""
     units = dict(unit=unit, max_rows_per_unit=max_rows_per_unit, order_by=order_by, two_tables=unit_table is not None)
     with progress_bar() as tell:
         tell("starting")
         path = model_path(out, force, (data, schema, unit_table, budget))
         shared = ray_options(workers, ray_address, device)
         kept = checkpoint_path(checkpoint, resume, (data, schema, unit_table, out, budget), path)
-        options = {"target": target, "seed": seed, "accept_draft": accept_draft}
+        options = {"target": target, "regressions": regression, "seed": seed, "accept_draft": accept_draft}
         synth = make_synthesizer(schema, workload, epsilon=epsilon, delta=delta, **units, **options)
         fit_and_save(synth, data, path, tell, kept, device, shared, table_name, unit_table, budget)
     show_fit(synth, out, path)
