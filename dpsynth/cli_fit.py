@@ -176,7 +176,7 @@ def epsilon_for(
     rows: int,  # of the table; with a unit, the number of units
     error: float,  # mean TVD of the columns, between 0 and 1
 ) -> float:
-    "Smallest ε, to one percent, at which the mean expected TVD is at most `error`."
+    "Smallest ε, to one percent and rounded up to three digits, at which the mean expected TVD is at most `error`."
     from dpsynth.privacy import MAX_EPSILON
 
     if not 0 < error < 1:
@@ -189,7 +189,9 @@ def epsilon_for(
             low, high = high, 2 * high
             if high > MAX_EPSILON:
                 refuse_use(f"--target-error: {error:g} is not reached at any ε up to {low:g}, for {rows:,} units")
-        return narrow_epsilon(meets, low, high)
+        found = narrow_epsilon(meets, low, high)
+    digits = 2 - math.floor(math.log10(found))
+    return math.ceil(found * 10**digits) / 10**digits
 
 # %% ../nbs/92_cli_fit.ipynb #c039
 _N = option_type(int, "--rows", metavar="N", help="Rows of the table; with --unit the number of units.")
@@ -199,11 +201,16 @@ _TwoTables = option_type(
 _TargetError = option_type(float | None, "--target-error", metavar="T", help="Say which ε a mean error of T needs.")
 
 
+_Epsilon = option_type(
+    float | None, "--epsilon", metavar="E", help="The privacy budget ε, above 0, at most 100; or give --target-error."
+)
+
+
 @cli_command("plan", "dpsynth plan --schema schema.yaml --rows 100000 --epsilon 2")
 def _plan(
     schema: SchemaOption,
     rows: _N,
-    epsilon: EpsilonOption,
+    epsilon: _Epsilon = None,
     delta: DeltaOption = 1e-6,
     unit: UnitOption = None,
     max_rows_per_unit: UnitRowsOption = 1,
@@ -218,16 +225,22 @@ def _plan(
     """Show what fit would spend. Reads no data.
 
     Prints the ledger, the sizes of the training, and what the noise alone does to the shares of each column;
-    with --target-error the smallest ε that brings the mean of these errors down to it; with --budget what all
-    uses of the table would cost together.
+    with --target-error the smallest ε that brings the mean of these errors down to it, and without --epsilon the plan
+    of that; with --budget what all uses of the table would cost together.
     """
     options = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "order_by": order_by, "target": target}
     options |= {"two_tables": units, "regressions": regression}
+    if epsilon is None and target_error is None:
+        refuse_use("--epsilon: give it, or --target-error for the ε that an error needs")
     with progress_bar() as tell:
         tell("planning")
-        synth = make_synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
+        make = lambda epsilon: make_synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
+        synth = make(1.0 if epsilon is None else epsilon)
         plan = synth.plan(rows)
     needed = None if target_error is None else epsilon_for(synth, rows, target_error)
+    if epsilon is None:
+        synth = make(needed)
+        plan = synth.plan(rows)
     show_plan(synth, plan)
     if budget:
         show_room(plan, budget)

@@ -359,12 +359,14 @@ def sums_case(rng, tape: Tape):  # run, frame, rows of the unit
     encoder = TableEncoder(DECLARED_SCHEMA)
     declared = [("pay", ("age", "city")), ("tariff", ("age", "pay")), ("age", ("tariff",))]
     made = [declared[i] for i in rng.permutation(3)[: int(rng.integers(1, 3))]]
-    designs = [regressions.design_of(encoder, regressions.Regression(*r)) for r in made]
-    spend = Spend("regressions", float(rng.uniform(0.3, 30)))
+    made = [regressions.Regression(*r) for r in made]
+    counts = {n: np.bincount(encoder.coders[n].encode(frame[n])[:, 0], minlength=9) for n in ("city", "tariff")}
+    spend = Spend("regressions", float(10 ** rng.uniform(-1, 1.5)))
 
     def run(frame, noise):
-        tape.charge(spend)
-        return regressions.release_sums(frame, encoder, designs, spend, noise, k)
+        charge = lambda name, make: tape.charge(spend) or make(spend)
+        left = regressions.measure_regressions(frame, encoder, made, counts.get, spend, charge, noise, k)
+        return [s.to_dict() for s in left]
 
     return run, frame, mine
 
