@@ -92,6 +92,7 @@ RELEASE_HELP = {  # how the name of a release begins: what it reads
     "rows per unit": "how many rows users have",
     "rows": "how many rows there are, of users who have several",
     "workload": "counts of the columns that were declared to matter together",
+    "regressions": "sums of the products of two columns, for the regressions that were declared",
     "1-way": "counts of single columns",
     "history tables": "averages over the rows of each user: how many rows, which codes, which together, and what follows what",
     "DP-SGD": "the training of the network: all rows, a random part in each step",

@@ -24,6 +24,7 @@ from dpsynth.terminal import (
     output_console,
     output_path,
     progress_bar,
+    RegressionOption,
     refuse_use,
     SchemaOption,
     SeedOption,
@@ -97,6 +98,7 @@ def show_rows_per_unit(synth, plan) -> None:
 
     ks = sorted({1, 2, 5, 10, 20, 50, plan.rows_per_unit})
     shape = synth.workload, bool(synth.target), synth.unit in synth.schema
+    shape = *shape, "public start" in plan.releases, len(synth.regressions)
     errors = rows_per_unit_errors(synth.schema, plan.units, plan.budget, ks, *shape)
     lines = [(k, f"{a:.4f}", f"{b:.4f}") for k, a, b in errors.itertuples()]
     heads = "rows of a user kept", "TVD if each brings one", "if each brings as many"
@@ -144,16 +146,17 @@ def mean_release_error(
     synth,
     rows: int,  # of the table; with a unit, the number of units
     epsilon: float,
+    public: bool = False,  # whether a public table is given
 ) -> float:  # mean TVD of the columns, 0 to 1
     "Mean expected error of the columns' shares if the budget were another ε."
     if synth.learns_histories:
         other = type(synth)(**{**synth.get_params(), "epsilon": epsilon})
-        return float(other.plan(rows).expected_tvd(synth.schema)["expected_tvd"].mean())
+        return float(other.plan(rows, public).expected_tvd(synth.schema)["expected_tvd"].mean())
     from dpsynth.plan import rows_per_unit_errors
     from dpsynth.privacy import PrivacyBudget
 
     budget, k = PrivacyBudget(epsilon, synth.delta), synth.max_rows_per_unit
-    shape = synth.workload, bool(synth.target), synth.unit in synth.schema
+    shape = synth.workload, bool(synth.target), synth.unit in synth.schema, public, len(synth.regressions)
     return float(rows_per_unit_errors(synth.schema, rows, budget, [k], *shape)["one row each"].iloc[0])
 
 
@@ -174,13 +177,14 @@ def epsilon_for(
     synth,
     rows: int,  # of the table; with a unit, the number of units
     error: float,  # mean TVD of the columns, between 0 and 1
+    public: bool = False,  # whether a public table is given
 ) -> float:
-    "Smallest ε, to one percent, at which the mean expected TVD is at most `error`."
+    "Smallest ε, to one percent and rounded up to three digits, at which the mean expected TVD is at most `error`."
     from dpsynth.privacy import MAX_EPSILON
 
     if not 0 < error < 1:
         refuse_use("--target-error: must be between 0 and 1")
-    meets = lambda epsilon: mean_release_error(synth, rows, epsilon) <= error
+    meets = lambda epsilon: mean_release_error(synth, rows, epsilon, public) <= error
     low = high = synth.epsilon
     with progress_bar() as tell:
         tell("looking for ε")
@@ -188,7 +192,9 @@ def epsilon_for(
             low, high = high, 2 * high
             if high > MAX_EPSILON:
                 refuse_use(f"--target-error: {error:g} is not reached at any ε up to {low:g}, for {rows:,} units")
-        return narrow_epsilon(meets, low, high)
+        found = narrow_epsilon(meets, low, high)
+    digits = 2 - math.floor(math.log10(found))
+    return math.ceil(found * 10**digits) / 10**digits
 
 # %% ../nbs/92_cli_fit.ipynb #c039
 _N = option_type(int, "--rows", metavar="N", help="Rows of the table; with --unit the number of units.")
@@ -199,17 +205,23 @@ _PublicGiven = option_type(bool, "--public", help="fit will begin at a public ta
 _TargetError = option_type(float | None, "--target-error", metavar="T", help="Say which ε a mean error of T needs.")
 
 
+_Epsilon = option_type(
+    float | None, "--epsilon", metavar="E", help="The privacy budget ε, above 0, at most 100; or give --target-error."
+)
+
+
 @cli_command("plan", "dpsynth plan --schema schema.yaml --rows 100000 --epsilon 2")
 def _plan(
     schema: SchemaOption,
     rows: _N,
-    epsilon: EpsilonOption,
+    epsilon: _Epsilon = None,
     delta: DeltaOption = 1e-6,
     unit: UnitOption = None,
     max_rows_per_unit: UnitRowsOption = 1,
     order_by: OrderByOption = None,
     units: _TwoTables = False,
     workload: WorkloadOption = [],
+    regression: RegressionOption = [],
     target: TargetOption = None,
     target_error: _TargetError = None,
     budget: BudgetOption = None,
@@ -218,16 +230,22 @@ def _plan(
     """Show what fit would spend. Reads no data.
 
     Prints the ledger, the sizes of the training, and what the noise alone does to the shares of each column;
-    with --target-error the smallest ε that brings the mean of these errors down to it; with --budget what all
-    uses of the table would cost together.
+    with --target-error the smallest ε that brings the mean of these errors down to it, and without --epsilon the plan
+    of that; with --budget what all uses of the table would cost together.
     """
     options = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "order_by": order_by, "target": target}
-    options["two_tables"] = units
+    options |= {"two_tables": units, "regressions": regression}
+    if epsilon is None and target_error is None:
+        refuse_use("--epsilon: give it, or --target-error for the ε that an error needs")
     with progress_bar() as tell:
         tell("planning")
-        synth = make_synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
+        make = lambda epsilon: make_synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
+        synth = make(1.0 if epsilon is None else epsilon)
         plan = synth.plan(rows, public)
-    needed = None if target_error is None else epsilon_for(synth, rows, target_error)
+    needed = None if target_error is None else epsilon_for(synth, rows, target_error, public)
+    if epsilon is None:
+        synth = make(needed)
+        plan = synth.plan(rows, public)
     show_plan(synth, plan)
     if budget:
         show_room(plan, budget)
@@ -432,6 +450,7 @@ def _fit(
     order_by: OrderByOption = None,
     unit_table: _UnitTable = None,
     workload: WorkloadOption = [],
+    regression: RegressionOption = [],
     target: TargetOption = None,
     seed: SeedOption = None,
     accept_draft: _AcceptDraft = False,
@@ -450,8 +469,9 @@ def _fit(
     Every read of the table is charged to a ledger first; the ledger is printed. With --checkpoint FILE the
     ledger and what it paid for are files, and after a crash --resume goes on: what was charged stays spent.
     With --budget FILE the fit is charged to a file that all uses of the table share, and refused where that has no
-    room for it. A table of 64 MiB or more is read in pieces. With --units there are two tables: one row for each
-    unit, and DATA with their rows. With --workers the gradients are computed by so many Ray workers."""
+    room for it. With --regression a linear regression gets sums of its own, and answer then knows its coefficients.
+    A table of 64 MiB or more is read in pieces. With --units there are two tables: one row for each unit, and DATA
+    with their rows. With --workers the gradients are computed by so many Ray workers."""
     more = {} if public is None else {"public": public}
     if more and workers is not None:
         refuse_use("--public: workers have no start at a public table")
@@ -461,7 +481,7 @@ def _fit(
         path = model_path(out, force, (data, schema, unit_table, budget, public))
         shared = ray_options(workers, ray_address, device)
         kept = checkpoint_path(checkpoint, resume, (data, schema, unit_table, out, budget), path)
-        options = {"target": target, "seed": seed, "accept_draft": accept_draft}
+        options = {"target": target, "regressions": regression, "seed": seed, "accept_draft": accept_draft}
         synth = make_synthesizer(schema, workload, epsilon=epsilon, delta=delta, **units, **options)
         fit_and_save(synth, data, path, tell, kept, device, shared, table_name, unit_table, budget, **more)
     show_fit(synth, out, path)

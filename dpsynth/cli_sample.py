@@ -422,11 +422,15 @@ def parse_question(
 ) -> dict:  # arguments of `answer`
     "What a question asks for: words, names of columns and conditions; nothing is evaluated."
     parts, names = split_question(text, list(schema)), list(schema)
+    formula = lambda said: [without_quotes(name) for _, name in outside_quotes(said, ["on", "and"], names)]
     columns = lambda said: [without_quotes(name) for _, name in outside_quotes(said, ["and"], names)]
     asked = {"statistic": parts["statistic"]}
     if "of" in parts:
-        read = {"mean": without_quotes, "quantile": without_quotes, "independence": columns}.get(parts["statistic"])
-        asked["of"] = read(parts["of"]) if read else joined_conditions(parts["of"], schema)
+        read = {"mean": without_quotes, "quantile": without_quotes, "independence": columns, "regression": formula}
+        read = read.get(parts["statistic"], lambda said: joined_conditions(said, schema))
+        asked["of"] = read(parts["of"])
+        if parts["statistic"] == "regression":
+            asked["of"] = asked["of"][0], asked["of"][1:]
     if "where" in parts:
         asked["where"] = joined_conditions(parts["where"], schema)
     if "by" in parts:

@@ -7,7 +7,7 @@ __all__ = ['AXES', 'MOST_AXES', 'SCORE_CLIP', 'FEWEST_FINE_ROWS', 'MOST_STRONGER
            'IN_QUESTIONS', 'SINGLES', 'MANY_PAIRS', 'UNKNOWN_ERROR', 'WeightedRows', 'one_hot', 'leading_axes',
            'column_scores', 'field_scores', 'fair_pairs', 'score_products', 'ModelError', 'model_error', 'tie_factors',
            'CellErrors', 'cell_errors', 'error_of_quality', 'CheckedModel', 'Facts', 'release_functions', 'centred',
-           'coarse_functions', 'error_basis', 'krige', 'modelled_answer']
+           'coarse_functions', 'error_basis', 'krige_slope', 'krige', 'modelled_answer']
 
 # %% ../nbs/57_modelled_answers.ipynb #an6803
 import math
@@ -360,22 +360,32 @@ def facts_of(
     return self.latest[1]
 
 # %% ../nbs/57_modelled_answers.ipynb #mo34
-def krige(
+def krige_slope(
     model: CheckedModel,
-    terms,  # of `Ratio`
-) -> tuple:  # value; variance of its error; variance of one row's part
-    "What model and releases together say of a question (Cassel, Särndal & Wretman 1976; Cressie 1993, chapter 3)."
+    fields: tuple,  # ascending, of the question
+    slope: np.ndarray,  # (N,) how much each row of the pool moves the answer; weighted mean 0
+) -> tuple:  # correction of the answer; variance of its error; variance of one row's part
+    "What releases add to an answer of the model (Cassel, Särndal & Wretman 1976; Cressie 1993, chapter 3)."
     from scipy.linalg import solve_triangular
 
-    rows, facts = model.rows, model.facts_of(fields_of(terms))
-    value, slope = linearise(terms, rows.values, rows.weights)
-    slope = slope - rows.weights @ slope
+    rows, facts = model.rows, model.facts_of(fields)
     weighted = (rows.weights * slope).astype(np.float32)
     with_releases, large = weighted @ facts.functions, (weighted @ facts.basis).astype(float)
     prior = model.fine * (rows.weights @ slope**2) + large @ large
     asked = model.fine * with_releases + large @ facts.along
     half = solve_triangular(facts.factor, np.column_stack([asked, facts.missed]), lower=True)
-    return value + half[:, 0] @ half[:, 1], max(prior - half[:, 0] @ half[:, 0], 0.0), rows.weights @ slope**2
+    return half[:, 0] @ half[:, 1], max(prior - half[:, 0] @ half[:, 0], 0.0), rows.weights @ slope**2
+
+
+def krige(
+    model: CheckedModel,
+    terms,  # of `Ratio`
+) -> tuple:  # value; variance of its error; variance of one row's part
+    "What model and releases together say of a question."
+    rows = model.rows
+    value, slope = linearise(terms, rows.values, rows.weights)
+    correction, left, spread = krige_slope(model, fields_of(terms), slope - rows.weights @ slope)
+    return value + correction, left, spread
 
 # %% ../nbs/57_modelled_answers.ipynb #an6824
 UNKNOWN_ERROR = "no pair of columns was counted: how far the model is off is not known"

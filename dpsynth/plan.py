@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['ONES_LEAST', 'ONES_MOST', 'ONES_ERROR', 'ONES_POWER', 'PAIR_ROUNDS', 'PAIR_SHARE', 'CHOICE_SHARE', 'PAIR_MASS',
-           'SECOND_MASS', 'QUALITY_SHARE', 'PUBLIC_SHARE', 'MIXTURE_SIGNAL', 'Plan', 'released_cliques', 'ones_error',
-           'ones_share', 'pair_shares', 'release_shares', 'shares_to_spends', 'planned_releases', 'planned_steps',
-           'learning_rate', 'network_shape', 'make_plan', 'affordable_training', 'rows_per_unit_errors',
-           'discovery_needs', 'discovery_advice', 'duration_words']
+           'SECOND_MASS', 'REGRESSION_SHARE', 'REGRESSIONS_MOST', 'QUALITY_SHARE', 'PUBLIC_SHARE', 'MIXTURE_SIGNAL',
+           'Plan', 'released_cliques', 'ones_error', 'ones_share', 'pair_shares', 'share_with_regressions',
+           'release_shares', 'shares_to_spends', 'planned_releases', 'planned_steps', 'learning_rate', 'network_shape',
+           'make_plan', 'affordable_training', 'rows_per_unit_errors', 'discovery_needs', 'discovery_advice',
+           'duration_words']
 
 # %% ../nbs/53_plan.ipynb #plan02
 import math
@@ -153,6 +154,25 @@ def pair_shares(
         shares |= {f"pair selection {r}": choice * each, f"pair marginals {r}": (1 - choice) * each}
     return shares
 
+# %% ../nbs/53_plan.ipynb #rs5302
+REGRESSION_SHARE, REGRESSIONS_MOST = 0.05, 0.1  # share of μ² of one declared regression, and of all together
+
+
+def share_with_regressions(
+    shares: dict,  # release → share of μ²
+    before: dict,  # those that discover columns and count rows: they stay as they are
+    regressions: int,  # how many are declared
+) -> dict:  # the same with one release more, ahead of training
+    "Shares that make room for declared regressions, each in proportion."
+    if not regressions:
+        return shares
+    part = min(REGRESSION_SHARE * regressions, REGRESSIONS_MOST)
+    kept, room = 1 - part / (1 - sum(before.values())), {}
+    for name, share in shares.items():
+        room |= {"regressions": part} if name == "latent prior" else {}
+        room[name] = share if name in before else share * kept
+    return room
+
 # %% ../nbs/53_plan.ipynb #c009a
 QUALITY_SHARE = 0.01  # share of μ² that says how far a finished model's tables are off
 PUBLIC_SHARE = 0.02  # share of μ² that says whether private rows have the relations of a public table
@@ -167,21 +187,23 @@ def release_shares(
     grouped: bool,  # whether the synthetic table shall have users of several rows
     k: int,  # rows a unit
     public: bool = False,  # whether a public table is given
+    regressions: int = 0,  # how many are declared
 ) -> dict:  # release → share of μ²
     "Share of μ² of each release, in the order of their charges; what is left trains the network."
     start = {"public start": PUBLIC_SHARE} if public else {}
-    shares = discovery_shares(schema, mass, k) | ({"rows per unit": 0.02} if grouped else {})
+    shares = before = discovery_shares(schema, mass, k) | ({"rows per unit": 0.02} if grouped else {})
     if workload:
         rest = set(schema.modelled) - {n for clique in workload for n in clique}
         counts = min(0.8, 0.9 - sum(shares.values()) - sum(start.values()))
         tables = {"workload": 0.875 * counts, "1-way marginals": 0.125 * counts} if rest else {"workload": counts}
-        return shares | tables | start | {"latent prior": 0.01, "quality": QUALITY_SHARE}
+        shares = shares | tables | start | {"latent prior": 0.01, "quality": QUALITY_SHARE}
+        return share_with_regressions(shares, before, regressions)
     sizes = [f.cardinality for f in planned_fields(schema)]
     of_pairs = {"latent prior": 0.01} | pair_shares(len(sizes), target, pairs, mass) | {"quality": QUALITY_SHARE}
     ones = min(
         ones_share(ones_error(sizes, mass)), 0.9 - sum(shares.values()) - sum(of_pairs.values()) - sum(start.values())
     )
-    return shares | {"1-way marginals": ones} | start | of_pairs
+    return share_with_regressions(shares | {"1-way marginals": ones} | start | of_pairs, before, regressions)
 
 # %% ../nbs/53_plan.ipynb #sp01
 def shares_to_spends(
@@ -203,11 +225,12 @@ def planned_releases(
     grouped: bool,  # whether the synthetic table shall have users of several rows
     k: int,  # rows a unit
     public: bool = False,  # whether a public table is given
+    regressions: int = 0,  # how many are declared
 ) -> tuple:  # name → Spend, pairs in a round, share of training
     "All releases beside training, in the order of their charges."
     mu = gaussian_mu(budget)
     pairs = int(np.clip(round(14 * (units * mu / 9000) ** 0.35), 6, 30))
-    shares = release_shares(schema, workload, target, pairs, units * mu, grouped, k, public)
+    shares = release_shares(schema, workload, target, pairs, units * mu, grouped, k, public, regressions)
     return shares_to_spends(shares, budget, mu), pairs, 1 - sum(shares.values())
 
 # %% ../nbs/53_plan.ipynb #st01
@@ -250,11 +273,12 @@ def make_plan(
     target: bool = False,  # whether a column to predict is declared
     grouped: bool = False,  # whether the synthetic table shall have users of several rows
     public: bool = False,  # whether a public table is given
+    regressions: int = 0,  # how many are declared
 ) -> Plan:
     "Divide a budget. Steps and rate follow the signal that is left for training: units × its part of μ."
     budget.check_units(units)
-    more = workload, target, grouped, rows_per_unit, public
-    releases, pairs, left = planned_releases(schema, units, budget, *more)
+    shape = workload, target, grouped, rows_per_unit, public, regressions
+    releases, pairs, left = planned_releases(schema, units, budget, *shape)
     signal = units * gaussian_mu(budget) * math.sqrt(left)
     steps, sampling_rate = planned_steps(signal), min(1024, max(units // 16, 1)) / units
     sigma = calibrate_noise(budget, sampling_rate, steps, releases.values())
@@ -293,12 +317,15 @@ def rows_per_unit_errors(
     workload=(),  # tuples of columns
     target: bool = False,
     grouped: bool = False,  # whether the synthetic table shall have users of several rows
+    public: bool = False,  # whether a public table is given
+    regressions: int = 0,  # how many are declared
 ) -> pd.DataFrame:  # index k; columns `one row each`, `k rows each`: mean expected TVD of the fields
     "What noise alone does to the shares of a column for several k, at both ends of what users may bring. Reads no data."
     budget.check_units(units)
     rows = []
     for k in ks:
-        releases = planned_releases(schema, units, budget, workload, target, grouped and k > 1, k)[0]
+        shape = workload, target, grouped and k > 1, k, public, regressions
+        releases = planned_releases(schema, units, budget, *shape)[0]
         error = Plan(budget, units, k, releases, None, 0, {}).expected_tvd(schema, workload)["expected_tvd"]
         rows.append((error.mean(), (error / k).mean()))
     return pd.DataFrame(rows, columns=["one row each", "k rows each"], index=pd.Index(ks, name="k"))

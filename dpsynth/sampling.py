@@ -117,6 +117,7 @@ class FittedModel:
     calibration: Calibration  # weights that put the counts of samples right
     rows_per_unit: np.ndarray = None  # (k,) probabilities, where users were counted
     released: ReleasedCounts = None  # the noisy counts that calibration was made from
+    regressions: tuple = ()  # of `RegressionSums`: what declared regressions are answered from
     quality: tuple = ()  # dicts, each a `MeasuredDistance`: how far its tables are off; only error bars read it
 
     @cached_property

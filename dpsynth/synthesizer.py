@@ -7,12 +7,12 @@ __all__ = ['FOR_WEIGHTS', 'FOR_SAMPLES', 'FOR_CALIBRATION', 'FOR_GAPS', 'FOR_QUA
            'WORDS', 'SAVED_OPTIONS', 'Estimator', 'DPVAESynthesizer', 'is_whole', 'check_numbers', 'check_unit',
            'check_draft', 'check_named_columns', 'check_history_options', 'check_two_tables', 'name_table',
            'public_units', 'check_id_room', 'read_bounded', 'seeded_generator', 'announce_releases', 'TrainingProgress',
-           'discover_columns', 'draw_or_warn', 'measure_quality', 'PublicTable', 'read_public', 'public_start',
-           'learn_table', 'measure_history_quality', 'learn_model', 'fit_identity', 'open_budget', 'open_ledger',
-           'with_units', 'find_trainer', 'describe_tables', 'id_columns', 'naming_id', 'draw_ids', 'modelled_part',
-           'table_pieces', 'FreshIds', 'UserPieces', 'check_size', 'copy_tables', 'read_gaps', 'fill_gaps',
-           'check_declared', 'check_ledger_lines', 'check_pair_tables', 'check_distance_noise', 'check_counts',
-           'check_certificate', 'read_body', 'read_labels']
+           'discover_columns', 'measure_declared', 'draw_or_warn', 'measure_quality', 'PublicTable', 'read_public',
+           'public_start', 'learn_table', 'measure_history_quality', 'learn_model', 'fit_identity', 'open_budget',
+           'open_ledger', 'with_units', 'find_trainer', 'describe_tables', 'id_columns', 'naming_id', 'draw_ids',
+           'modelled_part', 'table_pieces', 'FreshIds', 'UserPieces', 'check_size', 'copy_tables', 'read_gaps',
+           'fill_gaps', 'check_declared', 'check_ledger_lines', 'check_pair_tables', 'check_distance_noise',
+           'check_counts', 'check_sums', 'check_certificate', 'read_body', 'read_sums', 'read_labels']
 
 # %% ../nbs/74_synthesizer.ipynb #synt02
 import hashlib
@@ -54,6 +54,7 @@ from .histories import bound_histories, check_history, code_histories, one_row_e
 from .two_tables import JoinedTables, read_two_tables, split_schema, TwoTables
 from .order_rules import check_order_rules
 from .history_constraints import check_history_constraints
+from .regressions import check_regressions, measure_regressions, RegressionSums, sum_noise
 from .dp_training import DPTrainer, find_device
 from .calibration import measure_rows_per_unit, release_scales
 from dpsynth.plan import (
@@ -75,6 +76,7 @@ from dpsynth.history_fit import (
     make_history_plan,
     planned_history_releases,
 )
+from .answers import ReleasedCounts
 from .questions import ask, parse_conditions
 from dpsynth.quality import (
     compared_sets,
@@ -186,11 +188,12 @@ class DPVAESynthesizer(Estimator):
         accept_draft: bool = False,  # whether to fit a schema that says of columns that they were taken from the table
         insecure_test_rng=None,  # tests only: replaces the cryptographic generator, and the certificate says so
         two_tables: bool = False,  # whether units have a table of their own, which `fit` gets as `units`
+        regressions=(),  # linear regressions that matter most, public: 'income ~ age + sex', or pairs of outcome and predictors
     ):
         self.schema, self.epsilon, self.delta, self.unit = schema, epsilon, delta, unit
         self.max_rows_per_unit, self.order_by, self.two_tables = max_rows_per_unit, order_by, two_tables
         self.workload, self.target, self.seed, self.verbose = workload, target, seed, verbose
-        self.accept_draft, self.insecure_test_rng = accept_draft, insecure_test_rng
+        self.accept_draft, self.insecure_test_rng, self.regressions = accept_draft, insecure_test_rng, regressions
 
     @property
     def learns_histories(self) -> bool:
@@ -272,7 +275,7 @@ def check_history_options(
     "Refuse options that a model of histories does not have."
     check_history(synth.schema, synth.unit, synth.order_by, synth.max_rows_per_unit)
     check_history_constraints(synth.schema)
-    others = {"workload": synth.workload, "target": synth.target}
+    others = {"workload": synth.workload, "target": synth.target, "regressions": synth.regressions}
     if given := [name for name, value in others.items() if value]:
         raise InputError(f"{given[0]}: a model of histories (order_by, per: unit) has none")
 
@@ -302,6 +305,7 @@ def check(self: DPVAESynthesizer) -> PrivacyBudget:
     check_constraints(self.schema)
     check_satisfiable(self.schema)
     check_named_columns(self.schema, self.workload, self.target)
+    check_regressions(self.schema, self.regressions)
     if self.learns_histories:
         check_history_options(self)
     check_order_rules(self.schema, self.order_by, self.max_rows_per_unit)
@@ -322,8 +326,8 @@ def plan(
         return make_history_plan(
             self.schema, n_units, budget, self.order_by, self.max_rows_per_unit, 1 - self.two_tables
         )
-    options = self.max_rows_per_unit, self.workload, bool(self.target), self.groups_rows, public
-    return make_plan(self.schema, n_units, budget, *options)
+    shape = self.max_rows_per_unit, self.workload, bool(self.target), self.groups_rows, public, len(self.regressions)
+    return make_plan(self.schema, n_units, budget, *shape)
 
 # %% ../nbs/74_synthesizer.ipynb #sy16
 def name_table(
@@ -398,7 +402,7 @@ def seeded_generator(
 
 # %% ../nbs/74_synthesizer.ipynb #ch02
 STAGE_WORDS = {"coverage": "discovering", "bounds": "discovering", "values": "discovering", "histogram": "discovering"}
-STAGE_WORDS |= {"workload": "counting", "1-way": "counting", "rows per unit": "counting"}
+STAGE_WORDS |= {"workload": "counting", "1-way": "counting", "regressions": "counting", "rows per unit": "counting"}
 STAGE_WORDS |= {"latent prior": "calibrating", "target": "calibrating", "pair": "calibrating", "quality": "measuring"}
 STAGE_WORDS |= {"history quality": "measuring"}
 
@@ -469,6 +473,26 @@ def discover_columns(
     cells, most = (one_row_each(table, rng, per_unit), 1) if synth.learns_histories else (table, plan.rows_per_unit)
     needs = lambda: discovery_needs(synth.schema, plan.units, plan.budget, most)[1:]
     return TableEncoder(synth.schema).fit(cells, plan.releases, ledger, rng, most, lambda: discovery_advice(*needs()))
+
+# %% ../nbs/74_synthesizer.ipynb #rg7401
+def measure_declared(
+    synth: DPVAESynthesizer,
+    table,  # (rows) DataFrame or `ChunkedTable`
+    encoder: TableEncoder,
+    plan: Plan,
+    first: tuple,  # noisy counts and their scales, from `first_counts`
+    release,  # called with the name of a release and what makes it: charges, then makes
+    rng: np.random.Generator,  # from `secure_generator`
+) -> tuple:  # of `RegressionSums`
+    "Sums of the regressions that were declared; without any, nothing is released."
+    if not (declared := check_regressions(synth.schema, synth.regressions)):
+        return ()
+    counted = ReleasedCounts(encoder.cardinalities, plan.units, *first)
+    field = {f.column: j for j, f in enumerate(encoder.fields)}
+    counts = lambda name: counted.covering((field[name],))[0]
+    return measure_regressions(
+        table, encoder, declared, counts, plan.releases["regressions"], release, rng, plan.rows_per_unit
+    )
 
 # %% ../nbs/74_synthesizer.ipynb #rn741
 def draw_or_warn(
@@ -581,6 +605,7 @@ def learn_table(
     )
     codes = code_matrix(encoder, table)
     noisy, scales = first_counts(codes, encoder, synth.workload, release, rng, k)
+    sums = measure_declared(synth, table, encoder, plan, (noisy, scales), release, rng)
     rows = plan.units if k == 1 else max(1, int(next(reversed(noisy.values())).sum()))
     start = public_start(public, encoder, noisy, scales, rows)
     with TrainingProgress(plan, ledger, progress, synth.verbose) as tick:
@@ -588,7 +613,7 @@ def learn_table(
         model = train_network(
             codes, unit_index, encoder, noisy, plan, synth.target, seed, ledger, rng, rows, tick, trainer, start
         )
-    model.rows_per_unit = per_unit
+    model.rows_per_unit, model.regressions = per_unit, sums
     last = seeded_generator(synth.seed, FOR_CALIBRATION)
     calibrate_model(model, codes, noisy, scales, plan, synth.target, release, rng, rows, last, start and start.counts)
     if start:
@@ -648,6 +673,13 @@ def learn_model(
     return model, measure_history_quality(model, table, plan, ledger, rng, last)
 
 # %% ../nbs/74_synthesizer.ipynb #sy38
+@patch
+def declared(self: DPVAESynthesizer) -> dict:  # option → lists
+    "The workload and the regressions, as JSON has them."
+    regressions = [[r.outcome, list(r.predictors)] for r in check_regressions(self.schema, self.regressions)]
+    return {"workload": [list(c) for c in self.workload], "regressions": regressions}
+
+
 def fit_identity(
     synth: DPVAESynthesizer,
     plan: Plan,
@@ -655,7 +687,7 @@ def fit_identity(
 ) -> dict:  # of what JSON can hold
     "Identity of a fit: a checkpoint resumes only if this is equal. Public values only; no row count."
     options = {n: getattr(synth, n) for n in ("unit", "order_by", "two_tables", "target", "epsilon", "delta")}
-    options["workload"] = [list(c) for c in synth.workload]
+    options |= synth.declared()
     planned = asdict(plan.training) | {"releases": [asdict(s) for s in plan.releases.values()]}
     planned |= {"pairs": plan.pairs, "network": plan.network, "budget": shared and shared.id}
     return {"dpsynth_version": __version__, "schema": synth.schema.to_dict(), **options, "units": plan.units, **planned}
@@ -1218,13 +1250,13 @@ def impute(
 @patch
 def answer(
     self: DPVAESynthesizer,
-    statistic: str,  # 'share', 'count', 'mean' or 'independence'
-    of=None,  # conditions of what is counted (column → value, list or range); a number for a mean; two columns for independence
+    statistic: str,  # 'share', 'count', 'mean', 'independence' or 'regression'
+    of=None,  # conditions of what is counted (column → value, list or range); a number for a mean; two columns for independence; 'income ~ age + sex' for a regression
     where: dict = None,  # conditions of the rows that are looked at
     by=None,  # a column, or a list of two: an answer for each group
     between: tuple = None,  # two groups of the column `by`, each a value, list or range: their difference
     population: bool = False,  # intervals for the population that the rows are a sample of
-) -> pd.DataFrame:  # a row a group: estimate, lower, upper, known, reason; p_value of a difference and of independence
+) -> pd.DataFrame:  # a row a group: estimate, lower, upper, known, reason; p_value of a difference, of independence, and of a coefficient
     """What is known of the real table, with 95 % intervals. Post-processing: it costs nothing, as often as you like.
 
     With a unit it is about the rows that were learned: at most `max_rows_per_unit` of each, drawn at random.
@@ -1359,6 +1391,21 @@ def check_counts(
         raise CertificateError("its number of rows is not that of its units")
     check_distance_noise(c, "quality", "rows", released.rows, k, released.rows_noise)
 
+# %% ../nbs/74_synthesizer.ipynb #rg7403
+def check_sums(
+    synth: DPVAESynthesizer,
+    c: Certificate,
+    model: FittedModel,
+) -> None:
+    "Refuse sums of other regressions than were declared, or with other noise than the ledger says."
+    declared, spends = check_regressions(synth.schema, synth.regressions), {s.name: s for s in c.spends}
+    if tuple(s.regression for s in model.regressions) != declared:
+        raise CertificateError("its regressions are not those that were declared")
+    if declared:
+        noise = sum_noise([s.design for s in model.regressions], spends["regressions"], c.max_rows_per_unit)
+        if not all(math.isclose(s.noise, sd) for s, sd in zip(model.regressions, noise)):
+            raise CertificateError("the noise of its regressions is not that of its ledger")
+
 # %% ../nbs/74_synthesizer.ipynb #sy70
 def check_certificate(
     synth: DPVAESynthesizer,
@@ -1372,11 +1419,13 @@ def check_certificate(
         check_ledger_lines(c, planned_history_releases(synth.schema, c.units, budget), has_rules)
         check_distance_noise(c, "history quality", "users", c.units)
         return c
-    options = synth.workload, bool(synth.target), synth.groups_rows, c.max_rows_per_unit, c.public is not None
+    options = synth.workload, bool(synth.target), synth.groups_rows, c.max_rows_per_unit
+    options = *options, c.public is not None, len(synth.regressions)
     planned, pairs, _ = planned_releases(synth.schema, c.units, budget, *options)
     check_ledger_lines(c, planned, has_rules)
     check_pair_tables(synth, c, model, planned, pairs)
     check_counts(synth, c, model)
+    check_sums(synth, c, model)
     return c
 
 # %% ../nbs/74_synthesizer.ipynb #c028k
@@ -1392,6 +1441,7 @@ SAVED_OPTIONS = {
 SAVED_OPTIONS |= {
     "seed": (int, type(None)),
     "workload": list,
+    "regressions": list,
     "accept_draft": bool,
     "two_tables": bool,
 }  # option → types
@@ -1410,12 +1460,13 @@ def save(
     except CertificateError:
         raise InputError("save: options were changed since the fit: fit again, or set them back") from None
     body = {
-        "params": {n: getattr(self, n) for n in SAVED_OPTIONS} | {"workload": [list(c) for c in self.workload]},
+        "params": {n: getattr(self, n) for n in SAVED_OPTIONS} | self.declared(),
         "encoder": self.released_.encoder.to_dict(),
         "network": {n: v for n, v in asdict(self.released_.network.config).items() if n != "cardinalities"},
         "certificate": self.certificate.to_dict(),
         "table": self.kind_,
         "labels": list(self.labels_),  # names that were whole numbers
+        "regressions": [sums.to_dict() for sums in getattr(self.released_, "regressions", ())],
     }
     write_atomically(Path(path), pack_members("model", body, model_tensors(self.released_)))
 
@@ -1424,14 +1475,28 @@ def read_body(
     content: bytes,  # of model.json
 ) -> dict:
     "The JSON of a model file, its outermost keys and types checked."
-    body = strict_json(content)
+    body = {"regressions": []} | strict_json(content)  # an older file has none
+    body["params"] = {"regressions": []} | body["params"]
     check_types(
-        body, dict.fromkeys(("params", "encoder", "network", "certificate"), dict) | {"table": str, "labels": list}
+        body,
+        dict.fromkeys(("params", "encoder", "network", "certificate"), dict)
+        | {"table": str, "labels": list, "regressions": list},
     )
     check_types(body["params"], SAVED_OPTIONS)
     if not all(isinstance(c, list) and all(isinstance(n, str) for n in c) for c in body["params"]["workload"]):
         raise InputError("workload: lists of columns")
     return body
+
+
+def read_sums(
+    synth: DPVAESynthesizer,
+    saved: list,  # from a file: may be of anything
+) -> tuple:  # of `RegressionSums`
+    "The sums of the declared regressions, one for each."
+    declared, encoder = check_regressions(synth.schema, synth.regressions), synth.released_.encoder
+    if len(saved) != len(declared):
+        raise InputError("regressions: not as many sums as were declared")
+    return tuple(RegressionSums.from_dict(encoder, r, of) for r, of in zip(declared, saved))
 
 
 def read_labels(
@@ -1463,6 +1528,7 @@ def load(
             self.released_ = unpack_histories_model(body, tensors, *shape)
         else:
             self.released_ = unpack_model(body, tensors, self.target, self.max_rows_per_unit if self.groups_rows else 0)
+            self.released_.regressions = read_sums(self, body["regressions"])
         self.kind_ = FRAME_KINDS[FRAME_KINDS.index(body["table"])]
         self.labels_ = read_labels(body["labels"], self.schema)
         self.certificate = check_certificate(self, Certificate.from_dict(body["certificate"]), self.released_)

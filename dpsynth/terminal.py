@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['ISSUES', 'DEBUG_WARNING', 'app', 'PLAIN_TERMINAL', 'MECHANISM_NAMES', 'DataArgument', 'ModelArgument', 'SchemaOption',
            'EpsilonOption', 'DeltaOption', 'BudgetOption', 'UnitOption', 'UnitRowsOption', 'OrderByOption',
-           'WorkloadOption', 'TargetOption', 'SeedOption', 'code_place', 'explain_error', 'report_error',
-           'operator_warnings', 'CommandGroup', 'refuse_use', 'run_command', 'try_writing', 'output_path',
-           'writing_folder', 'output_console', 'show_table', 'printed', 'show_next', 'show_ledger', 'progress_bar',
-           'cli_command', 'option_type', 'input_type', 'command_group', 'check_seed']
+           'WorkloadOption', 'RegressionOption', 'TargetOption', 'SeedOption', 'code_place', 'explain_error',
+           'report_error', 'operator_warnings', 'CommandGroup', 'refuse_use', 'run_command', 'try_writing',
+           'output_path', 'writing_folder', 'output_console', 'show_table', 'printed', 'show_next', 'show_ledger',
+           'progress_bar', 'cli_command', 'option_type', 'input_type', 'command_group', 'check_seed']
 
 # %% ../nbs/90_terminal.ipynb #term02
 import inspect
@@ -351,6 +351,9 @@ OrderByOption = option_type(
 )
 WorkloadOption = option_type(
     list[str], "--workload", metavar="A,B", help="Columns that matter together; may be repeated."
+)
+RegressionOption = option_type(
+    list[str], "--regression", metavar="FORMULA", help="Such as 'income ~ age + sex', to be answered; may be repeated."
 )
 TargetOption = option_type(str | None, "--target", metavar="COLUMN", help="The column that models will predict.")
 SeedOption = option_type(int | None, "--seed", metavar="S", callback=check_seed, help="Repeats all but the noise.")
