@@ -395,9 +395,10 @@ def split_question(
 
 # %% ../nbs/93_cli_sample.ipynb #at9302
 def without_quotes(text: str) -> str:
-    "A text without the quotes that protected words in it; after `in` they stay, where they protect commas."
+    "A text without the quotes that protected words in it; after `in` they stay, where they protect commas. A doubled quote is one."
     listed = len(outside_quotes(text, ["in"])) > 1
-    return re.sub(r'^"([^"]*)"', r"\1", text) if listed else text.replace('"', "")
+    bare = lambda part: part[1].replace('""', '"')
+    return re.sub(r'^"((?:[^"]|"")*)"' if listed else r'"((?:[^"]|"")*)"', bare, text)
 
 # %% ../nbs/93_cli_sample.ipynb #at9303
 def joined_conditions(
