@@ -97,6 +97,8 @@ class Journal:
 
     def _begin(self, header, new):
         "Read what is there and cut off a torn last line; write the header, or compare it."
+        if os.fstat(self._file.fileno()).st_nlink > 1:  # each name would have a lock of its own
+            raise InputError(f"{self.path.name}: the file has a second name, a hard link: remove one of the two")
         self._file.seek(0)
         content = self._file.read()
         self._entries, self.checksums, self.size = read_lines(self.path.name, content)

@@ -546,6 +546,7 @@ class PublicTable(NamedTuple):
 def read_public(
     synth: DPVAESynthesizer,
     public,  # DataFrame or path of a file, with the columns of `fit`'s table; or None
+    private,  # what `fit` learns from: never the same; not read
     refused: dict,  # option → value: those that go with no public table
 ) -> PublicTable | None:
     "The public table, with the digest of its file (of its cells as CSV where it is none). Charges nothing."
@@ -554,9 +555,11 @@ def read_public(
     given = refused | {"order_by, per: unit": synth.learns_histories}
     if wrong := [name for name, value in given.items() if value is not None and value is not False]:
         raise InputError(f"public: a fit with {wrong[0]} has no start at a public table")
-    path = Path(public) if isinstance(public, (str, os.PathLike)) else None
+    path, other = (Path(t) if isinstance(t, (str, os.PathLike)) else None for t in (public, private))
     if path is not None and not path.is_file():
         raise InputError("public: there is no such file")
+    if public is private or path and other and other.exists() and path.samefile(other):
+        raise InputError("public: it is the table that is fitted, whose rows are to be protected")
     try:
         frame = read_table(public, synth.schema, unit=synth.unit)
     except InputError as error:
@@ -771,7 +774,7 @@ def fit(
     "Learn the table. What leaves a trace is charged before it is read; an interrupted fit leaves this object as it was."
     asked, stage = with_units(self, units), stage or (lambda words: None)
     asked.check()
-    told = read_public(asked, public, {"trainer": trainer, "checkpoint": checkpoint, "units": units})
+    told = read_public(asked, public, data, {"trainer": trainer, "checkpoint": checkpoint, "units": units})
     trainer, rng = find_trainer(trainer, device), self.insecure_test_rng or secure_generator()
     name, labels = describe_tables([data] if units is None else [data, units], self.schema, table_name)
     shared = open_budget(asked, budget, n_units, f"fit of {name}")
