@@ -1478,13 +1478,10 @@ def read_body(
     content: bytes,  # of model.json
 ) -> dict:
     "The JSON of a model file, its outermost keys and types checked."
-    body = {"regressions": []} | strict_json(content)  # an older file has none
-    body["params"] = {"regressions": []} | body["params"]
-    check_types(
-        body,
-        dict.fromkeys(("params", "encoder", "network", "certificate"), dict)
-        | {"table": str, "labels": list, "regressions": list},
-    )
+    body, objects = strict_json(content), ("params", "encoder", "network", "certificate")
+    for part in (body, body["params"]) if isinstance(body, dict) and isinstance(body.get("params"), dict) else ():
+        part.setdefault("regressions", [])  # an older file has none
+    check_types(body, dict.fromkeys(objects, dict) | {"table": str, "labels": list, "regressions": list})
     check_types(body["params"], SAVED_OPTIONS)
     if not all(isinstance(c, list) and all(isinstance(n, str) for n in c) for c in body["params"]["workload"]):
         raise InputError("workload: lists of columns")
