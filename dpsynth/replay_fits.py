@@ -147,7 +147,7 @@ class WithPublic(NamedTuple):
     "A table that is learned, and a public one."
 
     frame: pd.DataFrame  # D
-    public: pd.DataFrame
+    public: pd.DataFrame  # a table of the same columns that everybody may have
 
 # %% ../nbs/81_replay_fits.ipynb #c022
 def fit_traces(

@@ -502,7 +502,7 @@ def keep_counts(
     scales: dict,
     k: int,  # rows a unit
 ) -> ReleasedCounts:
-    "The first counts as they were released. Rows are the sum of the last table where they are not public."
+    "The first counts as they were released. Where `rows` is no public number but the sum of the last table, it has noise."
     last = next(reversed(noisy))
     return ReleasedCounts(
         tuple(sizes), rows, dict(noisy), dict(scales), 0.0 if k == 1 else scales[last] * len(noisy[last]) ** 0.5
