@@ -102,7 +102,7 @@ FIT_ROWS, FIT_EPSILONS = 3_000, (1.0, 3.0)
 def undeclared(name: str, epsilon: float, fit: int) -> dict:
     "How many coefficients of a regression that was not declared one fit holds."
     rows, columns, _ = table(name)
-    rows, schema, r = rows.reset_index(drop=True), Schema(columns), Regression(*UNDECLARED[name])
+    rows, schema, r = rows[list(columns)].reset_index(drop=True), Schema(columns), Regression(*UNDECLARED[name])
     drawn = rows.iloc[np.random.default_rng().integers(0, len(rows), FIT_ROWS)].reset_index(drop=True)
     synth = DPVAESynthesizer(schema, epsilon, 1e-6, verbose=False).fit(drawn)
     encoder = TableEncoder(schema)._build(schema, {})
