@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LONGEST_BAR', 'ASSUMED_CODES', 'WorkersOption', 'RayAddressOption', 'training_sentence', 'share_bar',
            'show_expected_errors', 'show_doubtful', 'show_rows_per_unit', 'show_precision', 'show_plan', 'show_room',
-           'mean_release_error', 'narrow_epsilon', 'epsilon_for', 'ray_options', 'fit_with_progress', 'checkpoint_path',
-           'model_path', 'fit_and_save', 'show_discovered', 'show_fit']
+           'mean_release_error', 'narrow_epsilon', 'epsilon_for', 'price', 'ray_options', 'fit_with_progress',
+           'model_path', 'checkpoint_path', 'fit_and_save', 'show_discovered', 'show_fit']
 
 # %% ../nbs/92_cli_fit.ipynb #cli_02
 import math
@@ -196,6 +196,27 @@ def epsilon_for(
     digits = 2 - math.floor(math.log10(found))
     return math.ceil(found * 10**digits) / 10**digits
 
+# %% ../nbs/92_cli_fit.ipynb #ft41
+def price(
+    make,  # called with an ε: makes a synthesizer
+    rows: int,  # of the table; with a unit, the number of units
+    epsilon: float | None,  # None: the one that `error` needs
+    error: float | None,  # mean TVD of the columns, or None
+    public: bool = False,  # whether a public table is given
+) -> tuple:  # synthesizer; its plan; the ε that `error` needs, or None
+    "The plan at an ε, and the ε that an error needs; without an ε, the plan of that one."
+    if epsilon is None and error is None:
+        refuse_use("--epsilon: give it, or --target-error for the ε that an error needs")
+    with progress_bar() as tell:
+        tell("planning")
+        synth = make(1.0 if epsilon is None else epsilon)
+        plan = synth.plan(rows, public)
+    needed = None if error is None else epsilon_for(synth, rows, error, public)
+    if epsilon is None:
+        synth = make(needed)
+        plan = synth.plan(rows, public)
+    return synth, plan, needed
+
 # %% ../nbs/92_cli_fit.ipynb #c039
 _N = option_type(int, "--rows", metavar="N", help="Rows of the table; with --unit the number of units.")
 _TwoTables = option_type(
@@ -203,13 +224,11 @@ _TwoTables = option_type(
 )
 _PublicGiven = option_type(bool, "--public", help="fit will begin at a public table (its --public); it is not read.")
 _TargetError = option_type(float | None, "--target-error", metavar="T", help="Say which ε a mean error of T needs.")
-
-
 _Epsilon = option_type(
     float | None, "--epsilon", metavar="E", help="The privacy budget ε, above 0, at most 100; or give --target-error."
 )
 
-
+# %% ../nbs/92_cli_fit.ipynb #ft43
 @cli_command("plan", "dpsynth plan --schema schema.yaml --rows 100000 --epsilon 2")
 def _plan(
     schema: SchemaOption,
@@ -233,19 +252,10 @@ def _plan(
     with --target-error the smallest ε that brings the mean of these errors down to it, and without --epsilon the plan
     of that; with --budget what all uses of the table would cost together.
     """
-    options = {"unit": unit, "max_rows_per_unit": max_rows_per_unit, "order_by": order_by, "target": target}
-    options |= {"two_tables": units, "regressions": regression}
-    if epsilon is None and target_error is None:
-        refuse_use("--epsilon: give it, or --target-error for the ε that an error needs")
-    with progress_bar() as tell:
-        tell("planning")
-        make = lambda epsilon: make_synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
-        synth = make(1.0 if epsilon is None else epsilon)
-        plan = synth.plan(rows, public)
-    needed = None if target_error is None else epsilon_for(synth, rows, target_error, public)
-    if epsilon is None:
-        synth = make(needed)
-        plan = synth.plan(rows, public)
+    options = dict(unit=unit, max_rows_per_unit=max_rows_per_unit, order_by=order_by, target=target)
+    options |= dict(two_tables=units, regressions=regression, delta=delta)
+    make = lambda epsilon: make_synthesizer(schema, workload, epsilon=epsilon, **options)
+    synth, plan, needed = price(make, rows, epsilon, target_error, public)
     show_plan(synth, plan)
     if budget:
         show_room(plan, budget)
@@ -277,32 +287,38 @@ def ray_options(
 # %% ../nbs/92_cli_fit.ipynb #ft26
 def fit_with_progress(
     synth,
-    data,
-    tell,
-    checkpoint: Path | None = None,
-    device="cpu",
-    shared={},
-    table_name=None,
-    units=None,
-    budget=None,
-    **more,
+    data,  # as `fit` takes it
+    tell,  # called with words for the bar
+    shared: dict = {},  # from `ray_options`
+    **options,  # of `fit`, as it has them
 ) -> None:
     "The one call that trains; the bar says which part is at work, and the ε spent so far."
+    fit = synth.fit
     if shared:
         from dpsynth.distributed import fit_distributed
-    fit = partial(fit_distributed, synth, **shared) if shared else partial(synth.fit, device=device)
+
+        fit = partial(fit_distributed, synth, **shared)
+        options.pop("device", None)  # workers compute on their processors
     fit(
         data,
         progress=lambda step, total, spent: tell(f"training, ε = {spent:.2f} spent", step, total),
-        checkpoint=checkpoint,
-        table_name=table_name,
-        budget=budget,
         stage=tell,
-        units=units,
-        **more,  # public
+        **options,
     )
 
 # %% ../nbs/92_cli_fit.ipynb #ft29
+def model_path(
+    out: Path,
+    force: bool,  # overwrite a model that is there
+    inputs: tuple,  # files that it must not overwrite
+) -> Path:  # resolved
+    "Where a model may be written: not over one that is there, which cost ε, unless that is asked for."
+    path = output_path("--out", out, inputs=inputs)
+    if path.exists() and not force:
+        refuse_use(f"--out: {str(out)!r} is there; --force overwrites it")
+    return path
+
+# %% ../nbs/92_cli_fit.ipynb #ft29c
 def checkpoint_path(
     path: Path | None,  # as it was given
     resume: bool,
@@ -320,35 +336,19 @@ def checkpoint_path(
         refuse_use("--checkpoint: the same file as --out")
     return final
 
-
-def model_path(
-    out: Path,
-    force: bool,  # overwrite a model that is there
-    inputs: tuple,  # files that it must not overwrite
-) -> Path:  # resolved
-    "Where a model may be written: not over one that is there, which cost ε, unless that is asked for."
-    path = output_path("--out", out, inputs=inputs)
-    if path.exists() and not force:
-        refuse_use(f"--out: {str(out)!r} is there; --force overwrites it")
-    return path
-
 # %% ../nbs/92_cli_fit.ipynb #ft31
 def fit_and_save(
     synth,
-    data,
-    path: Path,
-    tell,
+    data,  # as `fit` takes it
+    path: Path,  # of the model file
+    tell,  # called with words for the bar
+    shared: dict = {},  # from `ray_options`
     checkpoint: Path | None = None,
-    device="cpu",
-    shared={},
-    table_name=None,
-    units=None,
-    budget=None,
-    **more,  # as `fit` has it: public
+    **options,  # of `fit`, as it has them
 ) -> None:
     "Train, then write; the file is there when it is complete."
     try:
-        fit_with_progress(synth, data, tell, checkpoint, device, shared, table_name, units, budget, **more)
+        fit_with_progress(synth, data, tell, shared, checkpoint=checkpoint, **options)
     except KeyboardInterrupt:
         if checkpoint:
             raise KeyboardInterrupt(f"interrupted; --resume goes on from {checkpoint.name}") from None
@@ -472,16 +472,16 @@ def _fit(
     room for it. With --regression a linear regression gets sums of its own, and answer then knows its coefficients.
     A table of 64 MiB or more is read in pieces. With --units there are two tables: one row for each unit, and DATA
     with their rows. With --workers the gradients are computed by so many Ray workers."""
-    more = {} if public is None else {"public": public}
-    if more and workers is not None:
+    if public is not None and workers is not None:
         refuse_use("--public: workers have no start at a public table")
-    units = dict(unit=unit, max_rows_per_unit=max_rows_per_unit, order_by=order_by, two_tables=unit_table is not None)
+    options = dict(unit=unit, max_rows_per_unit=max_rows_per_unit, order_by=order_by, target=target, seed=seed)
+    options |= dict(two_tables=unit_table is not None, regressions=regression, accept_draft=accept_draft)
+    tables = dict(units=unit_table, budget=budget) | ({} if public is None else {"public": public})
     with progress_bar() as tell:
         tell("starting")
-        path = model_path(out, force, (data, schema, unit_table, budget, public))
+        path = model_path(out, force, (data, schema, *tables.values()))
         shared = ray_options(workers, ray_address, device)
-        kept = checkpoint_path(checkpoint, resume, (data, schema, unit_table, out, budget), path)
-        options = {"target": target, "regressions": regression, "seed": seed, "accept_draft": accept_draft}
-        synth = make_synthesizer(schema, workload, epsilon=epsilon, delta=delta, **units, **options)
-        fit_and_save(synth, data, path, tell, kept, device, shared, table_name, unit_table, budget, **more)
+        kept = checkpoint_path(checkpoint, resume, (data, schema, out, unit_table, budget), path)
+        synth = make_synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
+        fit_and_save(synth, data, path, tell, shared, kept, device=device, table_name=table_name, **tables)
     show_fit(synth, out, path)

@@ -473,7 +473,16 @@ def draw_first_days(
 class Drawing:
     "Users while their rows are drawn: their clocks, the row before, and counts of all rows so far."
 
-    def __init__(self, network: HistoryNetwork, units: Tensor, rng: np.random.Generator, rules: OrderRules = None):
+    def __init__(
+        self,
+        network: HistoryNetwork,
+        units: Tensor,  # (n, unit fields) codes
+        rng: np.random.Generator,
+        rules: OrderRules = None,  # that every history keeps
+        judge: CellJudge = None,  # of constraints that every row keeps
+        unit_cells: pd.DataFrame = None,  # (n, columns) cells of the users' constrained columns, for `judge`
+        stuck: np.ndarray = None,  # (n,) bool: users who break a rule already; None: nobody
+    ):
         coder, n = network.coder, len(units)
         self.network, self.rng, own, total = network, rng, len(coder.unit_fields), sum(coder.row_sizes)
         low, high = coder.lengths[units[:, own].numpy()].T
@@ -484,8 +493,8 @@ class Drawing:
         self.own = unit_one_hots(network, units)[:, : sum(coder.unit_sizes[:own])]
         self.least = network.least_rows[units[:, own]]
         self.before, self.count = torch.zeros(n, total), torch.zeros(n, total)
-        self.rules, self.stuck = rules, np.zeros(n, bool)  # stuck: users whose row had no code that keeps the rules
-        self.judge, self.unit_cells = None, None  # of constraints; cells of the users' constrained columns
+        self.rules, self.judge, self.unit_cells = rules, judge, unit_cells
+        self.stuck = np.zeros(n, bool) if stuck is None else stuck.copy()  # whose row had no code that keeps the rules
         if rules:
             self.length = np.minimum(self.length, rules.longest)
 
@@ -691,8 +700,7 @@ def draw_histories(
     "Users with all their rows."
     coder = network.coder
     units, unit_cells, stuck = draw_judged_units(network, n, rng, blocked_units, judge)
-    drawing, parts, cells = Drawing(network, units, rng, rules), [], []
-    drawing.judge, drawing.unit_cells, drawing.stuck = judge, unit_cells, stuck
+    drawing, parts, cells = Drawing(network, units, rng, rules, judge, unit_cells, stuck), [], []
     for t in range(max(int(drawing.length.max()), 1)):
         who = np.flatnonzero(drawing.length > t)
         codes, made = draw_judged_row(drawing, t, who, blocked_rows)

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['ONES_LEAST', 'ONES_MOST', 'ONES_ERROR', 'ONES_POWER', 'PAIR_ROUNDS', 'PAIR_SHARE', 'CHOICE_SHARE', 'PAIR_MASS',
-           'SECOND_MASS', 'REGRESSION_SHARE', 'REGRESSIONS_MOST', 'QUALITY_SHARE', 'PUBLIC_SHARE', 'MIXTURE_SIGNAL',
-           'Plan', 'released_cliques', 'ones_error', 'ones_share', 'pair_shares', 'share_with_regressions',
-           'release_shares', 'shares_to_spends', 'planned_releases', 'planned_steps', 'learning_rate', 'network_shape',
-           'make_plan', 'affordable_training', 'rows_per_unit_errors', 'discovery_needs', 'discovery_advice',
-           'duration_words']
+           'SECOND_MASS', 'REGRESSION_SHARE', 'REGRESSIONS_MOST', 'PUBLIC_SHARE', 'QUALITY_SHARE', 'MIXTURE_SIGNAL',
+           'Plan', 'released_cliques', 'ones_error', 'ones_share', 'pair_shares', 'optional_shares', 'make_room',
+           'count_shares', 'release_shares', 'shares_to_spends', 'planned_releases', 'planned_steps', 'learning_rate',
+           'network_shape', 'make_plan', 'affordable_training', 'rows_per_unit_errors', 'discovery_needs',
+           'discovery_advice', 'duration_words']
 
 # %% ../nbs/53_plan.ipynb #plan02
 import math
@@ -156,28 +156,54 @@ def pair_shares(
 
 # %% ../nbs/53_plan.ipynb #rs5302
 REGRESSION_SHARE, REGRESSIONS_MOST = 0.05, 0.1  # share of μ² of one declared regression, and of all together
+PUBLIC_SHARE = 0.02  # share of μ² that says whether private rows have the relations of a public table
 
 
-def share_with_regressions(
+def optional_shares(
+    public: bool,  # whether a public table is given
+    regressions: int,  # how many are declared
+) -> dict:  # release → share of μ², in the order of their charges
+    "What a fit pays beside what each pays."
+    start = {"public start": PUBLIC_SHARE} if public else {}
+    return ({"regressions": min(REGRESSION_SHARE * regressions, REGRESSIONS_MOST)} if regressions else {}) | start
+
+# %% ../nbs/53_plan.ipynb #rs5305
+def make_room(
     shares: dict,  # release → share of μ²
     before: dict,  # those that discover columns and count rows: they stay as they are
-    regressions: int,  # how many are declared
-) -> dict:  # the same with one release more, ahead of training
-    "Shares that make room for declared regressions, each in proportion."
-    if not regressions:
-        return shares
-    part = min(REGRESSION_SHARE * regressions, REGRESSIONS_MOST)
-    kept, room = 1 - part / (1 - sum(before.values())), {}
+    more: dict,  # from `optional_shares`
+) -> dict:  # the same with `more`, ahead of training
+    "Shares that make room for more releases, each in proportion."
+    kept, room = 1 - sum(more.values()) / (1 - sum(before.values())), {}
     for name, share in shares.items():
-        room |= {"regressions": part} if name == "latent prior" else {}
+        room |= more if name == "latent prior" else {}
         room[name] = share if name in before else share * kept
     return room
 
 # %% ../nbs/53_plan.ipynb #c009a
 QUALITY_SHARE = 0.01  # share of μ² that says how far a finished model's tables are off
-PUBLIC_SHARE = 0.02  # share of μ² that says whether private rows have the relations of a public table
 
 
+def count_shares(
+    schema: Schema,
+    workload,  # tuples of columns
+    target: bool,  # whether a column to predict is declared
+    pairs: int,  # that can be counted in a round
+    mass: float,  # units × μ
+    spent: float,  # share of the releases before
+) -> dict:  # release → share of μ², in the order of their charges
+    "Shares of the tables of counts, and of what follows from the finished model."
+    if workload:
+        rest = set(schema.modelled) - {n for clique in workload for n in clique}
+        counts = min(0.8, 0.9 - spent)
+        tables = {"workload": 0.875 * counts, "1-way marginals": 0.125 * counts} if rest else {"workload": counts}
+        return tables | {"latent prior": 0.01, "quality": QUALITY_SHARE}
+    sizes = [f.cardinality for f in planned_fields(schema)]
+    of_pairs = {"latent prior": 0.01} | pair_shares(len(sizes), target, pairs, mass) | {"quality": QUALITY_SHARE}
+    ones = min(ones_share(ones_error(sizes, mass)), 0.9 - spent - sum(of_pairs.values()))
+    return {"1-way marginals": ones} | of_pairs
+
+# %% ../nbs/53_plan.ipynb #sh04
 def release_shares(
     schema: Schema,
     workload,  # tuples of columns
@@ -190,20 +216,9 @@ def release_shares(
     regressions: int = 0,  # how many are declared
 ) -> dict:  # release → share of μ²
     "Share of μ² of each release, in the order of their charges; what is left trains the network."
-    start = {"public start": PUBLIC_SHARE} if public else {}
-    shares = before = discovery_shares(schema, mass, k) | ({"rows per unit": 0.02} if grouped else {})
-    if workload:
-        rest = set(schema.modelled) - {n for clique in workload for n in clique}
-        counts = min(0.8, 0.9 - sum(shares.values()) - sum(start.values()))
-        tables = {"workload": 0.875 * counts, "1-way marginals": 0.125 * counts} if rest else {"workload": counts}
-        shares = shares | tables | start | {"latent prior": 0.01, "quality": QUALITY_SHARE}
-        return share_with_regressions(shares, before, regressions)
-    sizes = [f.cardinality for f in planned_fields(schema)]
-    of_pairs = {"latent prior": 0.01} | pair_shares(len(sizes), target, pairs, mass) | {"quality": QUALITY_SHARE}
-    ones = min(
-        ones_share(ones_error(sizes, mass)), 0.9 - sum(shares.values()) - sum(of_pairs.values()) - sum(start.values())
-    )
-    return share_with_regressions(shares | {"1-way marginals": ones} | start | of_pairs, before, regressions)
+    before = discovery_shares(schema, mass, k) | ({"rows per unit": 0.02} if grouped else {})
+    shares = before | count_shares(schema, workload, target, pairs, mass, sum(before.values()))
+    return make_room(shares, before, optional_shares(public, regressions))
 
 # %% ../nbs/53_plan.ipynb #sp01
 def shares_to_spends(

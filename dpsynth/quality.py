@@ -19,13 +19,12 @@ from itertools import combinations
 import numpy as np
 from fastcore.basics import patch
 
-from .privacy import Spend
+from .privacy import NORMAL_95, Spend
 from .noise import gaussian_vector
 from .schema import Schema
 from .preprocessing import planned_fields
 from .calibration import clique_counts, clique_size
 from .plan import ONES_LEAST, ones_error, Plan, QUALITY_SHARE
-from .answers import NORMAL_95
 from .histories import CodedHistories, HistoryCoder, take_units
 from .history_tables import add_step_tables, average_table, ROWS_CELLS, UserTables
 from .history_fit import empty_histories, HistoryPlan, USERS_COUNTED_AT_ONCE

@@ -338,7 +338,7 @@ def declared_rows(
         )
     return rows
 
-
+# %% ../nbs/58_questions.ipynb #qu6958x
 def ask_regression(
     model,  # with `encoder`, `released`, `regressions` and `checked_model`
     of,  # 'income ~ age + sex', or a pair: outcome, predictors

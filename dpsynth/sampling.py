@@ -267,7 +267,7 @@ class PublicStart:
     counts: dict  # clique → (cells,) released counts, shrunk towards those of these rows
     weight: float = 0.0  # how far the network went towards these rows before private ones were read: 0 to 1
 
-
+# %% ../nbs/70_sampling.ipynb #pu08c
 def step_length(
     gain: float,  # of private rows, noisy
     deviation: float,  # of its noise
@@ -291,7 +291,7 @@ def row_gains(
         out.append((before(part, latent)[0].double() - after(part, latent)[0].double()).numpy())
     return np.nan_to_num(np.concatenate(out), nan=0.0)
 
-
+# %% ../nbs/70_sampling.ipynb #pu14
 def begin_at_public(
     network: TabularVAE,  # untrained; its weights are changed
     public: PublicStart,  # gets its weight
