@@ -18,7 +18,7 @@ import nbformat
 import yaml
 from links import SITE, SKIP, broken, check_pages
 from nbdev.quarto import get_config, proc_nbs, refresh_quarto_yml
-from pages import fold_checks, lost, over, unsaid, with_fields
+from pages import fold_checks, link_terms, lost, over, unsaid, with_fields
 from preview import markdown, preview, to_html
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,6 +88,8 @@ def main():
     done = proc_nbs("nbs", n_workers=2, force=True, skip_folder_re=SKIP)
     for path in done.rglob("*.ipynb"):
         nb = mend(nbformat.read(path, 4))
+        if path.stem != "glossary":
+            link_terms(nb.cells, "../" * (len(path.relative_to(done).parts) - 1))
         if number := re.match(r"\d\d(?=_)", path.name):  # by which chapters are cited
             nb.cells[0].source = re.sub(r"(?m)^title: (['\"]?)", rf"title: \g<1>{number[0]} ", nb.cells[0].source)
         nb.cells.append(nbformat.v4.new_markdown_cell(about(path.relative_to(done).as_posix(), config), id="about"))

@@ -16,6 +16,7 @@ large libraries imported: a kernel that starts from nothing spends five seconds 
 import argparse
 import asyncio
 import difflib
+import gc
 import json
 import multiprocessing
 import os
@@ -25,15 +26,19 @@ import threading
 import time
 from decimal import Decimal
 from pathlib import Path
+from queue import Empty
 from types import SimpleNamespace
 
 import nbformat
+from jupyter_client import AsyncKernelClient
+from jupyter_client.channels import AsyncZMQSocketChannel
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 from nbclient import NotebookClient
 from nbdev.clean import clean_nb
 from nbdev.config import get_config
 from nbdev.doclinks import nbglob
 from nbdev.process import extract_directives
+from traitlets import Type
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -46,7 +51,6 @@ RANDOM_ID = re.compile(  # object addresses, ids of styled tables, lines of our 
 LIBRARIES = """torch pandas pyarrow.parquet scipy.stats sklearn.ensemble matplotlib.pyplot seaborn opacus opendp.prelude
 dp_accounting.pld.common ipykernel.kernelapp nbclient nbdev.clean nbdev.doclinks nbdev.process""".split()
 FORKS = multiprocessing.get_context("forkserver" if sys.platform == "linux" else None)
-LONGEST = 600  # seconds of a notebook without slow cells; rarely a kernel has answered and its client does not hear it
 PATH = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|Users|usr|var|opt|work)/|site-packages")
 
 
@@ -64,6 +68,8 @@ def kernel(words, folder):
 
     pandas.set_option("display.max_columns", 20)  # as in a notebook: where it is imported, pandas sees no kernel
     os.chdir(folder)
+    gc.freeze()  # libraries stay: a collection need not go through them,
+    gc.set_threshold(10_000)  # nor come after each 700 objects, which takes a seventh of a small fit
     threading.Thread(target=end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     IPKernelApp.launch_instance(words)
 
@@ -99,8 +105,30 @@ class Forked(LocalProvisioner):
         return self.connection_info
 
 
+class Shell(AsyncZMQSocketChannel):
+    """Where a kernel's replies arrive. Looks once a second: `Session.send`, which widgets call, writes to the socket
+    beside asyncio, and what arrives at that moment wakes nobody (jupyter_client#1059). Every second notebook of thirty
+    widgets waited forever."""
+
+    async def get_msg(self, timeout=None):
+        end = time.monotonic() + (float("inf") if timeout is None else timeout)
+        while not await self.socket.poll(1000):
+            if time.monotonic() > end:
+                raise Empty
+        return await self._recv()
+
+
+class KernelClient(AsyncKernelClient):
+    shell_channel_class = Type(Shell)
+
+
 class Client(NotebookClient):
     "Runs a notebook as Jupyter does, less the skipped cells."
+
+    def create_kernel_manager(self):
+        self.km = super().create_kernel_manager()
+        self.km.client_factory = KernelClient
+        return self.km
 
     async def async_execute_cell(self, cell, cell_index, *args, **kwargs):
         if skipped(cell, self.skip_flags):
@@ -158,17 +186,6 @@ async def execute(path, flags):
             if "Warning" in stderr:
                 bad.append(f"cell {i} warns: {stderr.strip().splitlines()[0]}")
     return nb, bad
-
-
-async def execute_twice(path, flags):
-    "A run; where it does not end, another one."
-    if flags:
-        return await execute(path, flags)
-    try:
-        return await asyncio.wait_for(execute(path, flags), LONGEST)
-    except TimeoutError:
-        print(f"once more, for it did not end in {LONGEST} s: {path.relative_to(ROOT)}", flush=True)
-        return await asyncio.wait_for(execute(path, flags), LONGEST)
 
 
 def same(a: str, b: str) -> bool:
@@ -229,7 +246,7 @@ async def work(path, flags, write, free) -> bool:
     async with free:
         start = time.monotonic()
         try:
-            (fresh, warned), bad = await execute_twice(path, flags), []
+            (fresh, warned), bad = await execute(path, flags), []
         except Exception as e:  # a cell that fails, a kernel that dies: the notebook fails, the others go on
             fresh, bad = None, [re.sub(r"\x1b\[[0-9;]*m", "", str(e)).strip()[-3000:]]
         if fresh and (write or flags or path.parent.name != "tests"):

@@ -10,9 +10,19 @@ from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
+import nbformat
+
 ROOT = Path(__file__).resolve().parent.parent
 SILENT, WEIGHT = 0.15, 1.5e6  # of the visible lines of code, assertions; bytes of a page with its pictures
 WHY, SAME = "How we know", "How we know: the same with its checks"  # what is folded
+EVERYDAY = {
+    "Budget",
+    "Code",
+    "Discover",
+    "History",
+    "Schema",
+    "Unit",
+}  # words of the glossary that need no link each time
 FOLD = "#| code-fold: true\n#| code-summary: "
 METHOD = {  # page → what is shown with its source
     "noise": "gaussian_histogram gaussian_vector",
@@ -84,6 +94,30 @@ def fold_checks(cells) -> list:
             c.source = f'{FOLD}"{WHY}"\n{c.source}'
         out.append(c)
     return out[::-1]
+
+
+@cache
+def glossary() -> dict:  # term → anchor
+    "The words of the glossary that mean nothing else in plain English, and the letters for two of them."
+    text = "\n".join(c.source for c in nbformat.read(ROOT / "nbs/explanations/glossary.ipynb", 4).cells)
+    terms = [t for t in re.findall("(?m)^### (.+)$", text) if t not in EVERYDAY]
+    return {t: t.lower().replace(" ", "-") for t in terms} | {"ε": "epsilon", "δ": "delta"}
+
+
+def link_terms(cells, up: str = ""):  # up: from the page to nbs/, such as ../
+    "In prose, the first use of each term of the glossary leads there; a page that links to an entry itself is left."
+    taken = {a for c in cells for a in re.findall(r"glossary\.ipynb#([\w-]+)", c.source)}
+    aside = (
+        r"(?m)^(?:#|\||---|:::|>).*$|```[\s\S]*?```|`[^`]*`|\$\$[\s\S]*?\$\$|\$[^$]*\$|!?\[[^\]]*\]\([^)]*\)|<[^>]*>"
+    )
+    for c in (c for c in cells[1:] if c.cell_type == "markdown"):
+        for term, anchor in sorted(glossary().items(), key=lambda item: -len(item[0])):
+            word = rf"{aside}|(?<![\w(^\\-])({term if len(term) < 4 else f'(?i:{term})'})(?![\w)-])"
+            hit = next((m for m in re.finditer(word, c.source) if m[1] and anchor not in taken), None)
+            if hit:
+                taken.add(anchor)
+                link = f"[{hit[1]}]({up}explanations/glossary.ipynb#{anchor})"
+                c.source = c.source[: hit.start()] + link + c.source[hit.end() :]
 
 
 @cache

@@ -678,8 +678,8 @@ def spent_section(c: Certificate) -> Section:
 CERTIFICATE_TEMPLATES["quality.html"] = """\
 {% if facts.table %}{{ table(*facts.table) }}<p>Off by 1 % means: of a hundred {{ facts.counted }}, one would have to be changed to make the real and the synthetic
 counts of these columns alike, in the mean over the sets. The last column says how many random {{ facts.counted }} of the real table would be as far off.{% if facts.counted == "users" %}
-A user counts by the average over the rows that were learned.{% endif %}
-This was measured once, when the model was finished, on synthetic tables of {{ facts.rows }} {{ facts.counted }}, and is the line <em>quality</em> above;
+ A user counts by the average over the rows that were learned.{% endif %}
+ This was measured once, when the model was finished, on synthetic tables of {{ facts.rows }} {{ facts.counted }}, and is the line <em>quality</em> above;
 nothing was chosen or corrected by it. The intervals hold the noise of that line, and what one synthetic table differs from the next. A table of
 fewer {{ facts.counted }} is further off. A mean says nothing about one pair of columns, and small groups are blurred most.</p>
 {% else %}<p>{{ facts.why }}</p>{% endif %}

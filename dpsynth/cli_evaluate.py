@@ -210,6 +210,8 @@ def show_private(
     show_table("Private evaluation", rows, ("figure", "released", "95 % interval", "reading"), right=(1, 2))
     for line in report.distances.values():
         print(line.words)
+    for line in report.notes:
+        print(printable_line(line, None))
     show_ledger("Spent", c.ledger, c.epsilon_spent, c)
     print(*report.place, sep="\n", end="\n" * len(report.place))
     print(f"({c.epsilon:g}, {c.delta:g})-differentially private for one {c.unit}: it may be published")

@@ -6,8 +6,9 @@
 __all__ = ['CONDITION_SIGN', 'QUESTION_PARTS', 'split_condition', 'ordered_end', 'range_end', 'join_ends', 'split_values',
            'parse_where', 'parse_id_patterns', 'sampled_pieces', 'with_progress', 'sample_in_parts', 'rows_of_pairs',
            'sample_two_tables', 'copy_paths', 'sample_copies_to_files', 'sample_one_table', 'outside_quotes',
-           'split_question', 'without_quotes', 'joined_conditions', 'parse_question', 'to_json_text', 'answer_lines',
-           'read_certified', 'certificate_facts', 'show_certificate', 'write_form', 'certificate_forms', 'show_proven']
+           'split_question', 'without_quotes', 'joined_conditions', 'asked_regression', 'parse_question',
+           'to_json_text', 'answer_lines', 'read_certified', 'certificate_facts', 'show_certificate', 'write_form',
+           'certificate_forms', 'show_proven']
 
 # %% ../nbs/93_cli_sample.ipynb #cli_02
 import csv
@@ -416,6 +417,19 @@ def joined_conditions(
         )
     return parse_where(parts, schema, "question")
 
+# %% ../nbs/93_cli_sample.ipynb #an05f
+def asked_regression(
+    said: str,  # such as 'income on age and sex', or 'income ~ age + sex'
+    names,  # of columns
+):  # a pair of outcome and predictors, or a formula as it was
+    "The regression of a question."
+    words, parts = zip(*outside_quotes(said, ["on", "and"], names))
+    if words[1:2] == ("on",) and set(words[2:]) <= {"and"}:
+        return without_quotes(parts[0]), [without_quotes(name) for name in parts[1:]]
+    if len(words) > 1 or "~" not in said:
+        refuse_use("question: it is 'regression of income on age and sex', or 'regression of income ~ age + sex'")
+    return said
+
 # %% ../nbs/93_cli_sample.ipynb #an05
 def parse_question(
     text: str,
@@ -423,15 +437,13 @@ def parse_question(
 ) -> dict:  # arguments of `answer`
     "What a question asks for: words, names of columns and conditions; nothing is evaluated."
     parts, names = split_question(text, list(schema)), list(schema)
-    formula = lambda said: [without_quotes(name) for _, name in outside_quotes(said, ["on", "and"], names)]
     columns = lambda said: [without_quotes(name) for _, name in outside_quotes(said, ["and"], names)]
     asked = {"statistic": parts["statistic"]}
     if "of" in parts:
-        read = {"mean": without_quotes, "quantile": without_quotes, "independence": columns, "regression": formula}
+        read = {"mean": without_quotes, "quantile": without_quotes, "independence": columns}
+        read |= {"regression": lambda said: asked_regression(said, names)}
         read = read.get(parts["statistic"], lambda said: joined_conditions(said, schema))
         asked["of"] = read(parts["of"])
-        if parts["statistic"] == "regression":
-            asked["of"] = asked["of"][0], asked["of"][1:]
     if "where" in parts:
         asked["where"] = joined_conditions(parts["where"], schema)
     if "by" in parts:
@@ -470,6 +482,8 @@ _AnswerJson = option_type(bool, "--json", help="As JSON, for a program.")
 def _answer(model: ModelArgument, question: _Question, population: _Population = False, as_json: _AnswerJson = False):
     """Answer a question about the real table, with a 95 % interval.
 
+    A regression is asked as 'regression of income on age and sex'; one that was declared at fit --regression is measured.
+
     It costs no privacy: it reads the model file only. Where fit had --unit it is about at most
     --max-rows-per-unit rows of each user, drawn at random. Each answer says how it is known: measured (one released table
     has it), modelled, indicative, or refused.
@@ -477,13 +491,22 @@ def _answer(model: ModelArgument, question: _Question, population: _Population =
     from dpsynth.synthesizer import DPVAESynthesizer
 
     synth = DPVAESynthesizer.load(model)
-    answers = synth.answer(**parse_question(question, synth.schema_), population=population)
+    asked = parse_question(question, synth.schema_)
+    answers = synth.answer(**asked, population=population)
     if as_json:
         records = [
             {k: None if v != v else v for k, v in row.items()} for row in answers.reset_index().to_dict("records")
         ]
         return print(to_json_text({"question": question, "population": population, "answers": records}))
-    heads = ("", "estimate", "lower", "upper", *(["p-value"] if "p_value" in answers else []), "known", "reason")
+    heads = (
+        answers.index.name if asked["statistic"] == "regression" else "",
+        "estimate",
+        "lower",
+        "upper",
+        *(["p-value"] if "p_value" in answers else []),
+        "known",
+        "reason",
+    )
     note = (
         f"of at most {synth.max_rows_per_unit} row(s) of each {printable_line(synth.unit)!r}, drawn at random"
         if synth.unit

@@ -35,7 +35,15 @@ from .core import InputError
 from .discretizer import Discretizer
 from .modelled_answers import krige_slope, modelled_answer
 from .preprocessing import CategoryCoder, TableEncoder
-from .regressions import check_regressions, coefficient_names, Design, design_of, Regression
+from dpsynth.regressions import (
+    check_regressions,
+    coefficient_names,
+    Design,
+    design_of,
+    outcome_name,
+    Regression,
+    rows_left_out,
+)
 
 # %% ../nbs/58_questions.ipynb #qu6908
 def parse_conditions(
@@ -326,16 +334,16 @@ def declared_rows(
     untested: str,  # why there is no p-value; empty: there is one
 ) -> list:  # of dicts, a row a coefficient
     "Coefficients of a declared regression."
-    rows, none = [], dict.fromkeys(("estimate", "lower", "upper"), math.nan)
-    made = sums.coefficients(encoder) or [None] * len(coefficient_names(encoder, sums.design))
-    for c in made:
+    rows, none = [], dict.fromkeys(("estimate", "lower", "upper", "p_value"), math.nan)
+    made = [] if sums.lost else sums.coefficients(encoder)
+    why = f"categories of {', '.join(sums.lost)} are too rare at this noise" if sums.lost else NOT_ESTIMABLE
+    for c in made or [None] * len(coefficient_names(encoder, sums.design)):
         if c is None or not c.is_held:
-            rows.append(none | {"known": "refused", "reason": NOT_ESTIMABLE, "p_value": math.nan})
+            rows.append(none | {"known": "refused", "reason": why})
             continue
         values = dict(zip(("estimate", "lower", "upper"), (c.estimate, *c.ends(population))))
-        rows.append(
-            values | {"known": "measured", "reason": untested, "p_value": math.nan if untested else c.p_value()}
-        )
+        reason = "; ".join(filter(None, (rows_left_out(encoder, sums.design), untested)))
+        rows.append(values | {"known": "measured", "reason": reason, "p_value": math.nan if untested else c.p_value()})
     return rows
 
 # %% ../nbs/58_questions.ipynb #qu6958x
@@ -356,7 +364,7 @@ def ask_regression(
         count, few = len(design.owner) - 1, 1 + len(r.predictors) <= MOST_UNDECLARED
         answers = modelled_coefficients(model, design) if few else [refusal(UNDECLARED)] * count
         rows = [answer_row(a, "regression", False, population) | {"p_value": math.nan} for a in answers]
-    return pd.DataFrame(rows, pd.Index(coefficient_names(encoder, design), name=r.outcome))
+    return pd.DataFrame(rows, pd.Index(coefficient_names(encoder, design), name=outcome_name(encoder, design)))
 
 # %% ../nbs/58_questions.ipynb #qu6929
 def ask(
