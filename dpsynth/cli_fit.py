@@ -6,7 +6,7 @@
 __all__ = ['LONGEST_BAR', 'ASSUMED_CODES', 'WorkersOption', 'RayAddressOption', 'training_sentence', 'share_bar',
            'show_expected_errors', 'show_doubtful', 'show_rows_per_unit', 'show_precision', 'show_plan', 'show_room',
            'mean_release_error', 'narrow_epsilon', 'epsilon_for', 'price', 'ray_options', 'fit_with_progress',
-           'model_path', 'checkpoint_path', 'fit_and_save', 'show_discovered', 'show_fit']
+           'model_path', 'checkpoint_path', 'fit_and_save', 'show_discovered', 'show_fit', 'run_fit']
 
 # %% ../nbs/92_cli_fit.ipynb #cli_02
 import math
@@ -402,6 +402,29 @@ def show_fit(
         *both,
     )
 
+# %% ../nbs/92_cli_fit.ipynb #ft37f
+def run_fit(
+    data,  # table
+    schema,  # its file
+    out,  # where the model goes
+    tables: dict,  # 'units', 'budget', 'public': other files of `fit`, or None
+    run: dict,  # 'force', 'checkpoint', 'resume', 'workers', 'ray_address', 'device', 'table_name'
+    **options,  # of the synthesizer
+):  # the fitted synthesizer, and the path of its file
+    "Check where things go, fit, and save."
+    if tables["public"] is not None and run["workers"] is not None:
+        refuse_use("--public: workers have no start at a public table")
+    with progress_bar() as tell:
+        tell("starting")
+        path = model_path(out, run["force"], (data, schema, *tables.values()))
+        shared = ray_options(run["workers"], run["ray_address"], run["device"])
+        others = data, schema, out, tables["units"], tables["budget"]
+        kept = checkpoint_path(run["checkpoint"], run["resume"], others, path)
+        synth = make_synthesizer(schema, options.pop("workload"), **options)
+        given = {name: table for name, table in tables.items() if table is not None}
+        fit_and_save(synth, data, path, tell, shared, kept, device=run["device"], table_name=run["table_name"], **given)
+    return synth, path
+
 # %% ../nbs/92_cli_fit.ipynb #c045
 _EXAMPLE = (
     "dpsynth fit table.csv --schema schema.yaml --epsilon 2 --checkpoint fit.checkpoint --resume -o model.dpsynth"
@@ -472,16 +495,10 @@ def _fit(
     room for it. With --regression a linear regression gets sums of its own, and answer then knows its coefficients.
     A table of 64 MiB or more is read in pieces. With --units there are two tables: one row for each unit, and DATA
     with their rows. With --workers the gradients are computed by so many Ray workers."""
-    if public is not None and workers is not None:
-        refuse_use("--public: workers have no start at a public table")
-    options = dict(unit=unit, max_rows_per_unit=max_rows_per_unit, order_by=order_by, target=target, seed=seed)
-    options |= dict(two_tables=unit_table is not None, regressions=regression, accept_draft=accept_draft)
-    tables = dict(units=unit_table, budget=budget) | ({} if public is None else {"public": public})
-    with progress_bar() as tell:
-        tell("starting")
-        path = model_path(out, force, (data, schema, *tables.values()))
-        shared = ray_options(workers, ray_address, device)
-        kept = checkpoint_path(checkpoint, resume, (data, schema, out, unit_table, budget), path)
-        synth = make_synthesizer(schema, workload, epsilon=epsilon, delta=delta, **options)
-        fit_and_save(synth, data, path, tell, shared, kept, device=device, table_name=table_name, **tables)
+    options = dict(epsilon=epsilon, delta=delta, unit=unit, max_rows_per_unit=max_rows_per_unit, order_by=order_by)
+    options |= dict(workload=workload, regressions=regression, target=target, seed=seed, accept_draft=accept_draft)
+    tables = dict(units=unit_table, budget=budget, public=public)
+    run = dict(force=force, checkpoint=checkpoint, resume=resume, device=device, table_name=table_name)
+    run |= dict(workers=workers, ray_address=ray_address)
+    synth, path = run_fit(data, schema, out, tables, run, two_tables=unit_table is not None, **options)
     show_fit(synth, out, path)

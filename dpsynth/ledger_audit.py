@@ -99,7 +99,7 @@ def audited_fit() -> tuple:  # synthesizer, table
     "The fit that is killed: a declared schema, sixty people, and sixty steps of training."
     synth, frame = DPVAESynthesizer(DECLARED_SCHEMA, epsilon=2.0, delta=1e-5, verbose=False), edge_case_table(60)
     plan = with_few_steps(synth.plan(len(frame)), 60)
-    synth.plan = lambda units: plan
+    synth.plan = lambda units, public=False: plan
     return synth, frame
 
 # %% ../nbs/84_ledger_audit.ipynb #lf14

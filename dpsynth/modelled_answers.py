@@ -376,7 +376,7 @@ def krige_slope(
     half = solve_triangular(facts.factor, np.column_stack([asked, facts.missed]), lower=True)
     return half[:, 0] @ half[:, 1], max(prior - half[:, 0] @ half[:, 0], 0.0), rows.weights @ slope**2
 
-
+# %% ../nbs/57_modelled_answers.ipynb #mo38
 def krige(
     model: CheckedModel,
     terms,  # of `Ratio`

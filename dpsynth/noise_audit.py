@@ -382,7 +382,7 @@ def traced_fit(
     copy, trace = clone(synth), Trace(units, progress)
     if steps:
         plan = with_few_steps(synth.plan(units), steps)
-        copy.plan = lambda units: plan
+        copy.plan = lambda units, public=False: plan
     with tracing(trace):
         return copy.fit(frame), trace
 

@@ -100,7 +100,7 @@ def count_unread(
                 raise InputError(f"column {name!r}: no cell of the synthetic table reads as {schema[name].type}")
     return unread
 
-
+# %% ../nbs/77_private_evaluation.ipynb #pe09o
 def open_measured(
     source,  # a table of pandas, Polars or Arrow, or a path
     schema: Schema,  # the columns that are modelled

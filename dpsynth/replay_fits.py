@@ -268,7 +268,7 @@ def replay_plan(
     chosen = owner.unique() if units is None else list(units)
     left_out = [(owner.isna() if pd.isna(unit) else owner == unit).to_numpy() for unit in chosen]
     total = owner.nunique(dropna=False)
-    return replay_neighbours(synth, make, left_out, plan(total, *[True] * len(public)), Tape(), progress)
+    return replay_neighbours(synth, make, left_out, plan(total, bool(public)), Tape(), progress)
 
 # %% ../nbs/81_replay_fits.ipynb #rf26g
 def replay_fit(

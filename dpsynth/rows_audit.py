@@ -117,7 +117,7 @@ def attacked_share(
 ) -> float:  # 0 to 1
     "The share of the cell among synthetic rows of one fit, as it ships, on a plan of two steps."
     copy = clone(synth)
-    copy.plan = lambda units: plan
+    copy.plan = lambda units, public=False: plan
     with patch.object(TabularVAE, "set_marginals", prepare):
         copy.fit(frame, n_units=plan.units)
     return float((copy.sample(3_000)["cell"] == "unit").mean())

@@ -9,10 +9,11 @@ __all__ = ['FOR_WEIGHTS', 'FOR_SAMPLES', 'FOR_CALIBRATION', 'FOR_GAPS', 'FOR_QUA
            'public_units', 'check_id_room', 'read_bounded', 'seeded_generator', 'announce_releases', 'TrainingProgress',
            'discover_columns', 'measure_declared', 'draw_or_warn', 'measure_quality', 'PublicTable', 'read_public',
            'public_start', 'learn_table', 'measure_history_quality', 'learn_model', 'fit_identity', 'open_budget',
-           'open_ledger', 'with_units', 'find_trainer', 'describe_tables', 'id_columns', 'naming_id', 'draw_ids',
-           'modelled_part', 'table_pieces', 'FreshIds', 'UserPieces', 'check_size', 'copy_tables', 'read_gaps',
-           'fill_gaps', 'check_declared', 'check_ledger_lines', 'check_pair_tables', 'check_distance_noise',
-           'check_counts', 'check_sums', 'check_certificate', 'read_body', 'read_sums', 'read_labels']
+           'open_ledger', 'with_units', 'find_trainer', 'describe_tables', 'plan_fit', 'id_columns', 'naming_id',
+           'draw_ids', 'modelled_part', 'table_pieces', 'FreshIds', 'UserPieces', 'check_size', 'copy_tables',
+           'read_gaps', 'fill_gaps', 'check_declared', 'check_ledger_lines', 'check_pair_tables',
+           'check_distance_noise', 'check_counts', 'check_sums', 'check_certificate', 'read_body', 'read_sums',
+           'read_labels']
 
 # %% ../nbs/74_synthesizer.ipynb #synt02
 import hashlib
@@ -291,6 +292,12 @@ def check_two_tables(
     if two_tables and (unit not in schema or schema[unit].type != "id"):
         raise InputError("units: two tables need unit, an id of the schema that both have (type: id, with a pattern)")
 
+# %% ../nbs/74_synthesizer.ipynb #rg7432
+@patch
+def declared_regressions(self: DPVAESynthesizer) -> tuple:  # of `Regression`
+    "The regressions that were declared; refused where the schema has no such columns."
+    return check_regressions(self.schema, self.regressions)
+
 # %% ../nbs/74_synthesizer.ipynb #c028b
 @patch
 def check(self: DPVAESynthesizer) -> PrivacyBudget:
@@ -305,7 +312,7 @@ def check(self: DPVAESynthesizer) -> PrivacyBudget:
     check_constraints(self.schema)
     check_satisfiable(self.schema)
     check_named_columns(self.schema, self.workload, self.target)
-    check_regressions(self.schema, self.regressions)
+    self.declared_regressions()
     if self.learns_histories:
         check_history_options(self)
     check_order_rules(self.schema, self.order_by, self.max_rows_per_unit)
@@ -476,7 +483,7 @@ def discover_columns(
 
 # %% ../nbs/74_synthesizer.ipynb #rg7401
 def measure_declared(
-    synth: DPVAESynthesizer,
+    declared: tuple,  # of `Regression`
     table,  # (rows) DataFrame or `ChunkedTable`
     encoder: TableEncoder,
     plan: Plan,
@@ -485,7 +492,7 @@ def measure_declared(
     rng: np.random.Generator,  # from `secure_generator`
 ) -> tuple:  # of `RegressionSums`
     "Sums of the regressions that were declared; without any, nothing is released."
-    if not (declared := check_regressions(synth.schema, synth.regressions)):
+    if not declared:
         return ()
     counted = ReleasedCounts(encoder.cardinalities, plan.units, *first)
     field = {f.column: j for j, f in enumerate(encoder.fields)}
@@ -540,9 +547,16 @@ class PublicTable(NamedTuple):
     "A table that whoever runs a fit says is public."
 
     frame: pd.DataFrame  # rows, with the columns that are learned
-    entry: dict  # name, rows, sha256, weight: for the certificate
+    name: str  # for the certificate
+    sha256: str  # of the file, or of the cells as CSV
+    weight: float = 0.0  # how far the network went towards it, 0 to 1; known when private rows were asked
 
+    @property
+    def entry(self) -> dict:
+        "What the certificate says of it."
+        return {"name": self.name, "rows": len(self.frame), "sha256": self.sha256, "weight": self.weight}
 
+# %% ../nbs/74_synthesizer.ipynb #pp02y
 def read_public(
     synth: DPVAESynthesizer,
     public,  # DataFrame or path of a file, with the columns of `fit`'s table; or None
@@ -566,10 +580,9 @@ def read_public(
         raise InputError(f"public: {error}") from None
     content = frame.to_csv(index=False).encode() if path is None else path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
-    name = printable_line(name_table(public, None))
-    return PublicTable(frame, {"name": name, "rows": len(frame), "sha256": digest, "weight": 0.0})
+    return PublicTable(frame, printable_line(name_table(public, None)), digest)
 
-
+# %% ../nbs/74_synthesizer.ipynb #pp03b
 def public_start(
     public: PublicTable | None,
     encoder: TableEncoder,  # fitted
@@ -597,7 +610,7 @@ def learn_table(
     progress,  # as in `fit`
     trainer,  # as in `fit`
     public=None,  # from `read_public`
-) -> tuple:  # `FittedModel`; how far its tables are off, from `measure_quality`
+) -> tuple:  # `FittedModel`; how far its tables are off, from `measure_quality`; `PublicTable` with its weight, or None
     "The model of a table: counts, training, calibration, and its quality, each charged before it is made."
     k = plan.rows_per_unit
     release = lambda name, make: ledger.release(plan.releases[name], make)
@@ -608,7 +621,7 @@ def learn_table(
     )
     codes = code_matrix(encoder, table)
     noisy, scales = first_counts(codes, encoder, synth.workload, release, rng, k)
-    sums = measure_declared(synth, table, encoder, plan, (noisy, scales), release, rng)
+    sums = measure_declared(synth.declared_regressions(), table, encoder, plan, (noisy, scales), release, rng)
     rows = plan.units if k == 1 else max(1, int(next(reversed(noisy.values())).sum()))
     start = public_start(public, encoder, noisy, scales, rows)
     with TrainingProgress(plan, ledger, progress, synth.verbose) as tick:
@@ -619,10 +632,9 @@ def learn_table(
     model.rows_per_unit, model.regressions = per_unit, sums
     last = seeded_generator(synth.seed, FOR_CALIBRATION)
     calibrate_model(model, codes, noisy, scales, plan, synth.target, release, rng, rows, last, start and start.counts)
-    if start:
-        public.entry["weight"] = round(start.weight, 3)
     model.quality = measure_quality(model, codes, plan, release, rng, seeded_generator(synth.seed, FOR_QUALITY))
-    return model, model.quality
+    begun = public._replace(weight=round(start.weight, 3)) if start else public
+    return model, model.quality, begun
 
 # %% ../nbs/74_synthesizer.ipynb #hq74a
 def measure_history_quality(
@@ -661,7 +673,7 @@ def learn_model(
     progress,  # as in `fit`
     trainer,  # as in `fit`
     public=None,  # from `read_public`
-):  # `FittedModel` or `FittedHistories`; how far its tables are off, from `measure_quality` or `measure_history_quality`
+):  # `FittedModel` or `FittedHistories`; how far its tables are off, from `measure_quality` or `measure_history_quality`; what `learn_table` says of a public table
     "All releases in their order. What takes longer than two minutes is announced."
     if synth.verbose and (seconds := plan.expected_seconds(synth.schema)) > 120:
         words = f"{len(synth.schema.modelled)} columns, {plan.training.steps:,} steps: {duration_words(seconds)} on one core"
@@ -673,13 +685,13 @@ def learn_model(
         seed = int(seeded_generator(synth.seed, FOR_WEIGHTS).integers(2**31))
         model = learn_histories(table, encoder, plan, ledger, rng, seed, tick, trainer)
     last = seeded_generator(synth.seed, FOR_QUALITY)
-    return model, measure_history_quality(model, table, plan, ledger, rng, last)
+    return model, measure_history_quality(model, table, plan, ledger, rng, last), None
 
 # %% ../nbs/74_synthesizer.ipynb #sy38
 @patch
 def declared(self: DPVAESynthesizer) -> dict:  # option → lists
     "The workload and the regressions, as JSON has them."
-    regressions = [[r.outcome, list(r.predictors)] for r in check_regressions(self.schema, self.regressions)]
+    regressions = [[r.outcome, list(r.predictors)] for r in self.declared_regressions()]
     return {"workload": [list(c) for c in self.workload], "regressions": regressions}
 
 
@@ -754,6 +766,19 @@ def describe_tables(
     name = " and ".join(name_table(t, table_name) for t in tables[: 1 if table_name else 2])
     return name, {text: label for t in tables for text, label in column_labels(t).items() if text in schema}
 
+# %% ../nbs/74_synthesizer.ipynb #sy40h
+def plan_fit(
+    synth: DPVAESynthesizer,
+    n_units: int | None,  # as in `fit`
+    found: int,  # units of the table
+    public: bool,  # whether a public table is given
+) -> Plan:
+    "The plan of a fit for its public number of units."
+    total = public_units(n_units, found)
+    plan = synth.plan(total, public)
+    check_id_room(synth.schema, total)
+    return plan
+
 # %% ../nbs/74_synthesizer.ipynb #sy01f
 @patch
 def fit(
@@ -782,18 +807,15 @@ def fit(
         stage("reading")
         table, unit_index = read_bounded(asked, data, checkpoint, rng, stack, units)
         stage("planning")
-        total = public_units(n_units, int(unit_index[-1]) + 1)
-        plan = asked.plan(total) if told is None else asked.plan(total, True)
-        check_id_room(self.schema, total)
+        plan = plan_fit(asked, n_units, int(unit_index[-1]) + 1, told is not None)
         ledger = stack.enter_context(closing(open_ledger(asked, plan, checkpoint, shared, f"fit of {name}")))
         charge = stack.enter_context(reserved(shared, ledger, plan.spends, f"fit of {name}", self.unit))
         stack.enter_context(announce_releases(ledger, stage))
-        model, quality = learn_model(asked, table, unit_index, plan, ledger, rng, progress, trainer, told)
+        model, quality, told = learn_model(asked, table, unit_index, plan, ledger, rng, progress, trainer, told)
         ledger.confirm()
         place = charge and charge.end()
-    unit = self.unit, self.max_rows_per_unit, plan.units
-    more = asked.two_tables, place, quality, told and told.entry
-    certificate = Certificate.of(ledger, model.encoder, *unit, name, rng, *more)
+    shape, more = (self.unit, self.max_rows_per_unit, plan.units), (asked.two_tables, place, quality)
+    certificate = Certificate.of(ledger, model.encoder, *shape, name, rng, *more, told and told.entry)
     # one call of C, which no signal divides: all of a fit, or nothing of it
     learned = dict(released_=model, plan_=plan, ledger_=ledger, kind_=frame_kind(data), labels_=labels)
     vars(self).update(learned, certificate=certificate, two_tables=asked.two_tables)
@@ -1343,7 +1365,7 @@ def check_ledger_lines(
     if missing := [n for n in needed if n not in names and (n in planned or n == "DP-SGD")]:
         raise CertificateError(f"its ledger has no line '{missing[0]}', which this model needs")
 
-
+# %% ../nbs/74_synthesizer.ipynb #cs08p
 def check_pair_tables(
     synth: DPVAESynthesizer,
     c: Certificate,
@@ -1396,12 +1418,12 @@ def check_counts(
 
 # %% ../nbs/74_synthesizer.ipynb #rg7403
 def check_sums(
-    synth: DPVAESynthesizer,
+    declared: tuple,  # of `Regression`
     c: Certificate,
     model: FittedModel,
 ) -> None:
     "Refuse sums of other regressions than were declared, or with other noise than the ledger says."
-    declared, spends = check_regressions(synth.schema, synth.regressions), {s.name: s for s in c.spends}
+    spends = {s.name: s for s in c.spends}
     if tuple(s.regression for s in model.regressions) != declared:
         raise CertificateError("its regressions are not those that were declared")
     if declared:
@@ -1428,7 +1450,7 @@ def check_certificate(
     check_ledger_lines(c, planned, has_rules)
     check_pair_tables(synth, c, model, planned, pairs)
     check_counts(synth, c, model)
-    check_sums(synth, c, model)
+    check_sums(synth.declared_regressions(), c, model)
     return c
 
 # %% ../nbs/74_synthesizer.ipynb #c028k
@@ -1487,18 +1509,18 @@ def read_body(
         raise InputError("workload: lists of columns")
     return body
 
-
+# %% ../nbs/74_synthesizer.ipynb #sy74b
 def read_sums(
-    synth: DPVAESynthesizer,
+    declared: tuple,  # of `Regression`
+    encoder: TableEncoder,
     saved: list,  # from a file: may be of anything
 ) -> tuple:  # of `RegressionSums`
     "The sums of the declared regressions, one for each."
-    declared, encoder = check_regressions(synth.schema, synth.regressions), synth.released_.encoder
     if len(saved) != len(declared):
         raise InputError("regressions: not as many sums as were declared")
     return tuple(RegressionSums.from_dict(encoder, r, of) for r, of in zip(declared, saved))
 
-
+# %% ../nbs/74_synthesizer.ipynb #sy74e
 def read_labels(
     names: list,  # from a file
     schema: Schema,
@@ -1528,7 +1550,9 @@ def load(
             self.released_ = unpack_histories_model(body, tensors, *shape)
         else:
             self.released_ = unpack_model(body, tensors, self.target, self.max_rows_per_unit if self.groups_rows else 0)
-            self.released_.regressions = read_sums(self, body["regressions"])
+            self.released_.regressions = read_sums(
+                self.declared_regressions(), self.released_.encoder, body["regressions"]
+            )
         self.kind_ = FRAME_KINDS[FRAME_KINDS.index(body["table"])]
         self.labels_ = read_labels(body["labels"], self.schema)
         self.certificate = check_certificate(self, Certificate.from_dict(body["certificate"]), self.released_)
