@@ -195,9 +195,10 @@ def count_shares(
     "Shares of the tables of counts, and of what follows from the finished model."
     if workload:
         rest = set(schema.modelled) - {n for clique in workload for n in clique}
-        counts = min(0.8, 0.9 - spent)
+        of_target = {"target pairs": PAIR_SHARE / 2} if target and rest else {}
+        counts = min(0.8, 0.9 - spent) - sum(of_target.values())
         tables = {"workload": 0.875 * counts, "1-way marginals": 0.125 * counts} if rest else {"workload": counts}
-        return tables | {"latent prior": 0.01, "quality": QUALITY_SHARE}
+        return tables | {"latent prior": 0.01} | of_target | {"quality": QUALITY_SHARE}
     sizes = [f.cardinality for f in planned_fields(schema)]
     of_pairs = {"latent prior": 0.01} | pair_shares(len(sizes), target, pairs, mass) | {"quality": QUALITY_SHARE}
     ones = min(ones_share(ones_error(sizes, mass)), 0.9 - spent - sum(of_pairs.values()))

@@ -534,7 +534,7 @@ def calibrate_model(
     pool = draw_pool(model, size, post)[0]
     weights = weights * weighable_rows(model, pool, post)
     weights = cal.rake(cal.cells(pool), weights, 4)
-    candidates, places = countable_pairs(sizes), code_places(model.encoder)
+    candidates, places = [c for c in countable_pairs(sizes) if c not in noisy], code_places(model.encoder)
     counting = lambda selection: plan.releases[selection.name.replace("selection", "marginals")].noise_multiplier
     score = lambda spend: select_pairs(
         codes, pool, weights, candidates, plan.pairs, sizes, spend, counting(spend), rng, rows, k, places
