@@ -374,7 +374,7 @@ def show_fit(
     path: Path,  # of the model file
 ) -> None:
     "Print what a fit has spent and learned, where it is, and what comes next."
-    from dpsynth.certificate import budget_sentence, model_digest, quality_lines
+    from dpsynth.certificate import budget_sentence, model_digest, public_sentence, quality_lines
     from dpsynth.discovery import list_some
 
     c = synth.certificate
@@ -384,13 +384,19 @@ def show_fit(
         print(f"quality: {line}")
     if c.budget:
         print(f"budget of the table: {budget_sentence(c.budget)}")
+    if c.public:
+        print(f"public table: {public_sentence(c.public)}")
     if wasted := getattr(synth.ledger_, "wasted", None):  # only with a checkpoint
         print("spent, and lost in crashes:", ", ".join(f"{name} ({n:,})" for name, n in wasted.items()))
-    if names := list_some(printable_line(n, None) for n in synth.without_missing_):
+    schema = synth.schema_  # a model that keeps none of its rules was not measured, and cannot be sampled
+    sampled = bool(c.quality) or not (schema.constraints or schema.order_rules)
+    if sampled and (names := list_some(printable_line(n, None) for n in synth.without_missing_)):
         why = "there are none, or too few to be told from noise at this ε"
         print(f"a sample has no missing cells in {names}: {why}")
     print(f"model and certificate: {out}\nSHA-256: {model_digest(path)}")
     both = ("--units-out", "synthetic_units.csv") if synth.two_tables else ()
+    if not sampled:
+        return
     show_next(
         "dpsynth",
         "sample",
