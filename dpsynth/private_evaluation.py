@@ -66,7 +66,7 @@ def cell_codes(
 # %% ../nbs/77_private_evaluation.ipynb #pe09
 @dataclass(frozen=True)
 class MeasuredTable:
-    "A synthetic table in cells of its own: all that a private evaluation knows beside the real rows."
+    "The synthetic table as codes, and what the codes mean: everything an evaluation uses except the real rows."
 
     frames: dict  # column → `Frame`
     codes: np.ndarray  # (N, columns)
