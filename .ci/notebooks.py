@@ -69,7 +69,7 @@ def kernel(words, folder):
     pandas.set_option("display.max_columns", 20)  # as in a notebook: where it is imported, pandas sees no kernel
     os.chdir(folder)
     gc.freeze()  # libraries stay: a collection need not go through them,
-    gc.set_threshold(10_000)  # nor come after each 700 objects, which takes a seventh of a small fit
+    gc.set_threshold(10_000)  # nor come after each 700 objects, which small fits notice
     threading.Thread(target=end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     IPKernelApp.launch_instance(words)
 
