@@ -295,7 +295,8 @@ def check(self: Certificate):  # itself
     spends, delta = self.spends, self.delta
     check_spends(spends, self.units, delta)
     sampled = [s for s in spends if s.sampling_rate < 1]
-    lower = epsilon_lower_bound([s for s in spends if s not in sampled or s.noise_multiplier >= MIN_NOISE], delta)
+    enough = tuple(s for s in spends if s not in sampled or s.noise_multiplier >= MIN_NOISE)
+    lower = epsilon_lower_bound(enough, delta)
     if lower > self.epsilon + 1e-6 or any(s.noise_multiplier < MIN_NOISE for s in sampled):
         raise CertificateError(f"it promises ε = {self.epsilon:g}, but its ledger adds up to {lower:.4g} at least")
     total, upper = compose_epsilon(spends, delta), rdp_epsilon(spends, delta)

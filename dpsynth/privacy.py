@@ -204,8 +204,9 @@ def epsilon_by_prv(
 RDP_ORDERS = [*range(2, 65), *(2**i for i in range(7, 13))]  # whole ones: at others the series may not converge
 
 
+@lru_cache(maxsize=256)  # as a certificate is shown again
 def rdp_epsilon(
-    spends,  # any number of `Spend`
+    spends: tuple,  # of `Spend`
     delta: float,  # total δ, additive parts included
 ) -> float:  # nats
     "An upper bound on the total by another way: Rényi differential privacy (Mironov 2017; Mironov, Talwar & Zhang 2019)."
@@ -221,8 +222,9 @@ def rdp_epsilon(
         return float(accountant.get_epsilon(delta - sum(s.delta for s in spends)))
 
 # %% ../nbs/01_privacy.ipynb #ct22
+@lru_cache(maxsize=256)
 def epsilon_lower_bound(
-    spends,  # any number of `Spend`
+    spends: tuple,  # of `Spend`
     delta: float,  # total δ
 ) -> float:  # nats
     "A lower bound on the total: what reads every row, in closed form (Balle & Wang 2018), or one sampled line, by a coarse optimistic PLD."

@@ -23,7 +23,7 @@ from .privacy import NORMAL_95, Spend
 from .noise import gaussian_vector
 from .schema import Schema
 from .preprocessing import planned_fields
-from .calibration import clique_counts, clique_size
+from .calibration import clique_cells, clique_counts, clique_size
 from .plan import ONES_LEAST, ones_error, Plan, QUALITY_SHARE
 from .histories import CodedHistories, HistoryCoder, take_units
 from .history_tables import add_step_tables, average_table, ROWS_CELLS, UserTables
@@ -155,18 +155,23 @@ def spread_of_tables(
 
 # %% ../nbs/59_quality.ipynb #ql28
 def drawing_error(
-    tables: list,  # of (N, fields) codes: synthetic tables, two at least
+    tables: list,  # of (N, fields) codes: synthetic tables of as many rows, two at least
     sets: dict,  # from `compared_sets`
     sizes,  # cardinalities
     rows: int,  # of a stand-in for the real table
     rng: np.random.Generator,  # of post-processing
 ) -> np.ndarray:  # (sizes of sets,) of the rows
     "Standard deviation of the difference between another synthetic table's distance and the mean of these."
-    together, off = np.concatenate(tables), []
-    for _ in range(STAND_INS):
-        stand_in = together[rng.choice(len(together), min(rows, len(together)), replace=False)]
-        off.append([mean_distances(stand_in, [t], sets, sizes, len(stand_in)) / (2 * len(stand_in)) for t in tables])
-    return spread_of_tables(np.array(off))
+    drawn, together = len(tables[0]), np.concatenate(tables)
+    chosen = [rng.choice(len(together), min(rows, len(together)), replace=False) for _ in range(STAND_INS)]
+    off = np.zeros((STAND_INS, len(tables), len(sets)))
+    for size, cliques in enumerate(sets.values()):
+        for clique in cliques:
+            cell = clique_cells(together, clique, sizes)
+            shares = lambda of: np.bincount(of, minlength=clique_size(clique, sizes)) / len(of)
+            made = np.stack([shares(of) for of in cell.reshape(-1, drawn)])
+            off[:, :, size] += [np.abs(shares(cell[rows_of]) - made).sum(1) for rows_of in chosen]
+    return spread_of_tables(off / [2 * len(cliques) for cliques in sets.values()])
 
 # %% ../nbs/59_quality.ipynb #ql32
 def share_levels(
