@@ -413,22 +413,30 @@ def run_fit(
     data,  # table
     schema,  # its file
     out,  # where the model goes
-    tables: dict,  # 'units', 'budget', 'public': other files of `fit`, or None
-    run: dict,  # 'force', 'checkpoint', 'resume', 'workers', 'ray_address', 'device', 'table_name'
+    units=None,  # file of the table of units
+    budget=None,  # file of the table's budget
+    public=None,  # file of a public table
+    force: bool = False,  # overwrite a model that is there
+    checkpoint=None,  # file that keeps what was paid for
+    resume: bool = False,
+    device: str = "cpu",
+    table_name: str = None,
+    workers: int = None,  # of Ray
+    ray_address: str = None,
     **options,  # of the synthesizer
 ):  # the fitted synthesizer, and the path of its file
     "Check where things go, fit, and save."
-    if tables["public"] is not None and run["workers"] is not None:
+    if public is not None and workers is not None:
         refuse_use("--public: workers have no start at a public table")
     with progress_bar() as tell:
         tell("starting")
-        path = model_path(out, run["force"], (data, schema, *tables.values()))
-        shared = ray_options(run["workers"], run["ray_address"], run["device"])
-        others = data, schema, out, tables["units"], tables["budget"]
-        kept = checkpoint_path(run["checkpoint"], run["resume"], others, path)
+        path = model_path(out, force, (data, schema, units, budget, public))
+        shared = ray_options(workers, ray_address, device)
+        kept = checkpoint_path(checkpoint, resume, (data, schema, out, units, budget), path)
         synth = make_synthesizer(schema, options.pop("workload"), **options)
+        tables = {"units": units, "budget": budget, "public": public}
         given = {name: table for name, table in tables.items() if table is not None}
-        fit_and_save(synth, data, path, tell, shared, kept, device=run["device"], table_name=run["table_name"], **given)
+        fit_and_save(synth, data, path, tell, shared, kept, device=device, table_name=table_name, **given)
     return synth, path
 
 # %% ../nbs/92_cli_fit.ipynb #c045
@@ -503,8 +511,7 @@ def _fit(
     with their rows. With --workers the gradients are computed by so many Ray workers."""
     options = dict(epsilon=epsilon, delta=delta, unit=unit, max_rows_per_unit=max_rows_per_unit, order_by=order_by)
     options |= dict(workload=workload, regressions=regression, target=target, seed=seed, accept_draft=accept_draft)
-    tables = dict(units=unit_table, budget=budget, public=public)
-    run = dict(force=force, checkpoint=checkpoint, resume=resume, device=device, table_name=table_name)
-    run |= dict(workers=workers, ray_address=ray_address)
-    synth, path = run_fit(data, schema, out, tables, run, two_tables=unit_table is not None, **options)
+    options |= dict(two_tables=unit_table is not None, units=unit_table, budget=budget, public=public)
+    options |= dict(force=force, checkpoint=checkpoint, resume=resume, device=device, table_name=table_name)
+    synth, path = run_fit(data, schema, out, workers=workers, ray_address=ray_address, **options)
     show_fit(synth, out, path)
