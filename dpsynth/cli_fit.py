@@ -97,9 +97,8 @@ def show_rows_per_unit(synth, plan) -> None:
     from dpsynth.plan import rows_per_unit_errors
 
     ks = sorted({1, 2, 5, 10, 20, 50, plan.rows_per_unit})
-    shape = synth.workload, bool(synth.target), synth.unit in synth.schema
-    shape = *shape, "public start" in plan.releases, len(synth.regressions)
-    errors = rows_per_unit_errors(synth.schema, plan.units, plan.budget, ks, *shape)
+    shape = synth.fit_shape("public start" in plan.releases)
+    errors = rows_per_unit_errors(synth.schema, plan.units, plan.budget, ks, shape)
     lines = [(k, f"{a:.4f}", f"{b:.4f}") for k, a, b in errors.itertuples()]
     heads = "rows of a user kept", "TVD if each brings one", "if each brings as many"
     show_table("Mean error of the shares, by the rows of a user that are kept", lines, heads, right=(0, 1, 2))
@@ -155,9 +154,9 @@ def mean_release_error(
     from dpsynth.plan import rows_per_unit_errors
     from dpsynth.privacy import PrivacyBudget
 
-    budget, k = PrivacyBudget(epsilon, synth.delta), synth.max_rows_per_unit
-    shape = synth.workload, bool(synth.target), synth.unit in synth.schema, public, len(synth.regressions)
-    return float(rows_per_unit_errors(synth.schema, rows, budget, [k], *shape)["one row each"].iloc[0])
+    budget, shape = PrivacyBudget(epsilon, synth.delta), synth.fit_shape(public)
+    errors = rows_per_unit_errors(synth.schema, rows, budget, [shape.rows_per_unit], shape)
+    return float(errors["one row each"].iloc[0])
 
 
 def narrow_epsilon(

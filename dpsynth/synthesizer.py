@@ -60,6 +60,7 @@ from .regressions import check_regressions, measure_regressions, RegressionSums,
 from .dp_training import DPTrainer, find_device
 from .calibration import measure_rows_per_unit, release_scales
 from dpsynth.plan import (
+    FitShape,
     discovery_advice,
     discovery_needs,
     duration_words,
@@ -321,6 +322,16 @@ def check(self: DPVAESynthesizer) -> PrivacyBudget:
 
 # %% ../nbs/74_synthesizer.ipynb #c028c
 @patch
+def fit_shape(
+    self: DPVAESynthesizer,
+    public: bool = False,  # whether a public table is given
+) -> FitShape:
+    "What of the options shapes the plan of a table."
+    workload, regressions = tuple(self.workload), len(self.regressions)
+    return FitShape(self.max_rows_per_unit, workload, bool(self.target), self.groups_rows, public, regressions)
+
+
+@patch
 def plan(
     self: DPVAESynthesizer,
     n_units: int,  # public number of units
@@ -334,8 +345,7 @@ def plan(
         return make_history_plan(
             self.schema, n_units, budget, self.order_by, self.max_rows_per_unit, 1 - self.two_tables
         )
-    shape = self.max_rows_per_unit, self.workload, bool(self.target), self.groups_rows, public, len(self.regressions)
-    return make_plan(self.schema, n_units, budget, *shape)
+    return make_plan(self.schema, n_units, budget, self.fit_shape(public))
 
 # %% ../nbs/74_synthesizer.ipynb #sy16
 def name_table(
@@ -1464,9 +1474,7 @@ def check_certificate(
         check_ledger_lines(c, planned_history_releases(synth.schema, c.units, budget), has_rules)
         check_distance_noise(c, "history quality", "users", c.units)
         return c
-    options = synth.workload, bool(synth.target), synth.groups_rows, c.max_rows_per_unit
-    options = *options, c.public is not None, len(synth.regressions)
-    planned, pairs, _ = planned_releases(synth.schema, c.units, budget, *options)
+    planned, pairs, _ = planned_releases(synth.schema, c.units, budget, synth.fit_shape(c.public is not None))
     check_ledger_lines(c, planned, has_rules)
     check_pair_tables(synth, c, model, planned, pairs)
     check_counts(synth, c, model)
