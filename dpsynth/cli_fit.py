@@ -97,9 +97,8 @@ def show_rows_per_unit(synth, plan) -> None:
     from dpsynth.plan import rows_per_unit_errors
 
     ks = sorted({1, 2, 5, 10, 20, 50, plan.rows_per_unit})
-    shape = synth.workload, bool(synth.target), synth.unit in synth.schema
-    shape = *shape, "public start" in plan.releases, len(synth.regressions)
-    errors = rows_per_unit_errors(synth.schema, plan.units, plan.budget, ks, *shape)
+    shape = synth.fit_shape("public start" in plan.releases)
+    errors = rows_per_unit_errors(synth.schema, plan.units, plan.budget, ks, shape)
     lines = [(k, f"{a:.4f}", f"{b:.4f}") for k, a, b in errors.itertuples()]
     heads = "rows of a user kept", "TVD if each brings one", "if each brings as many"
     show_table("Mean error of the shares, by the rows of a user that are kept", lines, heads, right=(0, 1, 2))
@@ -155,9 +154,9 @@ def mean_release_error(
     from dpsynth.plan import rows_per_unit_errors
     from dpsynth.privacy import PrivacyBudget
 
-    budget, k = PrivacyBudget(epsilon, synth.delta), synth.max_rows_per_unit
-    shape = synth.workload, bool(synth.target), synth.unit in synth.schema, public, len(synth.regressions)
-    return float(rows_per_unit_errors(synth.schema, rows, budget, [k], *shape)["one row each"].iloc[0])
+    budget, shape = PrivacyBudget(epsilon, synth.delta), synth.fit_shape(public)
+    errors = rows_per_unit_errors(synth.schema, rows, budget, [shape.rows_per_unit], shape)
+    return float(errors["one row each"].iloc[0])
 
 
 def narrow_epsilon(
@@ -413,22 +412,30 @@ def run_fit(
     data,  # table
     schema,  # its file
     out,  # where the model goes
-    tables: dict,  # 'units', 'budget', 'public': other files of `fit`, or None
-    run: dict,  # 'force', 'checkpoint', 'resume', 'workers', 'ray_address', 'device', 'table_name'
+    units=None,  # file of the table of units
+    budget=None,  # file of the table's budget
+    public=None,  # file of a public table
+    force: bool = False,  # overwrite a model that is there
+    checkpoint=None,  # file that keeps what was paid for
+    resume: bool = False,
+    device: str = "cpu",
+    table_name: str = None,
+    workers: int = None,  # of Ray
+    ray_address: str = None,
     **options,  # of the synthesizer
 ):  # the fitted synthesizer, and the path of its file
     "Check where things go, fit, and save."
-    if tables["public"] is not None and run["workers"] is not None:
+    if public is not None and workers is not None:
         refuse_use("--public: workers have no start at a public table")
     with progress_bar() as tell:
         tell("starting")
-        path = model_path(out, run["force"], (data, schema, *tables.values()))
-        shared = ray_options(run["workers"], run["ray_address"], run["device"])
-        others = data, schema, out, tables["units"], tables["budget"]
-        kept = checkpoint_path(run["checkpoint"], run["resume"], others, path)
+        path = model_path(out, force, (data, schema, units, budget, public))
+        shared = ray_options(workers, ray_address, device)
+        kept = checkpoint_path(checkpoint, resume, (data, schema, out, units, budget), path)
         synth = make_synthesizer(schema, options.pop("workload"), **options)
+        tables = {"units": units, "budget": budget, "public": public}
         given = {name: table for name, table in tables.items() if table is not None}
-        fit_and_save(synth, data, path, tell, shared, kept, device=run["device"], table_name=run["table_name"], **given)
+        fit_and_save(synth, data, path, tell, shared, kept, device=device, table_name=table_name, **given)
     return synth, path
 
 # %% ../nbs/92_cli_fit.ipynb #c045
@@ -503,8 +510,7 @@ def _fit(
     with their rows. With --workers the gradients are computed by so many Ray workers."""
     options = dict(epsilon=epsilon, delta=delta, unit=unit, max_rows_per_unit=max_rows_per_unit, order_by=order_by)
     options |= dict(workload=workload, regressions=regression, target=target, seed=seed, accept_draft=accept_draft)
-    tables = dict(units=unit_table, budget=budget, public=public)
-    run = dict(force=force, checkpoint=checkpoint, resume=resume, device=device, table_name=table_name)
-    run |= dict(workers=workers, ray_address=ray_address)
-    synth, path = run_fit(data, schema, out, tables, run, two_tables=unit_table is not None, **options)
+    options |= dict(two_tables=unit_table is not None, units=unit_table, budget=budget, public=public)
+    options |= dict(force=force, checkpoint=checkpoint, resume=resume, device=device, table_name=table_name)
+    synth, path = run_fit(data, schema, out, workers=workers, ray_address=ray_address, **options)
     show_fit(synth, out, path)

@@ -344,12 +344,10 @@ def draw_users(
     ruled = [name for name in ("order_rules", "constraints") if getattr(schema, name)]
     if ruled and not inside.any():
         raise RulesNotKept.of(unkept_rules(model, rng), " and ".join(ruled), "user")
-    if ruled:  # the others leave the pool: a weight of 0 may come back from large multipliers
-        pool, inside = take_units(pool, np.flatnonzero(inside)), inside[inside]
-    start = inside.astype(float) if inside.any() else np.ones(len(pool))
-    weights = weigh_users(
-        user_tables(coder, take_windows(pool, coder.k, rng, coder.clock is not None)), model.released, start
-    )
+    if inside.any():
+        pool = take_units(pool, np.flatnonzero(inside))
+    windows = take_windows(pool, coder.k, rng, coder.clock is not None)
+    weights = weigh_users(user_tables(coder, windows), model.released)
     begins = np.full(len(pool), -1)
     begins[pool.counts > 0] = pool.rows[pool.offsets[:-1][pool.counts > 0], -1]
     order = np.lexsort([begins, *pool.units.T[::-1]])

