@@ -164,7 +164,7 @@ def expected_tvd(
     "Expected total variation of each field's released shares from noise alone. Every user weighs the same."
     coder = self.planned_coder(schema)
     sizes = {name: t.shape[1] for name, t in empty_tables(coder).items()}
-    weights = dict(zip(sizes, table_weights(sizes.values())))
+    weights = table_weights(sizes)
     noise = self.releases["history tables"].noise_multiplier
     error = lambda name: min(1.0, sizes[name] * noise / weights[name] / (math.sqrt(2 * math.pi) * self.units))
     final = {f.name: f.size_is_final for f in planned_fields(schema)}
