@@ -29,6 +29,9 @@ def split_schema(
     is_unit = {n: n == unit or getattr(c, "per", None) == "unit" for n, c in schema.items()}
     ignored = ignored_names(schema)
     kept = ([n for n in schema if is_unit[n] or n in ignored], [n for n in schema if not is_unit[n] or n == unit])
+    for names, which in zip(kept, ("units", "rows")):
+        if not any(schema[n].is_modelled for n in names):
+            raise InputError(f"units: the table of {which} needs a column beside {unit!r} that is modelled")
     return tuple(Schema({n: schema[n] for n in names}, file=schema.file) for names in kept)
 
 # %% ../nbs/33_two_tables.ipynb #tw12
