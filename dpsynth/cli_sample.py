@@ -534,7 +534,7 @@ def read_certified(
 # %% ../nbs/93_cli_sample.ipynb #c058
 def certificate_facts(c) -> dict:
     "The promise of a certificate, a line each."
-    from dpsynth.certificate import budget_sentence, public_sentence, quality_lines, totals_words
+    from dpsynth.certificate import budget_sentence, public_sentence, quality_lines, regression_lines, totals_words
 
     best = c.attacker(0.01)
     return {
@@ -548,6 +548,7 @@ def certificate_facts(c) -> dict:
         "added up again": totals_words(c.totals()),
         **({"budget of the table": budget_sentence(c.budget)} if c.budget else {}),
         **({"public table": public_sentence(c.public)} if c.public else {}),
+        **({"declared regressions": "; ".join(regression_lines(c))} if c.regressions else {}),
         "how good": "; ".join(quality_lines(c)),
         "noise": c.noise_source,
         "not covered": "; ".join(c.not_covered),

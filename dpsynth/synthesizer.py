@@ -124,6 +124,7 @@ from dpsynth.certificate import (
     check_types,
     CROSS_CHECK,
     describe_columns,
+    named_regressions,
     not_covered_lines,
     unit_words,
 )
@@ -834,7 +835,9 @@ def fit(
         ledger.confirm()
         place = charge and charge.end()
     shape, more = (self.unit, self.max_rows_per_unit, plan.units), (asked.two_tables, place, quality)
-    certificate = Certificate.of(ledger, model.encoder, *shape, name, rng, *more, told and told.entry)
+    certificate = Certificate.of(
+        ledger, model.encoder, *shape, name, rng, *more, told and told.entry, asked.declared_regressions()
+    )
     # one call of C, which no signal divides: all of a fit, or nothing of it
     learned = dict(released_=model, plan_=plan, ledger_=ledger, kind_=frame_kind(data), labels_=labels)
     vars(self).update(learned, certificate=certificate, two_tables=asked.two_tables)
@@ -1350,6 +1353,7 @@ def check_declared(
         "from_data": marked,
         "not_covered": not_covered_lines(marked, c.budget is not None),
         "columns": tuple(describe_columns(model.encoder)),
+        "regressions": named_regressions(synth.declared_regressions()),
     }
     if wrong := [name for name, value in own.items() if getattr(c, name) != value]:
         raise CertificateError(f"its {wrong[0].replace('_', ' ')} is not that of the model")
@@ -1524,6 +1528,7 @@ def read_body(
         part.setdefault("regressions", [])  # an older file has none
     check_types(body, dict.fromkeys(objects, dict) | {"table": str, "labels": list, "regressions": list})
     check_types(body["params"], SAVED_OPTIONS)
+    body["certificate"].setdefault("regressions", list(named_regressions(body["params"]["regressions"])))
     if not all(isinstance(c, list) and all(isinstance(n, str) for n in c) for c in body["params"]["workload"]):
         raise InputError("workload: lists of columns")
     return body
