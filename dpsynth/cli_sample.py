@@ -485,13 +485,14 @@ def _answer(model: ModelArgument, question: _Question, population: _Population =
     A regression is asked as 'regression of income on age and sex'; one that was declared at fit --regression is measured.
 
     It costs no privacy: it reads the model file only. Where fit had --unit it is about at most
-    --max-rows-per-unit rows of each user, drawn at random. Each answer says how it is known: measured (one released table
+    --max-rows-per-unit rows of each user, drawn at random. Where fit had --order-by, --units or columns that are the same
+    in all rows of a user, users are counted: each once, by what holds for it, by 'rows per unit', or by the average over its rows. Each answer says how it is known: measured (one released table
     has it), modelled, indicative, or refused.
     """
     from dpsynth.synthesizer import DPVAESynthesizer
 
     synth = DPVAESynthesizer.load(model)
-    asked = parse_question(question, synth.schema_)
+    asked = parse_question(question, synth.question_columns_)
     answers = synth.answer(**asked, population=population)
     if as_json:
         records = [
@@ -507,11 +508,10 @@ def _answer(model: ModelArgument, question: _Question, population: _Population =
         "known",
         "reason",
     )
-    note = (
-        f"of at most {synth.max_rows_per_unit} row(s) of each {printable_line(synth.unit)!r}, drawn at random"
-        if synth.unit
-        else ""
-    )
+    kept = f"at most {synth.max_rows_per_unit} row(s) of each {printable_line(synth.unit)!r}"
+    note = f"of {kept}, drawn at random" * bool(synth.unit)
+    if synth.learns_histories:
+        note = f"each {printable_line(synth.unit)!r} counts once; what rows say is averaged over {kept}"
     show_table(question, answer_lines(answers), heads, right=range(1, len(heads) - 2), note=note)
 
 # %% ../nbs/93_cli_sample.ipynb #c059

@@ -1294,6 +1294,14 @@ def impute(
     return filled.set_axis(data.index) if isinstance(data, pd.DataFrame) else filled
 
 # %% ../nbs/74_synthesizer.ipynb #aw02
+@patch(as_prop=True)
+def question_columns_(self: DPVAESynthesizer) -> dict:  # name → column
+    "Columns that a question may name; in a model of histories the number of rows too."
+    if not self.learns_histories:
+        return dict(self.schema_)
+    return dict(with_rows(self.released_.coder).resolved)
+
+
 @patch
 def answer(
     self: DPVAESynthesizer,
@@ -1308,12 +1316,15 @@ def answer(
 
     With a unit it is about the rows that were learned: at most `max_rows_per_unit` of each, drawn at random.
     `known` is measured (one released table has it: the interval holds at every ε), modelled (it holds on average over
-    questions at ε of 1 and more), indicative (never with a p-value), or refused, with the reason."""
+    questions at ε of 1 and more), indicative (never with a p-value), or refused, with the reason.
+
+    A model of histories (order_by, per: unit) answers for users, each of whom counts once: what holds for a user and
+    'rows per unit' is a share of users; what its rows say is averaged over the rows of each that were learned."""
     if not hasattr(self, "released_"):
         raise InputError("answer: fit or load a model first")
-    if self.learns_histories:
-        raise InputError("answer: a model of histories has no answers with error bars; sample it")
-    return ask(self.released_, statistic, of, where, by, between, population)
+    fitted = self.released_
+    model = unit_counts(fitted.coder, fitted.released) if self.learns_histories else fitted
+    return ask(model, statistic, of, where, by, between, population)
 
 # %% ../nbs/74_synthesizer.ipynb #wm01
 @patch(as_prop=True)
