@@ -79,7 +79,7 @@ from dpsynth.history_fit import (
     planned_history_releases,
 )
 from .answers import ReleasedCounts
-from .questions import ask, parse_conditions
+from .questions import ask, unit_counts, with_rows, parse_conditions
 from dpsynth.quality import (
     compared_sets,
     describe_distances,
