@@ -1297,9 +1297,10 @@ def impute(
 @patch(as_prop=True)
 def question_columns_(self: DPVAESynthesizer) -> dict:  # name → column
     "Columns that a question may name; in a model of histories the number of rows too."
-    if not self.learns_histories:
-        return dict(self.schema_)
-    return dict(with_rows(self.released_.coder).resolved)
+    if not hasattr(self, "released_"):
+        raise AttributeError("question_columns_: fit or load a model first")
+    coded = with_rows(self.released_.coder) if self.learns_histories else self.released_.encoder
+    return dict(coded.resolved)
 
 
 @patch
