@@ -18,6 +18,7 @@ from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 
 from dpsynth.answers import (
     Answer,
@@ -134,17 +135,6 @@ class UnitCounts:
         "Single columns of users."
         return self.units[0].counts
 
-    def pair_of_units(
-        self,
-        fields: tuple,  # two, ascending
-        values: list,  # codes of each that are values
-        none: str,  # why there is no answer; empty: nothing is known against it
-    ) -> tuple:  # the same; codes of each as the pair has them; `ReleasedCounts` of pairs
-        "Where a test of two columns of users is made; rows of a user are no sample by themselves."
-        pairs = self.units[1]
-        grouped = [np.unique(pairs.groups[j][v]) if j in pairs.groups else v for j, v in zip(fields, values)]
-        return none or SEVERAL_ROWS * (not self.row_fields.isdisjoint(fields)), grouped, pairs.counts
-
     def answer(
         self,
         terms,  # of `Ratio`
@@ -163,6 +153,19 @@ class UnitCounts:
         why = inexact or "a column is released in groups of its values here, and the question cuts one" * cut
         reason = "; ".join(filter(None, (OF_ROWS if of_rows else OF_UNITS, why)))
         return replace(answer, grade="indicative" if why else answer.grade, reason=reason)
+
+# %% ../nbs/58_questions.ipynb #qh5807p
+@patch
+def pair_of_units(
+    self: UnitCounts,
+    fields: tuple,  # two, ascending
+    values: list,  # codes of each that are values
+    none: str,  # why there is no answer; empty: nothing is known against it
+) -> tuple:  # the same; codes of each as the pair has them; `ReleasedCounts` of pairs
+    "Where a test of two columns of users is made; rows of a user are no sample by themselves."
+    pairs = self.units[1]
+    grouped = [np.unique(pairs.groups[j][v]) if j in pairs.groups else v for j, v in zip(fields, values)]
+    return none or SEVERAL_ROWS * (not self.row_fields.isdisjoint(fields)), grouped, pairs.counts
 
 # %% ../nbs/58_questions.ipynb #qh5809
 def with_rows(
