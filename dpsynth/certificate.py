@@ -7,8 +7,8 @@ __all__ = ['NOT_COVERED', 'OUTSIDE_BUDGET', 'ADJACENCY', 'ACCOUNTANT', 'CROSS_CH
            'MAX_STEPS', 'QUALITY_RELEASES', 'MIN_NOISE', 'CERTIFICATE_TEMPLATES', 'TABLE_SECTION', 'NOT_PROVEN',
            'CertificateError', 'not_covered_lines', 'not_covered_help', 'release_help', 'describe_column',
            'describe_columns', 'Certificate', 'fit_date', 'unit_words', 'described_lines', 'named_regressions',
-           'regression_words', 'check_spends', 'totals_words', 'quality_lines', 'budget_sentence', 'public_sentence',
-           'regression_lines', 'certificate_lines', 'check_types', 'check_distances', 'check_budget_place',
+           'regression_words', 'check_spends', 'totals_words', 'quality_lines', 'regression_lines', 'budget_sentence',
+           'public_sentence', 'certificate_lines', 'check_types', 'check_distances', 'check_budget_place',
            'implied_pairs', 'promise_section', 'person_section', 'rows_used', 'unit_section', 'known_columns_section',
            'software_section', 'spent_section', 'quality_section', 'not_covered_section', 'verify_section',
            'certificate_sections', 'model_digest']
@@ -367,6 +367,17 @@ def quality_lines(c: Certificate) -> list:
     paid = QUALITY_RELEASES & {r["name"] for r in c.ledger}
     return ["not known: its release was lost in a crash" if paid else "not measured"]
 
+# %% ../nbs/71_certificate.ipynb #rc07
+def regression_lines(c: Certificate) -> list:
+    "A sentence for each declared regression: how its coefficients are known, and what was charged."
+    paid = {r["name"]: r for r in c.ledger}.get("regressions")
+    grade = "coefficients are measured, with 95 % intervals, or refused where a category is too rare"
+    return [
+        f"{regression_words(r)}: {grade}; paid for by the line 'regressions' (σ = {paid['noise_multiplier']:.3f}, "
+        f"ε = {paid['epsilon_alone']:.3f} if alone{', for all of them together' * (len(c.regressions) > 1)})"
+        for r in c.regressions
+    ]
+
 # %% ../nbs/71_certificate.ipynb #ct13
 def budget_sentence(
     place: dict,  # from `budget_place`
@@ -387,17 +398,6 @@ def public_sentence(
     )
     what = f"{public['name']}, {public['rows']:,} rows, SHA-256 {public['sha256']}: {used}"
     return f"{what}; that it is public is the word of whoever ran the fit: its rows are not protected"
-
-
-def regression_lines(c: Certificate) -> list:
-    "A sentence for each declared regression: how its coefficients are known, and what was charged."
-    paid = {r["name"]: r for r in c.ledger}.get("regressions")
-    grade = "coefficients are measured, with 95 % intervals, or refused where a category is too rare"
-    return [
-        f"{regression_words(r)}: {grade}; paid for by the line 'regressions' (σ = {paid['noise_multiplier']:.3f}, "
-        f"ε = {paid['epsilon_alone']:.3f} if alone{', for all of them together' * (len(c.regressions) > 1)})"
-        for r in c.regressions
-    ]
 
 
 def certificate_lines(c: Certificate) -> list:
