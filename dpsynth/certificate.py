@@ -6,11 +6,12 @@
 __all__ = ['NOT_COVERED', 'OUTSIDE_BUDGET', 'ADJACENCY', 'ACCOUNTANT', 'CROSS_CHECK', 'NOT_COVERED_HELP', 'RELEASE_HELP',
            'MAX_STEPS', 'QUALITY_RELEASES', 'MIN_NOISE', 'CERTIFICATE_TEMPLATES', 'TABLE_SECTION', 'NOT_PROVEN',
            'CertificateError', 'not_covered_lines', 'not_covered_help', 'release_help', 'describe_column',
-           'describe_columns', 'Certificate', 'fit_date', 'unit_words', 'described_lines', 'check_spends',
-           'totals_words', 'quality_lines', 'budget_sentence', 'public_sentence', 'certificate_lines', 'check_types',
-           'check_distances', 'check_budget_place', 'implied_pairs', 'promise_section', 'person_section', 'rows_used',
-           'unit_section', 'known_columns_section', 'software_section', 'spent_section', 'quality_section',
-           'not_covered_section', 'verify_section', 'certificate_sections', 'model_digest']
+           'describe_columns', 'Certificate', 'fit_date', 'unit_words', 'described_lines', 'named_regressions',
+           'regression_words', 'check_spends', 'totals_words', 'quality_lines', 'regression_lines', 'budget_sentence',
+           'public_sentence', 'certificate_lines', 'check_types', 'check_distances', 'check_budget_place',
+           'implied_pairs', 'promise_section', 'person_section', 'rows_used', 'unit_section', 'known_columns_section',
+           'software_section', 'spent_section', 'quality_section', 'not_covered_section', 'verify_section',
+           'certificate_sections', 'model_digest']
 
 # %% ../nbs/71_certificate.ipynb #cert02
 import hashlib
@@ -177,6 +178,7 @@ class Certificate:
         None  # public table that the network began at: name, rows, sha256, weight; None: none was given
     )
     quality: tuple = ()  # dicts, each a `MeasuredDistance`: how far columns are off, as far as that was measured
+    regressions: tuple = ()  # dicts: outcome, predictors; those that were declared before the fit
 
     def __repr__(self):
         try:
@@ -214,6 +216,24 @@ def described_lines(
     "The lines of a ledger, each with what its release reads, in words."
     return tuple({"name": r["name"], "reads": release_help(r["name"]), **r} for r in ledger.to_list())
 
+# %% ../nbs/71_certificate.ipynb #rc02
+def named_regressions(
+    declared,  # of pairs: outcome, predictors
+) -> tuple:  # of dicts: outcome, predictors
+    "Declared regressions, as a certificate has them."
+    return tuple(
+        {"outcome": printable_line(outcome), "predictors": [printable_line(name) for name in predictors]}
+        for outcome, predictors in declared
+    )
+
+
+def regression_words(
+    regression: dict,  # outcome, predictors
+) -> str:
+    "A regression as a formula; a name with a sign of formulas in it is quoted."
+    said = lambda name: '"' + name.replace('"', '""') + '"' if re.search('[~+"]', name) else name
+    return f"{said(regression['outcome'])} ~ {' + '.join(map(said, regression['predictors']))}"
+
 # %% ../nbs/71_certificate.ipynb #ct18
 @patch(cls_method=True)
 def of(
@@ -229,6 +249,7 @@ def of(
     place: dict = None,  # in the budget of the table, from `budget_place`
     quality=(),  # dicts, each a `MeasuredDistance`
     public: dict = None,  # the public table, as `Certificate.public` has it
+    regressions=(),  # of pairs: outcome, predictors
 ):
     "The certificate of a ledger as it stands."
     marked = tuple(getattr(encoder.schema, "from_data", ()))
@@ -254,6 +275,7 @@ def of(
         budget=place,
         public=public,
         quality=tuple(quality),
+        regressions=named_regressions(regressions),
     )
 
 # %% ../nbs/71_certificate.ipynb #ce05
@@ -311,6 +333,8 @@ def check(self: Certificate):  # itself
         check_budget_place(self.budget, spends, delta)
     if self.quality and not QUALITY_RELEASES & {s.name for s in spends}:
         raise CertificateError("it says how good the table is, and nothing in its ledger paid for that")
+    if self.regressions and "regressions" not in {s.name for s in spends}:
+        raise CertificateError("it names regressions, and nothing in its ledger paid for them")
     for r, s in zip(self.ledger, spends):
         if _differ(r["epsilon_alone"], s.epsilon_alone(delta)):
             raise CertificateError(
@@ -343,6 +367,17 @@ def quality_lines(c: Certificate) -> list:
         return [f"in synthetic tables of {line.rows_drawn:,} {line.counted} {line.words}" for line in lines]
     paid = QUALITY_RELEASES & {r["name"] for r in c.ledger}
     return ["not known: its release was lost in a crash" if paid else "not measured"]
+
+# %% ../nbs/71_certificate.ipynb #rc07
+def regression_lines(c: Certificate) -> list:
+    "A sentence for each declared regression: how its coefficients are known, and what was charged."
+    paid = {r["name"]: r for r in c.ledger}.get("regressions")
+    grade = "coefficients are measured, with 95 % intervals, or refused where a category is too rare"
+    return [
+        f"{regression_words(r)}: {grade}; paid for by the line 'regressions' (σ = {paid['noise_multiplier']:.3f}, "
+        f"ε = {paid['epsilon_alone']:.3f} if alone{', for all of them together' * (len(c.regressions) > 1)})"
+        for r in c.regressions
+    ]
 
 # %% ../nbs/71_certificate.ipynb #ct13
 def budget_sentence(
@@ -377,6 +412,7 @@ def certificate_lines(c: Certificate) -> list:
         f"added up again: {totals_words(c.totals())}",
         *(line.format(**release) for release in c.ledger),
         *(f"quality: {line}" for line in quality_lines(c)),
+        *(f"declared regression {line}" for line in regression_lines(c)),
         *([f"budget of the table: {budget_sentence(c.budget)}"] if c.budget else ()),
         *([f"public table: {public_sentence(c.public)}"] if c.public else ()),
         "not covered: " + "; ".join(c.not_covered),
@@ -452,12 +488,14 @@ def _check_lines(saved: dict) -> None:
     check_distances(saved["quality"])
     for entry in saved["columns"]:
         check_types(entry, _COLUMN_LINE)
+    for entry in saved["regressions"]:
+        check_types(entry, {"outcome": str, "predictors": list})
 
 
 @patch(cls_method=True)
 def from_dict(cls: Certificate, saved: dict):
     "The certificate that `to_dict` described; what it cannot have described, or what does not add up, is refused."
-    saved = {"public": None, **saved}  # a fit without one may not say so
+    saved = {"public": None, "regressions": [], **saved}  # a fit without them may not say so
     check_types(
         saved, {f.name: list if f.type is tuple else (int, float) if f.type is float else f.type for f in fields(cls)}
     )
@@ -471,6 +509,7 @@ def from_dict(cls: Certificate, saved: dict):
         for v in part.values()
         if isinstance(v, str)
     ]
+    texts += [name for r in saved["regressions"] for name in (r["outcome"], *r["predictors"])]
     if not all(isinstance(t, str) and t.isprintable() and len(t) < 1000 for t in texts):
         raise InputError("certificate: no text of a certificate")
     if saved["max_rows_per_unit"] < 1 or date.fromisoformat(saved["date"]).isoformat() != saved["date"]:
@@ -620,6 +659,7 @@ def unit_section(c: Certificate) -> Section:
         ["rows used of each", rows_used(c)],
         ["neighbouring tables", f"{c.adjacency}: one of the two lacks the data of one unit"],
         *([["public table", public_sentence(c.public)]] if c.public else ()),
+        *(["declared regression", line] for line in regression_lines(c)),
     ]
     return Section("unit", "Who is protected", table=("The table and the unit of privacy", ["item", "what"], rows))
 

@@ -373,7 +373,7 @@ def show_fit(
     path: Path,  # of the model file
 ) -> None:
     "Print what a fit has spent and learned, where it is, and what comes next."
-    from dpsynth.certificate import budget_sentence, model_digest, public_sentence, quality_lines
+    from dpsynth.certificate import budget_sentence, model_digest, public_sentence, quality_lines, regression_lines
     from dpsynth.discovery import list_some
 
     c = synth.certificate
@@ -381,6 +381,8 @@ def show_fit(
     show_ledger("Spent", c.ledger, c.epsilon_spent, c)
     for line in quality_lines(c):
         print(f"quality: {line}")
+    for line in regression_lines(c):
+        print(f"declared regression {line}")
     if c.budget:
         print(f"budget of the table: {budget_sentence(c.budget)}")
     if c.public:

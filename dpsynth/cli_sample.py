@@ -485,13 +485,14 @@ def _answer(model: ModelArgument, question: _Question, population: _Population =
     A regression is asked as 'regression of income on age and sex'; one that was declared at fit --regression is measured.
 
     It costs no privacy: it reads the model file only. Where fit had --unit it is about at most
-    --max-rows-per-unit rows of each user, drawn at random. Each answer says how it is known: measured (one released table
+    --max-rows-per-unit rows of each user, drawn at random. Where fit had --order-by, --units or columns that are the same
+    in all rows of a user, users are counted: each once, by what holds for it, by 'rows per unit', or by the average over its rows. Each answer says how it is known: measured (one released table
     has it), modelled, indicative, or refused.
     """
     from dpsynth.synthesizer import DPVAESynthesizer
 
     synth = DPVAESynthesizer.load(model)
-    asked = parse_question(question, synth.schema_)
+    asked = parse_question(question, synth.question_columns_)
     answers = synth.answer(**asked, population=population)
     if as_json:
         records = [
@@ -507,11 +508,10 @@ def _answer(model: ModelArgument, question: _Question, population: _Population =
         "known",
         "reason",
     )
-    note = (
-        f"of at most {synth.max_rows_per_unit} row(s) of each {printable_line(synth.unit)!r}, drawn at random"
-        if synth.unit
-        else ""
-    )
+    kept = f"at most {synth.max_rows_per_unit} row(s) of each {printable_line(synth.unit)!r}"
+    note = f"of {kept}, drawn at random" * bool(synth.unit)
+    if synth.learns_histories:
+        note = f"each {printable_line(synth.unit)!r} counts once; what rows say is averaged over {kept}"
     show_table(question, answer_lines(answers), heads, right=range(1, len(heads) - 2), note=note)
 
 # %% ../nbs/93_cli_sample.ipynb #c059
@@ -534,7 +534,7 @@ def read_certified(
 # %% ../nbs/93_cli_sample.ipynb #c058
 def certificate_facts(c) -> dict:
     "The promise of a certificate, a line each."
-    from dpsynth.certificate import budget_sentence, public_sentence, quality_lines, totals_words
+    from dpsynth.certificate import budget_sentence, public_sentence, quality_lines, regression_lines, totals_words
 
     best = c.attacker(0.01)
     return {
@@ -548,6 +548,7 @@ def certificate_facts(c) -> dict:
         "added up again": totals_words(c.totals()),
         **({"budget of the table": budget_sentence(c.budget)} if c.budget else {}),
         **({"public table": public_sentence(c.public)} if c.public else {}),
+        **({"declared regressions": "; ".join(regression_lines(c))} if c.regressions else {}),
         "how good": "; ".join(quality_lines(c)),
         "noise": c.noise_source,
         "not covered": "; ".join(c.not_covered),

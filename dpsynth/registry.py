@@ -7,7 +7,7 @@ __all__ = ['BLANK', 'COMMENTS', 'CROISSANT', 'CROISSANT_TYPES', 'CROISSANT_TERMS
            'count_blanks', 'paragraph', 'listed_columns', 'basic_facts', 'variant_facts', 'loss_facts',
            'deployment_facts', 'accounting_facts', 'implementation_facts', 'record_facts', 'registry_entry',
            'RegistryDumper', 'registry_yaml', 'table_columns', 'describe_table', 'croissant_fields', 'promise_sentence',
-           'croissant_file', 'croissant']
+           'croissant_file', 'croissant_source', 'croissant']
 
 # %% ../nbs/76_registry.ipynb #rg04
 import re
@@ -17,7 +17,15 @@ from urllib.parse import quote
 
 import yaml
 
-from .certificate import budget_sentence, Certificate, model_digest, rows_used, totals_words
+from dpsynth.certificate import (
+    budget_sentence,
+    Certificate,
+    model_digest,
+    public_sentence,
+    regression_lines,
+    rows_used,
+    totals_words,
+)
 from .core import InputError
 from .files import Dialect, read_header
 
@@ -83,6 +91,7 @@ def variant_facts(c: Certificate) -> dict:
             f"- the number of units, {c.units:,}",
             "- the schema: names, types, bounds and categories of the columns, declared as public",
             *taken,
+            *([f"- a public table: {public_sentence(c.public)}"] if c.public else []),
         ),
     }
 
@@ -133,7 +142,11 @@ def accounting_facts(c: Certificate) -> dict:
     adds = f"The releases below are composed by {c.accountant}; checked by {c.cross_check}:"
     return {
         "post_processing": paragraph(after, "None of it reads the real table."),
-        "composition": paragraph(adds, *(line.format(**release) for release in c.ledger)),
+        "composition": paragraph(
+            adds,
+            *(line.format(**release) for release in c.ledger),
+            *(f"- declared: {line}" for line in regression_lines(c)),
+        ),
     }
 
 # %% ../nbs/76_registry.ipynb #rg27
@@ -314,6 +327,18 @@ def croissant_file(table: dict) -> dict:
         "sha256": table.get("sha256", blank("sha256sum of the synthetic table, or run again with --synthetic FILE")),
     } | ({"contentSize": f"{table['size']} B"} if table else {})
 
+# %% ../nbs/76_registry.ipynb #rg53p
+def croissant_source(
+    public: dict,  # of `Certificate.public`
+) -> dict:
+    "The public table that the network began at, or was held against, as a data set of schema.org."
+    return {
+        "@type": "sc:Dataset",
+        "name": public["name"],
+        "identifier": f"sha256:{public['sha256']}",
+        "description": public_sentence(public),
+    }
+
 # %% ../nbs/76_registry.ipynb #rg54
 def croissant(
     c: Certificate,
@@ -340,6 +365,7 @@ def croissant(
         "url": blank("address of the page about the table"),
         "creator": {"@type": "sc:Organization", "name": blank("who publishes the table")},
         "datePublished": c.date,
+        **({"isBasedOn": croissant_source(c.public)} if c.public else {}),
         "keywords": ["synthetic data", "differential privacy"],
         "distribution": [croissant_file(table)],
         "recordSet": [records],

@@ -80,7 +80,7 @@ from dpsynth.history_fit import (
     planned_history_releases,
 )
 from .answers import ReleasedCounts
-from .questions import ask, parse_conditions
+from .questions import ask, unit_counts, with_rows, parse_conditions
 from dpsynth.quality import (
     compared_sets,
     describe_distances,
@@ -125,6 +125,7 @@ from dpsynth.certificate import (
     check_types,
     CROSS_CHECK,
     describe_columns,
+    named_regressions,
     not_covered_lines,
     unit_words,
 )
@@ -843,8 +844,9 @@ def fit(
         ledger.confirm()
         place = charge and charge.end()
     shape, more = (self.unit, self.max_rows_per_unit, plan.units), (asked.two_tables, place, quality)
+    public_entry = told and told.entry(model.public_weight)
     certificate = Certificate.of(
-        ledger, model.encoder, *shape, name, rng, *more, told and told.entry(model.public_weight)
+        ledger, model.encoder, *shape, name, rng, *more, public_entry, asked.declared_regressions()
     )
     # one call of C, which no signal divides: all of a fit, or nothing of it
     learned = dict(released_=model, plan_=plan, ledger_=ledger, kind_=frame_kind(data), labels_=labels)
@@ -1302,6 +1304,15 @@ def impute(
     return filled.set_axis(data.index) if isinstance(data, pd.DataFrame) else filled
 
 # %% ../nbs/74_synthesizer.ipynb #aw02
+@patch(as_prop=True)
+def question_columns_(self: DPVAESynthesizer) -> dict:  # name → column
+    "Columns that a question may name; in a model of histories the number of rows too."
+    if not hasattr(self, "released_"):
+        raise AttributeError("question_columns_: fit or load a model first")
+    coded = with_rows(self.released_.coder) if self.learns_histories else self.released_.encoder
+    return dict(coded.resolved)
+
+
 @patch
 def answer(
     self: DPVAESynthesizer,
@@ -1316,12 +1327,15 @@ def answer(
 
     With a unit it is about the rows that were learned: at most `max_rows_per_unit` of each, drawn at random.
     `known` is measured (one released table has it: the interval holds at every ε), modelled (it holds on average over
-    questions at ε of 1 and more), indicative (never with a p-value), or refused, with the reason."""
+    questions at ε of 1 and more), indicative (never with a p-value), or refused, with the reason.
+
+    A model of histories (order_by, per: unit) answers for users, each of whom counts once: what holds for a user and
+    'rows per unit' is a share of users; what its rows say is averaged over the rows of each that were learned."""
     if not hasattr(self, "released_"):
         raise InputError("answer: fit or load a model first")
-    if self.learns_histories:
-        raise InputError("answer: a model of histories has no answers with error bars; sample it")
-    return ask(self.released_, statistic, of, where, by, between, population)
+    fitted = self.released_
+    model = unit_counts(fitted.coder, fitted.released) if self.learns_histories else fitted
+    return ask(model, statistic, of, where, by, between, population)
 
 # %% ../nbs/74_synthesizer.ipynb #wm01
 @patch(as_prop=True)
@@ -1361,6 +1375,7 @@ def check_declared(
         "from_data": marked,
         "not_covered": not_covered_lines(marked, c.budget is not None),
         "columns": tuple(describe_columns(model.encoder)),
+        "regressions": named_regressions(synth.declared_regressions()),
     }
     if wrong := [name for name, value in own.items() if getattr(c, name) != value]:
         raise CertificateError(f"its {wrong[0].replace('_', ' ')} is not that of the model")
@@ -1533,6 +1548,7 @@ def read_body(
         part.setdefault("regressions", [])  # an older file has none
     check_types(body, dict.fromkeys(objects, dict) | {"table": str, "labels": list, "regressions": list})
     check_types(body["params"], SAVED_OPTIONS)
+    body["certificate"].setdefault("regressions", list(named_regressions(body["params"]["regressions"])))
     if not all(isinstance(c, list) and all(isinstance(n, str) for n in c) for c in body["params"]["workload"]):
         raise InputError("workload: lists of columns")
     return body
