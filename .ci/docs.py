@@ -39,7 +39,7 @@ def mend(nb):
             if "text/html" in data:  # as it is, Quarto would fetch require.js for it
                 data["text/markdown"] = f"```{{=html}}\n{data.pop('text/html')}\n```"
             elif text := data.get("text/markdown"):
-                text = with_fields(re.sub(r"(?m)^def (?=_*[A-Z])", "class ", text))  # nbdev says def of either
+                text = with_fields(text)
                 data["text/markdown"] = signature.sub(lambda m: re.sub(r"\[(`[^`]+`)\]\(\S*?\)", r"\1", m[0]), text)
             elif "image/png" in data:
                 c.source = '#| fig-alt: "Picture: ' + re.sub(r'["`*<>&\\[]|\]\(.*?\)', "", heading) + f'"\n{c.source}'
