@@ -134,7 +134,9 @@ def fields(path: str) -> dict:  # name → the class down to its last field, as 
 
 
 def with_fields(text: str) -> str:
-    "What show_doc says of a class, with its fields and their comments where the signature was."
+    """What show_doc says, with the fields of a class and their comments where the signature was. The signature of a
+    class without fields begins with class, not with def."""
+    text = re.sub(r"(?m)^def (?=_*[A-Z])", "class ", text)
     path, name = re.search(r"/(dpsynth/\w+\.py)#", text), re.search(r"(?m)^#+ (\w+)$", text)
     own = fields(path[1]).get(name[1]) if path and name else None
     return re.sub(r"(?ms)^```python\n.*?^```", lambda m: f"```python\n{own}\n```", text, count=1) if own else text

@@ -366,7 +366,8 @@ def quality_lines(c: Certificate) -> list:
         lines = [MeasuredDistance(**line) for line in c.quality]
         return [f"in synthetic tables of {line.rows_drawn:,} {line.counted} {line.words}" for line in lines]
     paid = QUALITY_RELEASES & {r["name"] for r in c.ledger}
-    return ["not known: its release was lost in a crash" if paid else "not measured"]
+    why = "not measured: no release was made for it, as where the model gives no row that keeps the rules of the schema"
+    return ["not known: its release was lost in a crash" if paid else why]
 
 # %% ../nbs/71_certificate.ipynb #rc07
 def regression_lines(c: Certificate) -> list:
