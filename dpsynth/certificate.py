@@ -174,9 +174,7 @@ class Certificate:
     dpsynth_version: str  # of the package that ran the fit
     software: dict  # name → version: what ran the fit
     budget: dict | None = None  # place in the budget of the table, from `budget_place`; None: the fit had none
-    public: dict | None = (
-        None  # public table that the network began at: name, rows, sha256, weight; None: none was given
-    )
+    public: dict | None = None  # public table that training began at: name, rows, sha256, weight; None: there was none
     quality: tuple = ()  # dicts, each a `MeasuredDistance`: how far columns are off, as far as that was measured
     regressions: tuple = ()  # dicts: outcome, predictors; those that were declared before the fit
 
@@ -253,13 +251,11 @@ def of(
 ):
     "The certificate of a ledger as it stands."
     marked = tuple(getattr(encoder.schema, "from_data", ()))
+    spent = dict(epsilon=float(ledger.budget.epsilon), epsilon_spent=ledger.epsilon, delta=float(ledger.budget.delta))
+    who = dict(unit=unit_words(unit, two_tables), units=int(units), max_rows_per_unit=int(k))
     return cls(
-        epsilon=float(ledger.budget.epsilon),
-        epsilon_spent=ledger.epsilon,
-        delta=float(ledger.budget.delta),
-        unit=unit_words(unit, two_tables),
-        units=int(units),
-        max_rows_per_unit=int(k),
+        **spent,
+        **who,
         table=printable_line(table),
         date=fit_date(),
         adjacency=ADJACENCY,
@@ -504,12 +500,8 @@ def from_dict(cls: Certificate, saved: dict):
     if saved["public"] is not None:
         check_types(saved["public"], {"name": str, "rows": int, "sha256": str, "weight": (int, float)})
     texts = [*saved["from_data"], *saved["not_covered"], *saved["software"], *saved["software"].values()]
-    texts += [
-        v
-        for part in (saved, saved["public"] or {}, *saved["ledger"], *saved["columns"])
-        for v in part.values()
-        if isinstance(v, str)
-    ]
+    parts = saved, saved["public"] or {}, *saved["ledger"], *saved["columns"]
+    texts += [v for part in parts for v in part.values() if isinstance(v, str)]
     texts += [name for r in saved["regressions"] for name in (r["outcome"], *r["predictors"])]
     if not all(isinstance(t, str) and t.isprintable() and len(t) < 1000 for t in texts):
         raise InputError("certificate: no text of a certificate")

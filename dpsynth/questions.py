@@ -180,7 +180,7 @@ def with_rows(
         encoder.resolved = {**encoder.resolved, ROWS: rows.column}
     return encoder
 
-
+# %% ../nbs/58_questions.ipynb #qh5809p
 def place_tables(
     released: ReleasedTables,
     places: dict,  # ascending fields, or fields in another order → name of a table that may be there
@@ -202,7 +202,7 @@ def unit_counts(
     released: ReleasedTables,
 ) -> UnitCounts:
     "The released tables of a model of histories, ready for questions."
-    encoder, u = with_rows(coder), len(coder.unit_fields)
+    encoder = with_rows(coder)
     extra = [len(coder.encoder.fields)] if ROWS not in coder.encoder.schema else []
     units, rows = [*coder.unit_fields, *extra], coder.row_fields
     at = {j: i for i, j in enumerate(units)} | {j: i + coder.parts for i, j in enumerate(rows)}

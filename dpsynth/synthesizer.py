@@ -843,11 +843,8 @@ def fit(
         model, quality = learn_model(asked, table, unit_index, plan, ledger, rng, progress, trainer, told)
         ledger.confirm()
         place = charge and charge.end()
-    shape, more = (self.unit, self.max_rows_per_unit, plan.units), (asked.two_tables, place, quality)
-    public_entry = told and told.entry(model.public_weight)
-    certificate = Certificate.of(
-        ledger, model.encoder, *shape, name, rng, *more, public_entry, asked.declared_regressions()
-    )
+    more = asked.two_tables, place, quality, told and told.entry(model.public_weight), asked.declared_regressions()
+    certificate = Certificate.of(ledger, model.encoder, self.unit, self.max_rows_per_unit, plan.units, name, rng, *more)
     # one call of C, which no signal divides: all of a fit, or nothing of it
     learned = dict(released_=model, plan_=plan, ledger_=ledger, kind_=frame_kind(data), labels_=labels)
     vars(self).update(learned, certificate=certificate, two_tables=asked.two_tables)
