@@ -227,7 +227,8 @@ def epsilon_lower_bound(
     spends: tuple,  # of `Spend`
     delta: float,  # total δ
 ) -> float:  # nats
-    "A lower bound on the total: what reads every row, in closed form (Balle & Wang 2018), or one sampled line, by a coarse optimistic PLD."
+    """A lower bound on the total, the larger of two: all that reads every row, in closed form (Balle & Wang 2018); one
+    sampled line alone, by a coarse optimistic PLD."""
     from dp_accounting.pld import privacy_loss_distribution as pld
 
     mu = math.sqrt(sum(s.steps / s.noise_multiplier**2 for s in spends if s.sampling_rate == 1))

@@ -162,7 +162,7 @@ def pair_of_units(
     values: list,  # codes of each that are values
     none: str,  # why there is no answer; empty: nothing is known against it
 ) -> tuple:  # the same; codes of each as the pair has them; `ReleasedCounts` of pairs
-    "Where a test of two columns of users is made; rows of a user are no sample by themselves."
+    "Where a test of two columns of users is made. Rows of one user are not independent: columns of rows have none."
     pairs = self.units[1]
     grouped = [np.unique(pairs.groups[j][v]) if j in pairs.groups else v for j, v in zip(fields, values)]
     return none or SEVERAL_ROWS * (not self.row_fields.isdisjoint(fields)), grouped, pairs.counts
@@ -483,7 +483,7 @@ def ask_independence(
     model,  # with `encoder` and `released`, or `UnitCounts`
     of,  # two columns
 ) -> pd.DataFrame:  # one row: estimate is the test's statistic, lower and upper are NaN; known, reason, p_value
-    "Do two columns hang together, in the population? Missing cells, special values and `other` have no part in it."
+    "Are two columns associated, in the population? Missing cells, special values and `other` have no part in it."
     encoder, names = model.encoder, [f.column for f in model.encoder.fields]
     if not isinstance(of, (tuple, list)) or len(of) != 2 or of[0] == of[1]:
         raise InputError("of: independence needs two different columns")
