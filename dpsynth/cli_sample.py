@@ -511,7 +511,7 @@ def _answer(model: ModelArgument, question: _Question, population: _Population =
     kept = f"at most {synth.max_rows_per_unit} row(s) of each {printable_line(synth.unit)!r}"
     note = f"of {kept}, drawn at random" * bool(synth.unit)
     if synth.learns_histories:
-        note = f"each {printable_line(synth.unit)!r} counts once; what rows say is averaged over {kept}"
+        note = f"each {printable_line(synth.unit)!r} counts once; what rows say is averaged over {kept}; 'rows per unit' are all rows"
     show_table(question, answer_lines(answers), heads, right=range(1, len(heads) - 2), note=note)
 
 # %% ../nbs/93_cli_sample.ipynb #c059
