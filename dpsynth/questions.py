@@ -117,7 +117,7 @@ class GroupedCounts:
 # %% ../nbs/58_questions.ipynb #qh5807
 OF_UNITS, OF_ROWS = "of users", "of an average user's rows"
 NOT_TOGETHER = "no released table has these columns together"
-NOT_ALONE = "no table of this column was released, as of the column that orders the rows"
+NOT_ALONE = "no table of this column was released: there is none of the column that orders the rows"
 NO_ROW_COUNTS = "counts of rows are not released, as tables are averages over each user's rows: ask for a share"
 
 
